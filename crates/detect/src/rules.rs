@@ -22,8 +22,9 @@ mod web_scanner;
 #[cfg(test)]
 mod tests;
 
-use model::{SecurityEvent, Span};
+use model::{SecurityEvent, Span, Timestamp};
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
@@ -107,5 +108,36 @@ impl Counting {
             keys: self.keys.len(),
             evicted: self.keys.evicted(),
         }
+    }
+}
+
+/// Maximum number of values that [`Distinct`] tells apart.
+const DISTINCT_MAX: usize = 8;
+
+/// How many distinct values a key has shown within a window, up to [`DISTINCT_MAX`].
+#[derive(Clone, Debug, Default)]
+struct Distinct {
+    values: SmallVec<[(u64, Timestamp); 2]>,
+}
+
+impl Distinct {
+    /// Records the hash of a value; the one seen longest ago makes room.
+    fn record(&mut self, value: u64, at: Timestamp) {
+        if let Some(known) = self.values.iter_mut().find(|known| known.0 == value) {
+            known.1 = known.1.max(at);
+            return;
+        }
+
+        if self.values.len() >= DISTINCT_MAX
+            && let Some(oldest) = (0..self.values.len()).min_by_key(|i| self.values[*i].1)
+        {
+            self.values.swap_remove(oldest);
+        }
+        self.values.push((value, at));
+    }
+
+    /// Returns how many values were seen after `cutoff`.
+    fn count_after(&self, cutoff: Timestamp) -> usize {
+        self.values.iter().filter(|known| known.1 > cutoff).count()
     }
 }

@@ -303,7 +303,7 @@ impl EventTags {
     pub const AUDIT_FAILURE: Self = Self(1 << 9);
     /// A user reaches for something: `access`, `data` or `admin`.
     pub const REACH: Self = Self(1 << 10);
-    /// A successful login of a named user.
+    /// A successful login that names its user or account, as a failed one does.
     pub const LOGIN: Self = Self(1 << 11);
     /// A user is named.
     pub const USER: Self = Self(1 << 12);
@@ -451,7 +451,7 @@ impl SecurityEvent<'_> {
                 );
                 set(
                     EventTags::LOGIN,
-                    self.category == Category::Auth && success && user,
+                    self.category == Category::Auth && success && self.account().is_some(),
                 );
             }
             Action::PasswordChange | Action::PasswordReset => {

@@ -22,6 +22,7 @@ pub mod notification;
 pub mod plan;
 pub mod service;
 pub mod silence;
+pub mod sql;
 pub mod text;
 pub mod time;
 

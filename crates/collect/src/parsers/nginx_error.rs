@@ -9,6 +9,7 @@ use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
+use super::php::AUDIT_FAILURES;
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::sequence::Line;
 use crate::text::{Object, lossy_text, without_padding};
@@ -405,7 +406,10 @@ impl<'a> ErrorEntry<'a> {
 
         let (category, action) = match refused {
             _ if refused > 0 => (Category::Auth, "login_failed"),
-            _ if php_message_starts_with(message, b"AuditLogger") => {
+            _ if AUDIT_FAILURES
+                .iter()
+                .any(|start| php_message_starts_with(message, start)) =>
+            {
                 (Category::System, "audit_failure")
             }
             _ if php_message_starts_with(message, b"PHP Fatal error") => {

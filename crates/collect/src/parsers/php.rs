@@ -160,6 +160,17 @@ fn find_location(first: &[u8]) -> Option<(&[u8], &[u8])> {
     digits(line).map(|_| (file, line))
 }
 
+/// Beginnings of messages by which the application reports that it cannot write its audit trail.
+/// What else it says about itself is no failure.
+pub(super) const AUDIT_FAILURES: [&[u8]; 6] = [
+    b"AuditLogger exception",
+    b"AuditLogger error",
+    b"AuditLogger: cannot ",
+    b"AuditLogger: could not ",
+    b"AuditLogger: failed ",
+    b"AuditLogger: unable ",
+];
+
 fn build_event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
     let (level, message) = split_level(message);
     let first = message
@@ -173,7 +184,7 @@ fn build_event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
         b"Fatal error" | b"Parse error" | b"CRITICAL" | b"ALERT" | b"EMERGENCY"
     );
 
-    let action = if first.starts_with(b"AuditLogger") {
+    let action = if AUDIT_FAILURES.iter().any(|start| first.starts_with(start)) {
         // The application reports that it cannot write its audit trail.
         "audit_failure"
     } else if has(b"SQLSTATE[") || has(b"PDOException") || has(b"pg_query(") || has(b"SQL syntax") {
@@ -271,6 +282,10 @@ mod tests {
             (
                 "[05-Jun-2018 07:30:16 UTC] AuditLogger: cannot write an event: SQLSTATE[08006]",
                 r#"2018-06-05T07:30:16Z audit_failure Failure - {"level":"","message":"AuditLogger: cannot write an event: SQLSTATE[08006]"}"#,
+            ),
+            (
+                "[05-Jun-2018 07:30:16 UTC] AuditLogger: wrote 5 events",
+                r#"2018-06-05T07:30:16Z php_log Success - {"level":"","message":"AuditLogger: wrote 5 events"}"#,
             ),
             (
                 "[2018-06-05 07:30:16] local.ERROR: SQLSTATE[42P01]: Undefined table \

@@ -3,6 +3,7 @@
 
 use model::civil::{Civil, Readings, Zone};
 use model::event::{Details, UserId};
+use model::sql::statements;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
@@ -227,33 +228,52 @@ struct Classification {
     object: Option<String>,
 }
 
-/// Returns the name of the object that a statement changes.
-fn object_of(statement: &str) -> Option<String> {
-    let mut words = statement.split_whitespace().skip(1).filter(|w| {
-        ![
-            "IF", "EXISTS", "NOT", "ONLY", "TABLE", "TRIGGER", "FUNCTION", "ROLE", "USER", "INDEX",
-            "VIEW", "SCHEMA", "OR", "REPLACE",
-        ]
-        .contains(&w.to_ascii_uppercase().as_str())
-    });
-
-    words.next().map(|w| {
-        w.trim_matches(|c| matches!(c, ';' | '(' | ')' | ','))
-            .to_owned()
+/// Returns the words of the first of the logged statements that changes the schema or privileges.
+/// Comments and other statements may stand before it.
+fn schema_change(text: &str) -> Option<Vec<String>> {
+    statements(text).into_iter().find(|words| {
+        let first = words.first().map_or("", String::as_str);
+        let sets_replication_role = || words.iter().any(|w| w == "session_replication_role");
+        match first {
+            "create" | "alter" | "drop" | "truncate" | "grant" | "revoke" | "reassign"
+            | "security" | "comment" => true,
+            "import" => words.get(1).is_some_and(|w| w == "foreign"),
+            // As `replica`, no trigger runs.
+            "set" => sets_replication_role(),
+            _ => false,
+        }
     })
 }
 
-/// Returns whether a logged statement changes the schema or privileges.
-fn changes_schema(statement: &str) -> bool {
-    let first = statement
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
-    matches!(
-        first.as_str(),
-        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE" | "REASSIGN" | "SECURITY"
-    )
+/// Returns the name of the object that a statement changes.
+fn object_of(words: &[String]) -> Option<String> {
+    const OTHERS: [&str; 20] = [
+        "if",
+        "exists",
+        "not",
+        "only",
+        "table",
+        "trigger",
+        "function",
+        "role",
+        "user",
+        "index",
+        "view",
+        "schema",
+        "or",
+        "replace",
+        "on",
+        "column",
+        "temporary",
+        "temp",
+        "unlogged",
+        "materialized",
+    ];
+    words
+        .iter()
+        .skip(1)
+        .find(|word| !OTHERS.contains(&word.as_str()))
+        .cloned()
 }
 
 /// Returns whether a message says, in any language, that a connection was authorized: `WORDS=USER
@@ -306,8 +326,8 @@ fn classify_message(m: &Message) -> Option<Classification> {
     let logged = ["statement: ", "execute <unnamed>: "]
         .iter()
         .find_map(|prefix| m.message.strip_prefix(prefix));
-    if let Some(statement) = logged.filter(|s| changes_schema(s)) {
-        let object = object_of(statement);
+    if let Some(words) = logged.and_then(schema_change) {
+        let object = object_of(&words);
         return Some(Classification {
             category: Category::Admin,
             action: "schema_change",

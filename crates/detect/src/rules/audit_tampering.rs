@@ -2,6 +2,7 @@
 //! protection.
 
 use model::event::EventTags;
+use model::sql::statements;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,7 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// Names to look for in the statement or message.
+    /// Names of tables, with or without their schema; `name.` is all of a schema.
     protected: Vec<String>,
     /// Roles that may change definitions, for migrations.
     by: Vec<String>,
@@ -61,7 +62,6 @@ impl Default for Params {
                 "log_events",
                 "audit_log",
                 "blueteam.",
-                "guard",
             ]),
             by: list(&["blueteam_owner"]),
         }
@@ -71,6 +71,49 @@ impl Default for Params {
 struct AuditTampering {
     protected: Vec<String>,
     by: Vec<String>,
+}
+
+/// Returns whether a name in a statement is a protected one.
+fn is_protected(name: &str, protected: &str) -> bool {
+    match protected.strip_suffix('.') {
+        Some(schema) => name == schema || name.starts_with(protected),
+        None => {
+            let unqualified = name.rsplit('.').next().unwrap_or_default();
+            name == protected || unqualified == protected
+        }
+    }
+}
+
+impl AuditTampering {
+    /// Returns whether an event is about a protected name. Strings and comments in a statement do
+    /// not count: anyone whose words reach a statement can write into them. PostgreSQL itself names
+    /// the object of a refusal, so a statement that also mentions others proves nothing.
+    fn touches_protected(&self, event: &SecurityEvent<'_>) -> bool {
+        let statement = event.details.text("statement").unwrap_or_default();
+        let object = event.resource_id.as_deref().unwrap_or_default();
+        let text = match &*event.action {
+            "permission_denied" if !object.is_empty() => object,
+            _ if statement.is_empty() => object,
+            _ => &statement,
+        };
+
+        statements(text).iter().flatten().any(|name| {
+            self.protected
+                .iter()
+                .any(|protected| is_protected(name, protected))
+        })
+    }
+}
+
+/// Returns whether a refused statement only reads.
+fn is_read(event: &SecurityEvent<'_>) -> bool {
+    let statement = event.details.text("statement").unwrap_or_default();
+    statements(&statement).iter().all(|words| {
+        matches!(
+            words.first().map(String::as_str),
+            Some("select" | "table" | "show")
+        )
+    }) && !statement.is_empty()
 }
 
 impl Rule for AuditTampering {
@@ -85,20 +128,7 @@ impl Rule for AuditTampering {
             return;
         }
 
-        let texts = [
-            event.details.text("statement"),
-            event.details.text("message"),
-            event.resource_id.as_ref().map(ToString::to_string),
-        ];
-
-        let touches = |text: &String| {
-            let text = text.to_ascii_lowercase();
-            self.protected
-                .iter()
-                .any(|name| text.contains(name.as_str()))
-        };
-
-        if !texts.iter().flatten().any(touches) {
+        if !self.touches_protected(event) {
             return;
         }
 
@@ -113,6 +143,8 @@ impl Rule for AuditTampering {
         cx.fire(user, event, || {
             let how = if change {
                 "changed the definition of"
+            } else if is_read(event) {
+                "was refused access to"
             } else {
                 "was refused a change to"
             };

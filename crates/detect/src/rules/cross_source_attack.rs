@@ -4,7 +4,9 @@ use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Distinct;
 use crate::clock_cache::ClockCache;
+use crate::glob::plain_path;
 use crate::keyed::Key;
 use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
@@ -42,7 +44,13 @@ pub(super) const RULE: Definition = Definition {
 #[serde(default, deny_unknown_fields)]
 struct Params {
     failures: u32,
+    /// Failures on fewer accounts than this are mistyped passwords, unless there are more than
+    /// `failures_on_one`.
+    accounts: usize,
+    failures_on_one: u32,
     errors: u32,
+    /// Errors of fewer paths than this are a broken page.
+    paths: usize,
     window: Span,
 }
 
@@ -50,7 +58,10 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             failures: 3,
+            accounts: 2,
+            failures_on_one: 10,
             errors: 3,
+            paths: 3,
             window: Span::hours(1),
         }
     }
@@ -59,7 +70,9 @@ impl Default for Params {
 #[derive(Debug, Default)]
 struct AddressState {
     failures: Recent,
+    accounts: Distinct,
     errors: Recent,
+    paths: Distinct,
     /// When it was reported, and for an event of which source: the keys of the sources differ, but
     /// it is one attack.
     fired: Option<(Timestamp, Source)>,
@@ -75,7 +88,10 @@ impl Rule for CrossSourceAttack {
         let Some(ip) = event.ip_address else { return };
         let Params {
             failures,
+            accounts,
+            failures_on_one,
             errors,
+            paths,
             window,
         } = self.params;
         let web = event.source == Source::Nginx;
@@ -93,12 +109,18 @@ impl Rule for CrossSourceAttack {
             event.timestamp,
             cx.stale_before,
         );
-        let (of, enough) = if web {
-            (&mut state.errors, errors)
+        if web {
+            let target = event.resource_id.as_deref().unwrap_or_default();
+            let path = cx.key_hasher.short_hash(&plain_path(target));
+            state.paths.record(path, event.timestamp);
+            state.errors.offer(Hit::of(event), newest, window, errors);
         } else {
-            (&mut state.failures, failures)
-        };
-        of.offer(Hit::of(event), newest, window, enough);
+            let account = event.account().unwrap_or_default();
+            let account = cx.key_hasher.short_hash(&account);
+            state.accounts.record(account, event.timestamp);
+            let enough = failures.max(failures_on_one.saturating_add(1));
+            state.failures.offer(Hit::of(event), newest, window, enough);
+        }
 
         let cutoff = newest.minus(window);
         let count = |r: &Recent| {
@@ -108,7 +130,11 @@ impl Rule for CrossSourceAttack {
                 .fold(0, |sum, h| h.times.saturating_add(sum))
         };
 
-        if count(&state.failures) < failures || count(&state.errors) < errors {
+        let failed = count(&state.failures);
+        let guesses = failed > failures_on_one
+            || failed >= failures && state.accounts.count_after(cutoff) >= accounts;
+        let scans = count(&state.errors) >= errors && state.paths.count_after(cutoff) >= paths;
+        if !guesses || !scans {
             return;
         }
 

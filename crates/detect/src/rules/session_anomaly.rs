@@ -463,7 +463,8 @@ impl SessionAnomaly {
             return;
         }
 
-        let logs_in = header.marks.intersects(EventTags::LOGIN);
+        let logs_in =
+            header.marks.intersects(EventTags::LOGIN) && header.marks.intersects(EventTags::USER);
         if logs_in {
             state.login = state.login.max(CompactTime::of(hit.at));
         }

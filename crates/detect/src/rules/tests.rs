@@ -38,6 +38,7 @@ struct Draft {
     ip: Option<&'static str>,
     agent: Option<&'static str>,
     session: Option<&'static str>,
+    method: Option<&'static str>,
     resource: Option<String>,
     tenant: Option<u128>,
     cui: bool,
@@ -58,6 +59,7 @@ fn draft_event(secs: i64, category: Category, action: &'static str) -> Draft {
         ip: None,
         agent: None,
         session: None,
+        method: None,
         resource: None,
         tenant: None,
         cui: false,
@@ -140,6 +142,7 @@ impl Draft {
         event.ip_address = self.ip.map(|ip| ip.parse::<IpAddr>().unwrap());
         event.user_agent = self.agent.map(Into::into);
         event.session_id = self.session.map(Into::into);
+        event.resource_type = self.method.map(Into::into);
         event.resource_id = self.resource.clone().map(Into::into);
         event.instance_id = self.tenant.map(Uuid::from_u128);
         event.cui_involved = self.cui;

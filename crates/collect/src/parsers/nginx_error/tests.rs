@@ -199,7 +199,7 @@ fn only_php_messages_report_audit_failures() {
         ),
         (
             format!(
-                "FastCGI sent in stderr: \"PHP message: a; PHP message: AuditLogger: x\" \
+                "FastCGI sent in stderr: \"PHP message: a; PHP message: AuditLogger: failed to x\" \
             {TAIL}"
             ),
             "audit_failure",

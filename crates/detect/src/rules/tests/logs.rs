@@ -140,7 +140,21 @@ fn web_scanner_boundaries() {
         ["/.env", "/x/.git/config", "/%2eaws/credentials"][..n]
             .iter()
             .zip(0..)
-            .map(|(t, i)| web_request(i, t, 200))
+            .map(|(t, i)| web_request(i, t, 404))
+            .collect::<Vec<_>>()
+    };
+
+    let every = |n: i64, gap: i64, target: &str, status| {
+        (0..n)
+            .map(|i| web_request(i * gap, target, status))
+            .collect::<Vec<_>>()
+    };
+    let sign_ins = |n: i64| {
+        (0..n)
+            .map(|i| Draft {
+                method: Some("POST"),
+                ..web_request(i, "/blog/wp-login.php", 200)
+            })
             .collect::<Vec<_>>()
     };
 
@@ -152,8 +166,51 @@ fn web_scanner_boundaries() {
             ("twenty-one in more than a minute", 0, errors(21, 3, 403)),
             ("a hundred pages", 0, errors(100, 0, 200)),
             ("errors of the server's own", 0, errors(30, 1, 500)),
+            ("a broken image", 0, every(99, 0, "/a.png", 404)),
             ("two secrets", 0, probes(2)),
             ("three", 1, probes(3)),
+            ("a secret that is served", 1, every(1, 1, "/.env", 200)),
+            ("five over a day", 0, every(5, 1800, "/.env", 404)),
+            ("six over a day", 1, every(6, 1800, "/.env", 404)),
+            ("six over two days", 0, every(6, 18_000, "/.env", 404)),
+            (
+                "htpasswd, ssh and Subversion",
+                1,
+                ["/htpasswd", "/.ssh", "/x/.svn/entries"]
+                    .iter()
+                    .zip(0..)
+                    .map(|(target, i)| web_request(i, target, 404))
+                    .collect(),
+            ),
+            (
+                "health checks",
+                0,
+                every(99, 1, "/actuator/health/readiness", 200),
+            ),
+            (
+                "a status page for monitoring",
+                0,
+                every(99, 1, "/server-status?auto", 200),
+            ),
+            (
+                "a status page for nobody",
+                1,
+                every(3, 1, "/server-status", 403),
+            ),
+            (
+                "phpMyAdmin that is there",
+                0,
+                every(99, 1, "/phpmyadmin/index.php", 200),
+            ),
+            ("the users of WordPress", 1, every(3, 1, "/?author=1", 301)),
+            ("ten sign-ins", 0, sign_ins(10)),
+            ("eleven", 1, sign_ins(11)),
+            ("a repository", 0, every(9, 1, "/repo.git/info/refs", 200)),
+            (
+                "a page about secrets",
+                0,
+                every(9, 1, "/blog/.environment", 200),
+            ),
             (
                 "a tool with its own user agent",
                 1,
@@ -221,7 +278,14 @@ fn injection_attempt_boundaries() {
 
 #[test]
 fn cross_source_attack_boundaries() {
-    let at_shell = |n: i64| (0..n).map(failed_shell_login).collect::<Vec<_>>();
+    let at_shell = |n: i64| {
+        (0..n)
+            .map(|i| {
+                failed_shell_login(i).with_metadata(json!({ "username": format!("u{}", i % 2) }))
+            })
+            .collect::<Vec<_>>()
+    };
+    let mistyped = |n: i64| (0..n).map(failed_shell_login).collect::<Vec<_>>();
     let at_web = |n: i64, from: i64| {
         (0..n)
             .map(|i| web_request(from + i, &format!("/{i}"), 404))
@@ -239,6 +303,25 @@ fn cross_source_attack_boundaries() {
             ),
             ("three and three", 1, [at_shell(3), at_web(3, 10)].concat()),
             (
+                "mistyped passwords",
+                0,
+                [mistyped(10), at_web(9, 20)].concat(),
+            ),
+            (
+                "one account guessed",
+                1,
+                [mistyped(11), at_web(9, 20)].concat(),
+            ),
+            (
+                "a broken image",
+                0,
+                [
+                    at_shell(9),
+                    (10..30).map(|i| web_request(i, "/a.png", 404)).collect(),
+                ]
+                .concat(),
+            ),
+            (
                 "the other way round",
                 1,
                 [at_web(3, 0), at_shell(3)].concat(),
@@ -249,7 +332,7 @@ fn cross_source_attack_boundaries() {
                 [
                     at_shell(9),
                     at_web(9, 10),
-                    (20..30).map(failed_shell_login).collect(),
+                    (20..30).map(failed_shell_login).collect::<Vec<_>>(),
                 ]
                 .concat(),
             ),
@@ -308,6 +391,47 @@ fn audit_tampering_boundaries() {
                 vec![said("schema_change", "CREATE TABLE invoices (id int)")],
             ),
             ("a login", 0, vec![said("login", "audit_events")]),
+            (
+                "names that contain a protected one",
+                0,
+                vec![
+                    said(
+                        "schema_change",
+                        "CREATE TABLE vanguard_orders (audit_events_id int)",
+                    ),
+                    said("schema_change", "CREATE TABLE my_audit_log_events ()"),
+                    said("permission_denied", "SELECT * FROM bodyguards"),
+                ],
+            ),
+            (
+                "a string and a comment",
+                0,
+                vec![said(
+                    "write_refused",
+                    "UPDATE notes SET t = 'audit_events' -- audit_events",
+                )],
+            ),
+            (
+                "behind a comment, in quotation marks",
+                1,
+                vec![said(
+                    "schema_change",
+                    "BEGIN; /* x */ ALTER TABLE \"public\".\"audit_events\" DISABLE TRIGGER ALL",
+                )],
+            ),
+            (
+                "the schema of blueteam",
+                1,
+                vec![said("schema_change", "DROP TABLE blueteam.alert_history")],
+            ),
+            (
+                "a refusal that names another table",
+                0,
+                vec![
+                    said("permission_denied", "DELETE FROM a USING audit_events")
+                        .resource("invoices"),
+                ],
+            ),
             (
                 "from another source",
                 0,
@@ -395,4 +519,15 @@ fn injection_attempt_severity_follows_success() {
         let severities: Vec<_> = found.iter().map(|d| d.severity).collect();
         assert_eq!(severities, expected, "{what}: {found:?}");
     }
+}
+
+#[test]
+fn a_success_that_names_only_an_account_is_a_login() {
+    let login = Draft {
+        user: None,
+        ..shell_login(9)
+    };
+    let mut events: Vec<_> = (0..6).map(failed_shell_login).collect();
+    events.push(login.with_metadata(json!({ "username": "ann" })));
+    assert_eq!(count_detections("success_after_brute_force", &events), 1);
 }
