@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
@@ -143,17 +144,19 @@ impl Detections {
         self.insert(open);
     }
 
-    /// The condition held from `from` to `to` without any event that could stand for it (a
-    /// silence).
+    /// The condition held for a period without any event that could stand for it (a silence).
     pub(crate) fn fire_silence(
         &mut self,
         slot: OpenKey,
         info: &'static Info,
         cooldown: Span,
         opening: NewDetection,
-        from: Timestamp,
-        to: Timestamp,
+        period: Range<Timestamp>,
     ) {
+        let Range {
+            start: from,
+            end: to,
+        } = period;
         if self.silenced {
             return;
         }

@@ -239,7 +239,7 @@ impl Context<'_> {
             episode,
         };
         self.detections
-            .fire_silence(slot, self.info, self.cooldown, opening, from, to);
+            .fire_silence(slot, self.info, self.cooldown, opening, from..to);
     }
 }
 

@@ -55,7 +55,7 @@ impl Silences {
                 }
                 (None, Some(rule), ..) => silences.by_rule.entry(rule.clone()).or_default().push(i),
                 (None, None, Some(tenant), _) => {
-                    silences.by_tenant.entry(tenant).or_default().push(i)
+                    silences.by_tenant.entry(tenant).or_default().push(i);
                 }
                 (None, None, None, Some(source)) => {
                     silences

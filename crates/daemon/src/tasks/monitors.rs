@@ -238,7 +238,7 @@ async fn run_monitor(
     if let Some(change) = &change {
         let router = AlertRouter {
             routing: &options.routing,
-            silences: silences,
+            silences,
             now,
             business_hours: options.calendar.period(now).open,
             stale_before: Timestamp::MIN,

@@ -268,7 +268,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
                 Finding::Unknown => {}
                 Finding::Well => report_outage(&options, trouble, None, &mut outages, &all).await,
                 Finding::Stuck(why) => {
-                    report_outage(&options, trouble, Some(why), &mut outages, &all).await
+                    report_outage(&options, trouble, Some(why), &mut outages, &all).await;
                 }
             }
         }

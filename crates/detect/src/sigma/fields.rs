@@ -184,7 +184,9 @@ fn collect_names(part: &Detection, names: &mut BTreeSet<String>) {
             names.extend(items.iter().filter_map(|item| item.field.name.clone()));
         }
         Detection::AnyOf(parts) | Detection::And(parts) => {
-            parts.iter().for_each(|part| collect_names(part, names));
+            for part in parts {
+                collect_names(part, names);
+            }
         }
         Detection::ArrayMatch { field, .. } => {
             names.insert(field.clone());
