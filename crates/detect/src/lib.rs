@@ -7,6 +7,7 @@
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
+mod client;
 mod clock_cache;
 mod engine;
 mod event_header;

@@ -7,7 +7,6 @@ mod anomalous_access;
 mod audit_log_gap;
 mod audit_tampering;
 mod brute_force;
-mod client;
 mod credential_stuffing;
 mod cross_source_attack;
 mod cross_tenant;

@@ -6,7 +6,7 @@ use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 
-use super::client::Client;
+use crate::client::Client;
 use crate::clock_cache::ClockCache;
 use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};

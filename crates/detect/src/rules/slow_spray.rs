@@ -7,7 +7,7 @@ use model::event::EventTags;
 use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::client::Client;
+use crate::client::Client;
 use crate::clock_cache::ClockCache;
 use crate::open::NewDetection;
 use crate::rule::{

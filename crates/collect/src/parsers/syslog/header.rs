@@ -42,8 +42,9 @@ pub(super) fn split_head<'a>(
     let (at, rest) = calendar
         .split_time(cisco.map_or(line, |(_, rest)| rest))
         .ok_or("no syslog header: its time is not understood")?;
-    if let Some(message) = split_hybrid(rest) {
-        return message.ok_or("an RFC 5424 message that is not valid within an RFC 3164 line");
+    if let Some(inner) = hybrid_message(rest) {
+        return split_rfc5424(inner)
+            .ok_or("an RFC 5424 message that is not valid within an RFC 3164 line");
     }
 
     let head = match cisco {
@@ -264,14 +265,14 @@ fn without_message_id(message: &[u8]) -> &[u8] {
     rest.map_or(message, <[u8]>::trim_ascii_start)
 }
 
-/// Parses an RFC 5424 message that stands where an RFC 3164 line has its tag, as TrueNAS writes it.
-/// `None` where there is none, `Some(None)` where it is not valid.
-fn split_hybrid(rest: &[u8]) -> Option<Option<(LineTime, Head<'_>)>> {
+/// Returns the RFC 5424 message that stands where an RFC 3164 line has its tag, as TrueNAS writes it,
+/// after its version.
+fn hybrid_message(rest: &[u8]) -> Option<&[u8]> {
     let (_host, inner) = split_word(rest)?;
     let inner = without_priority(inner).and_then(|inner| inner.strip_prefix(b"1 "))?;
     let time = inner.split(|c| *c == b' ').next()?;
     let is_time = time == b"-" || (time.len() >= 20 && time.get(10) == Some(&b'T'));
-    is_time.then(|| split_rfc5424(inner))
+    is_time.then_some(inner)
 }
 
 /// Parses an RFC 5424 line after `<PRI>1 `.

@@ -109,12 +109,12 @@ pub(super) fn activity_event(
         _ => parse_pam(),
     }?;
 
-    Some(build_event(activity, &logged, at, id))
+    Some(build_event(&activity, &logged, at, id))
 }
 
 /// Builds the event of an activity.
 pub(super) fn build_event<'a>(
-    activity: Activity<'a>,
+    activity: &Activity<'a>,
     logged: &LogMessage<'a>,
     at: Timestamp,
     id: LineId,

@@ -84,7 +84,7 @@ pub(super) fn read_message(logged: LogMessage<'_>, at: Readings, id: LineId) -> 
             ..logged
         };
         return Line {
-            parsed: Parsed::Event(build_event(activity, &logged, at.first, id)),
+            parsed: Parsed::Event(build_event(&activity, &logged, at.first, id)),
             note: note(evidence, client),
         };
     }

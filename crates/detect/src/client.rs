@@ -9,7 +9,7 @@ use crate::keyed::Key;
 use crate::rule::Context;
 
 /// The client that attempts are counted by.
-pub(super) enum Client {
+pub(crate) enum Client {
     Address(IpAddr),
     /// The log has only the client's host name.
     Named(String),
@@ -20,7 +20,7 @@ pub(super) enum Client {
 }
 
 impl Client {
-    pub(super) fn of(event: &SecurityEvent<'_>) -> Option<Self> {
+    pub(crate) fn of(event: &SecurityEvent<'_>) -> Option<Self> {
         // Only collectors set it; an application's `origin` means something else.
         let by_origin = || {
             let origin = event
@@ -41,7 +41,7 @@ impl Client {
         event.ip_address.map(Self::Address).or_else(by_origin)
     }
 
-    pub(super) fn key(&self, event: &SecurityEvent<'_>, cx: &Context<'_>) -> Key {
+    pub(crate) fn key(&self, event: &SecurityEvent<'_>, cx: &Context<'_>) -> Key {
         match self {
             Self::Address(ip) => Key::ip(event.source, *ip),
             Self::Named(origin) | Self::Unnamed(origin) => {
@@ -50,7 +50,7 @@ impl Client {
         }
     }
 
-    pub(super) const fn entity_kind(&self) -> EntityKind {
+    pub(crate) const fn entity_kind(&self) -> EntityKind {
         match self {
             Self::Address(_) => EntityKind::Ip,
             Self::Named(_) | Self::Unnamed(_) => EntityKind::Source,
