@@ -17,15 +17,12 @@ pub(super) fn unescape_log(text: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
     while let Some(&byte) = text.get(at) {
         let escaped = byte == b'\\' && matches!(text.get(at + 1), Some(b'x' | b'X'));
-        match hex_number(text, at + 2, 2).filter(|_| escaped) {
-            Some(number) => {
-                out.push(number as u8);
-                at += 4;
-            }
-            None => {
-                out.push(byte);
-                at += 1;
-            }
+        if let Some(number) = hex_number(text, at + 2, 2).filter(|_| escaped) {
+            out.push(number as u8);
+            at += 4;
+        } else {
+            out.push(byte);
+            at += 1;
         }
     }
 

@@ -251,10 +251,11 @@ fn has_active_element(text: &str) -> bool {
             .as_bytes()
             .get(name)
             .is_some_and(u8::is_ascii_alphabetic);
-        begins && (!is_closing || breaks_out(&text[..at])) && {
-            let gap = name > at + 1 && !is_closing;
-            !(gap && !text[name..].starts_with("script")) && is_active_element(text, name)
-        }
+        let has_gap = name > at + 1 && !is_closing;
+        let is_element = (!has_gap || text[name..].starts_with("script"))
+            && (!is_closing || breaks_out(&text[..at]));
+
+        begins && is_element && is_active_element(text, name)
     })
 }
 

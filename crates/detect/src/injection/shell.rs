@@ -432,7 +432,7 @@ fn is_shellshock(text: &str) -> bool {
         body.starts_with([':', '_', ';'])
             || text[..at].trim().is_empty() && body.contains("};")
             || body.starts_with("ignored")
-            || body.starts_with("}") && text[..at].trim().is_empty()
+            || body.starts_with('}') && text[..at].trim().is_empty()
     })
 }
 

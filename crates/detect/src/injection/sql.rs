@@ -409,7 +409,7 @@ impl<'a> Reading<'a> {
             match self.before(i) {
                 Some(Token::Semicolon) => true,
                 Some(Token::Open) => self.is_value_position(i - 1),
-                Some(Token::Operator(_)) | Some(Token::Text(..)) => self.is_quoted(),
+                Some(Token::Operator(_) | Token::Text(..)) => self.is_quoted(),
                 None => self.is_telling_query(),
                 _ => false,
             }

@@ -1,6 +1,7 @@
 //! What counts as code and what does not, and figures over logs.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -115,9 +116,9 @@ fn encoded(text: &str, choices: &[u8]) -> String {
     let mut out = String::new();
     for (i, c) in text.chars().enumerate() {
         match choices.get(i % choices.len().max(1)).copied().unwrap_or(9) {
-            0 if c.is_ascii() => out.push_str(&format!("%{:02x}", c as u32)),
-            1 if c.is_ascii() => out.push_str(&format!("%25{:02X}", c as u32)),
-            2 if c.is_ascii() => out.push_str(&format!("%u{:04x}", c as u32)),
+            0 if c.is_ascii() => write!(out, "%{:02x}", c as u32).unwrap(),
+            1 if c.is_ascii() => write!(out, "%25{:02X}", c as u32).unwrap(),
+            2 if c.is_ascii() => write!(out, "%u{:04x}", c as u32).unwrap(),
             3 => out.extend(c.to_uppercase()),
             _ => out.push(c),
         }

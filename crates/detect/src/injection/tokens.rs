@@ -115,12 +115,12 @@ impl<'a> Scanner<'a> {
             return;
         }
 
-        match self.text[self.at..].find("*/") {
-            Some(length) => self.at += length + 2,
-            None => {
-                self.tokens.push(Token::Comment(&self.text[self.at..]));
-                self.at = self.text.len();
-            }
+        let rest = &self.text[self.at..];
+        if let Some(length) = rest.find("*/") {
+            self.at += length + 2;
+        } else {
+            self.tokens.push(Token::Comment(rest));
+            self.at = self.text.len();
         }
     }
 

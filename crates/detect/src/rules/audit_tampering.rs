@@ -75,13 +75,11 @@ struct AuditTampering {
 
 /// Returns whether a name in a statement is a protected one.
 fn is_protected(name: &str, protected: &str) -> bool {
-    match protected.strip_suffix('.') {
-        Some(schema) => name == schema || name.starts_with(protected),
-        None => {
-            let unqualified = name.rsplit('.').next().unwrap_or_default();
-            name == protected || unqualified == protected
-        }
+    if let Some(schema) = protected.strip_suffix('.') {
+        return name == schema || name.starts_with(protected);
     }
+
+    name == protected || name.rsplit('.').next() == Some(protected)
 }
 
 impl AuditTampering {

@@ -213,7 +213,6 @@ struct Traits {
     is_leak: bool,
     /// It may sign in to WordPress.
     is_sign_in: bool,
-    is_refused: bool,
 }
 
 impl Traits {
@@ -225,7 +224,7 @@ impl Traits {
         let is_foreign =
             method == "CONNECT" || scheme.starts_with("http://") || scheme.starts_with("https://");
         let path = plain_path(target).to_ascii_lowercase();
-        let is_refused = (400..500).contains(&status);
+        let is_refused = is_refused(event);
         let is_served = (200..300).contains(&status);
 
         let is_health_check =
@@ -241,9 +240,15 @@ impl Traits {
             is_probe: !is_health_check && (is_foreign || asks_secret || asks_admin || asks_author),
             is_leak: asks_secret && is_served && !is_foreign && method != "HEAD",
             is_sign_in: method == "POST" && SIGN_INS.iter().any(|page| path.ends_with(page)),
-            is_refused,
         }
     }
+}
+
+fn is_refused(event: &SecurityEvent<'_>) -> bool {
+    event
+        .details
+        .number("status")
+        .is_some_and(|status| (400..500).contains(&status))
 }
 
 /// Returns the name of the scanner in the user agent, if there is one.
@@ -327,7 +332,7 @@ impl WebScanner {
             ));
         }
 
-        if traits.is_refused && self.counts_as_scan(key, event, cx) {
+        if is_refused(event) && self.counts_as_scan(key, event, cx) {
             verdict = Some(format!(
                 "more than {} errors within {}",
                 self.params.errors, self.params.errors_window
@@ -346,7 +351,9 @@ impl Rule for WebScanner {
     fn predicate(&self) -> Option<RulePredicate> {
         let health_checks = Arc::clone(&self.health_checks);
         Some(Arc::new(move |event| {
-            Traits::of(event, &health_checks) != Traits::default() || scanner_tool(event).is_some()
+            is_refused(event)
+                || Traits::of(event, &health_checks) != Traits::default()
+                || scanner_tool(event).is_some()
         }))
     }
 
