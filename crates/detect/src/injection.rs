@@ -2,6 +2,7 @@
 //! layer by layer, normalized, and judged by its tokens, not by literal payloads.
 
 mod decode;
+mod ordinary;
 mod path;
 mod prefilter;
 mod script;
@@ -146,7 +147,7 @@ fn code_in_query(query: &[u8]) -> Option<Code> {
         .find_map(code_in_parameter)
         .or_else(|| {
             // `&&` separates commands as well as parameters.
-            let is_ordinary = std::str::from_utf8(query).is_ok_and(prefilter::is_ordinary);
+            let is_ordinary = std::str::from_utf8(query).is_ok_and(ordinary::is_ordinary);
             let judge = |text: &str| shell::is_command_or_code(text).then_some(Code::Command);
             in_each_layer(query, true, judge).filter(|_| !is_ordinary)
         })

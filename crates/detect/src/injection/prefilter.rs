@@ -1,29 +1,8 @@
 //! The pre-filter: one pass without allocation over what nearly every request consists of. It
 //! passes every text in which the detectors find code; a property test compares them.
 
+use super::ordinary::{ORDINARY, ORDINARY_AGENT};
 use super::{path, shell};
-
-const fn ordinary_bytes(others: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-
-    let mut i = 0;
-    while i < others.len() {
-        table[others[i] as usize] = true;
-        i += 1;
-    }
-
-    table
-}
-
-/// Bytes without which there is neither an encoding nor code, except for certain words.
-const ORDINARY: [bool; 256] = ordinary_bytes(b"/-_.?=&,~@!^[]");
-/// The same for user agents, where blanks, parentheses and semicolons are ordinary.
-const ORDINARY_AGENT: [bool; 256] = ordinary_bytes(b"/-_.?&,~@!^[] ();:+");
 
 /// The first letters of the words that make a text suspicious without any special character.
 const FIRST_LETTERS: [bool; 256] = {
@@ -47,11 +26,6 @@ const FIRST_LETTERS: [bool; 256] = {
     }
     table
 };
-
-/// Returns whether a text consists of bytes that are harmless without others.
-pub(super) fn is_ordinary(text: &str) -> bool {
-    text.bytes().all(|byte| ORDINARY[byte as usize])
-}
 
 /// Returns whether one of the words begins `text`.
 fn begins_with_word(text: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! Commands of shells, code of interpreters, and the requests by which known flaws run them.
 
-use super::prefilter::is_ordinary;
+use super::ordinary::is_ordinary;
 
 /// Parts of paths that only exploits request, each with the flaw it is for. The pre-filter looks for
 /// them where a word begins, as it does for the words below.

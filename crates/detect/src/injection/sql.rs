@@ -3,7 +3,7 @@
 
 mod clauses;
 
-use super::prefilter::is_ordinary;
+use super::ordinary::is_ordinary;
 use super::tokens::{Token, Within, tokenize};
 
 /// Functions that wait, read files or reveal data by errors.
