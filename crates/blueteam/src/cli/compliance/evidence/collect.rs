@@ -88,7 +88,7 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             state: &state,
         };
         Ok(checks::run(session, &around, control, |progress| {
-            draw_progress(&bar, progress)
+            draw_progress(&bar, progress);
         })
         .await?)
     });
