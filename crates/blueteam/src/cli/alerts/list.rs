@@ -34,7 +34,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_parser = parse_state)]
     state: Option<AlertState>,
     /// Only those that were silenced
-    #[arg(long)]
+    #[arg(long, alias = "muted")]
     silenced: bool,
     /// Only those that nobody has acknowledged
     #[arg(long)]
