@@ -260,16 +260,24 @@ async fn rules_that_change_on_disk_are_taken_up_and_broken_ones_are_not() {
         said(&daemon, "web/own/two.yml") >= 1
     })
     .await;
-    let sql = "SELECT metadata ->> 'message' FROM audit_events WHERE action = 'audit_failure' AND \
-        metadata ->> 'component' = 'configuration'";
-    let told: Option<String> = sqlx::query_scalar(sql)
-        .fetch_optional(&mut daemon.connect().await)
-        .await
-        .unwrap();
-    assert!(
-        told.is_some_and(|told| told.contains("two.yml")),
-        "people are told"
-    );
+    let sql = "SELECT count(*) FROM audit_events WHERE action = 'audit_failure' AND \
+        metadata ->> 'component' = 'configuration' AND metadata ->> 'message' LIKE '%two.yml%'";
+    let since = Instant::now();
+    loop {
+        let told: i64 = sqlx::query_scalar(sql)
+            .fetch_one(&mut daemon.connect().await)
+            .await
+            .unwrap();
+        if told > 0 {
+            break;
+        }
+        assert!(
+            since.elapsed() < PATIENCE,
+            "people are told\n{}",
+            daemon.log()
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
