@@ -1,5 +1,5 @@
 //! Severities, in the words and vectors of publishers. What is not understood is `None`, which
-//! people are shown as unknown: any guess would be wrong for somebody.
+//! people are shown as unknown: any guess would be wrong for some readers.
 
 use model::Severity;
 

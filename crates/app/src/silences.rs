@@ -84,7 +84,7 @@ fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
 
     if silence.ends_at > silence.starts_at.plus(LENGTH_MAX) {
         return Err(AppError::invalid(
-            "--for: 366 days at most; nothing is silenced for good",
+            "--for: 366 days at most; every silence must end",
         ));
     }
 

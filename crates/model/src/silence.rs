@@ -15,7 +15,7 @@ use crate::ids::{AlertId, RuleId, SilenceId, UnknownWord};
 use crate::network::Network;
 use crate::time::Timestamp;
 
-/// Why nobody is told.
+/// Why notifications are suppressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceKind {
@@ -76,18 +76,18 @@ impl fmt::Display for SilenceTarget {
     }
 }
 
-/// Not an entity.
+/// The text names no entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID or \
         source:NAME"
 )]
-pub struct WhomError(String);
+pub struct SilenceTargetError(String);
 
 impl FromStr for SilenceTarget {
-    type Err = WhomError;
-    fn from_str(text: &str) -> Result<Self, WhomError> {
-        let bad = || WhomError(text.to_owned());
+    type Err = SilenceTargetError;
+    fn from_str(text: &str) -> Result<Self, SilenceTargetError> {
+        let bad = || SilenceTargetError(text.to_owned());
         let (kind, value) = text.split_once(':').ok_or_else(bad)?;
         let kind: EntityKind = kind.parse().map_err(|_| bad())?;
         if value.is_empty() {
@@ -186,12 +186,12 @@ impl fmt::Display for SilenceScope {
     }
 }
 
-/// A row of `blueteam.silences`: somebody decided that nobody is told of something for a while.
+/// A row of `blueteam.silences`: a person's decision to suppress notifications for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Silence {
     /// Its id.
     pub mute_id: SilenceId,
-    /// Why nobody is told.
+    /// What kind of suppression it is.
     pub kind: SilenceKind,
     /// What it covers.
     #[serde(flatten)]

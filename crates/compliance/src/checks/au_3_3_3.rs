@@ -35,7 +35,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             'b',
             format!("the last review was signed on {at}, more than a quarter ago"),
         ),
-        // A signature shows that somebody signed. Whether that is the defined process, and whether
+        // A signature shows that a person signed. Whether that is the defined process, and whether
         // what should be logged was looked at, too, is in documents.
         Some(at) => cant_tell(
             'b',

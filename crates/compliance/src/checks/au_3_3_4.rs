@@ -81,7 +81,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
 fn name_contacts(t: &TransportFacts, channels: &[String]) -> CheckResult {
     match &t.audit_failures {
         Some(named) if !named.is_empty() => {
-            // A name in a configuration may be that of the sample, or of somebody who left.
+            // A name in a configuration may be that of the sample, or of a person who has left.
             cant_tell(
                 'a',
                 format!("{} are told by mail", list_first(named)),

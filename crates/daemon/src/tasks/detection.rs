@@ -282,7 +282,7 @@ async fn try_detect(
         }
 
         if ticked {
-            monitor.read_mutes(options).await?;
+            monitor.read_silences(options).await?;
         }
 
         if ticked && !monitor.behind && polled.elapsed() < options.poll.to_std() {
@@ -315,7 +315,7 @@ struct Monitor {
     rules: Vec<RuleSetting>,
     /// What nobody is told of, and the stamp of the table that it was read from.
     silences: Silences,
-    mutes_stamp: i64,
+    silences_stamp: i64,
     saved_profiles: Timestamp,
     users_read: Timestamp,
     /// Rows that could not be read and are not recorded yet.
@@ -398,13 +398,13 @@ impl Monitor {
     }
 
     /// Follows what people decide: a silence counts within a second.
-    async fn read_mutes(&mut self, options: &Options) -> anyhow::Result<()> {
+    async fn read_silences(&mut self, options: &Options) -> anyhow::Result<()> {
         let stamp = store::silences::stamp(&mut self.conn).await?;
-        if stamp != self.mutes_stamp {
+        if stamp != self.silences_stamp {
             self.silences = Silences::new(
                 store::silences::ending_after(&mut self.conn, options.clock.now()).await?,
             );
-            self.mutes_stamp = stamp;
+            self.silences_stamp = stamp;
         }
         Ok(())
     }

@@ -29,28 +29,11 @@ const COLUMNS: &[&str] = &[
     "user_id",
 ];
 
-/// Keys that collectors write into the metadata of events from logs.
+/// Keys that collectors write into the metadata of events from logs. Only what one of them writes
+/// belongs here: a rule on anything else can never fire on a log.
 const LOG_KEYS: &[&str] = &[
-    "bytes",
-    "database",
-    "duration_ms",
-    "facility",
-    "frames",
-    "host",
-    "level",
-    "line",
-    "message",
-    "origin",
-    "pid",
-    "process",
-    "program",
-    "referer",
-    "severity",
-    "source_id",
-    "state",
-    "status",
-    "target",
-    "username",
+    "bytes", "database", "frames", "host", "level", "line", "message", "origin", "referer",
+    "severity", "state", "status",
 ];
 
 /// What a name of another vocabulary means here.
@@ -166,7 +149,12 @@ pub(super) fn logs_have(name: &str) -> bool {
         .strip_prefix("metadata.")
         .or_else(|| name.strip_prefix("details."))
         .unwrap_or(name);
-    COLUMNS.contains(&name) || meaning_of(name).is_some() || LOG_KEYS.contains(&key)
+    COLUMNS.contains(&name)
+        || match meaning_of(name) {
+            Some(Meaning::Metadata(key)) => LOG_KEYS.contains(&key),
+            Some(_) => true,
+            None => LOG_KEYS.contains(&key),
+        }
 }
 
 /// Returns the fields that a rule names.

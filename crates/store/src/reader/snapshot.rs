@@ -58,6 +58,12 @@ impl Snapshot {
         }
     }
 
+    /// An SQL condition on `xact_id`: transactions that had an id when this snapshot was taken. Of
+    /// those, a query in the same snapshot sees none that were running.
+    pub(crate) fn seen(&self) -> String {
+        format!("xact_id < '{}'::xid8", self.xmax)
+    }
+
     /// An SQL condition on `xact_id`: transactions that this snapshot does not see.
     pub(crate) fn unseen(&self) -> String {
         let running: Vec<String> = self.running.iter().map(u64::to_string).collect();
@@ -70,14 +76,6 @@ impl Snapshot {
             self.xmax,
             running.join(",")
         )
-    }
-}
-
-impl Snapshot {
-    /// An SQL condition on `xact_id`: transactions that had an id when this snapshot was taken. Of
-    /// those, a query in the same snapshot sees none that were running.
-    pub(crate) fn seen(&self) -> String {
-        format!("xact_id < '{}'::xid8", self.xmax)
     }
 }
 

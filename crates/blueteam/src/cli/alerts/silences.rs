@@ -18,11 +18,10 @@ const SHOWN: usize = 10;
 /// late.
 const ID_SHOWN: usize = 13;
 
-/// Decide that nobody is told of something for a while, and see who decided so.
+/// Suppress notifications for a while, and see who decided so.
 ///
-/// A silenced alert is stored like any other, opens its incident, and is shown as silenced and by what.
-/// Nothing is silenced for good: each silence has an end, 366 days away at most. A running daemon follows
-/// within a second.
+/// A silenced alert is stored like any other, opens its incident, and is shown with what silenced
+/// it. Every silence has an end, 366 days away at most. A running daemon follows within a second.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]

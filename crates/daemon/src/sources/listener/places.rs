@@ -68,7 +68,7 @@ impl Place {
             .unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Returns when the place is needed for somebody else.
+    /// Returns when the place is needed for another peer.
     pub(super) async fn given_up(&self) {
         self.life.given_up.cancelled().await;
     }

@@ -106,7 +106,7 @@ impl Monitor {
         engine.resume(options.clock.now());
         let committed = cursor.witness();
         let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
-        let mutes_stamp = store::silences::stamp(&mut conn).await?;
+        let silences_stamp = store::silences::stamp(&mut conn).await?;
         let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
         Ok(Self {
             conn,
@@ -115,7 +115,7 @@ impl Monitor {
             cursor,
             rules,
             silences,
-            mutes_stamp,
+            silences_stamp,
             saved_profiles: now,
             users_read: now,
             set_aside: SetAside::default(),

@@ -340,7 +340,9 @@ fn rules_that_can_never_fire_are_named() {
     };
     assert!(unable("{product: windows}", "action: x").contains("(product windows)"));
     assert!(unable("{category: webserver}", "EventID: 4625").ends_with("looks at: EventID"));
+    assert!(unable("{product: linux}", "process.pid: 7").ends_with("looks at: process.pid"));
     assert_eq!(unable("{category: webserver}", "c-uri: /x"), "");
+    assert_eq!(unable("{category: webserver}", "sc-status: 404"), "");
     assert_eq!(unable("{product: blueteam}", "EventID: 4625"), "");
 
     let blind = pair_rules("temporal").replacen("product: blueteam", "product: windows", 1);
