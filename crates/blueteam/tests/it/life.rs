@@ -17,6 +17,7 @@ mod full;
 mod journal;
 mod kills;
 mod listeners;
+mod provenance;
 mod mails;
 mod metrics;
 mod monitor_command;
