@@ -16,8 +16,8 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("data_exfiltration"),
         name: "Data exfiltration",
         description: "Exports and downloads of one user within `window` exceed the larger of \
-            `floor` and `factor` times the user's own hourly mean of the last 14 days; the same \
-            for bytes with `floor_bytes`.",
+            `floor` and `factor` times the user's own hourly mean of the last 14 days, or \
+            `ceiling`; the same for bytes with `floor_bytes` and `ceiling_bytes`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
@@ -52,6 +52,10 @@ struct Params {
     floor: u32,
     /// Number of bytes that is never too many.
     floor_bytes: u64,
+    /// Number of exports that is always too many, whatever the user's own mean has become.
+    ceiling: u32,
+    /// The same of bytes.
+    ceiling_bytes: u64,
     /// Multiple of the user's own mean that is still normal.
     factor: f64,
 }
@@ -62,6 +66,8 @@ impl Default for Params {
             window: Span::hours(1),
             floor: 20,
             floor_bytes: 500_000_000,
+            ceiling: 1000,
+            ceiling_bytes: 10_000_000_000,
             factor: 5.0,
         }
     }
@@ -117,6 +123,8 @@ impl Rule for DataExfiltration {
             window,
             floor,
             floor_bytes,
+            ceiling,
+            ceiling_bytes,
             factor,
         } = self.params;
 
@@ -129,8 +137,13 @@ impl Rule for DataExfiltration {
         }
 
         let (mean_count, mean_bytes) = cx.profiles.learn_export(key, event, bytes, cutoff);
-        let count_limit = f64::from(floor).max(factor * mean_count);
-        let bytes_limit = (floor_bytes as f64).max(factor * mean_bytes);
+        // A mean can be raised patiently; the ceiling cannot.
+        let count_limit = f64::from(floor)
+            .max(factor * mean_count)
+            .min(f64::from(ceiling));
+        let bytes_limit = (floor_bytes as f64)
+            .max(factor * mean_bytes)
+            .min(ceiling_bytes as f64);
         let (count, total) = (state.count, state.bytes);
         if count as f64 <= count_limit && total as f64 <= bytes_limit {
             return;

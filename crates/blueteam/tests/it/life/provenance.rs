@@ -137,7 +137,9 @@ async fn files_of_a_folder_are_found_and_end_when_they_are_gone() {
     let logs = tempfile::tempdir().unwrap();
     let path = |name: &str| logs.path().join(name);
     let line = |who: &str| {
-        format!("Mar  4 10:00:00 web sshd[7]: Failed password for {who} from 192.0.2.9 port 4 ssh2\n")
+        format!(
+            "Mar  4 10:00:00 web sshd[7]: Failed password for {who} from 192.0.2.9 port 4 ssh2\n"
+        )
     };
     std::fs::write(path("one.log"), line("first")).unwrap();
     std::fs::write(path("one.log.1"), line("rotated")).unwrap();
@@ -147,9 +149,8 @@ async fn files_of_a_folder_are_found_and_end_when_they_are_gone() {
     ))
     .await;
 
-    let tried = |who: &str| {
-        format!("SELECT count(*) = 1 FROM blueteam.log_events WHERE account = '{who}'")
-    };
+    let tried =
+        |who: &str| format!("SELECT count(*) = 1 FROM blueteam.log_events WHERE account = '{who}'");
     until(&daemon, "the file that was there", &tried("first")).await;
     std::fs::write(path("two.log"), line("second")).unwrap();
     until(&daemon, "a new file", &tried("second")).await;
