@@ -73,6 +73,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     // its own database alone.
     Loaded {
         renamed: Vec::new(),
+        doubts: Vec::new(),
         config,
         secrets: Secrets::default(),
     }

@@ -419,8 +419,17 @@ impl Sigma {
             cx.cooldown = cooldown;
             let (kind, value) = match_entity(&result, event);
             let key = Self::entity_key(event.source, kind, &value, cx.key_hasher);
+            let users = cx.users;
             cx.fire(key, event, || {
-                let title = format!("{}: {value}", info.name);
+                let person = (kind == EntityKind::User)
+                    .then_some(event.user_id.as_ref())
+                    .flatten()
+                    .filter(|id| id.to_string() == value)
+                    .map(|id| users.person(id, event));
+                let who = person
+                    .as_ref()
+                    .map_or_else(|| value.clone(), ToString::to_string);
+                let title = format!("{}: {who}", info.name);
                 let description = match &result.body {
                     ResultBody::Detection(_) => info.description.to_owned(),
                     ResultBody::Correlation(c) => {
@@ -433,7 +442,11 @@ impl Sigma {
                     }
                 };
 
-                NewDetection::new(kind, &value, title, description)
+                let opening = NewDetection::new(kind, &value, title, description);
+                match &person {
+                    Some(person) => opening.named(person),
+                    None => opening,
+                }
             });
         }
     }

@@ -491,6 +491,16 @@ impl SecurityEvent<'_> {
             .map(fit::shortened)
     }
 
+    /// Returns the name of the user who acted: `metadata.username`, otherwise the name in the log
+    /// line, otherwise `metadata.email`.
+    pub fn user_name(&self) -> Option<String> {
+        self.details
+            .text("username")
+            .or_else(|| self.account_name.as_ref().map(ToString::to_string))
+            .or_else(|| self.details.text("email"))
+            .map(fit::shortened)
+    }
+
     /// `metadata.role`; the engine falls back to the role in `users.users`.
     pub fn role(&self) -> Option<String> {
         self.details.text("role").map(fit::shortened)

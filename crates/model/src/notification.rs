@@ -88,6 +88,8 @@ impl Notice {
                 kind: EntityKind::Source,
                 value: self.about.clone(),
             },
+            entity_name: None,
+            accounts: Vec::new(),
             source: self.topic.source().to_owned(),
             services: Vec::new(),
             tenant: None,

@@ -127,6 +127,7 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
             kind: EntityKind::Source,
             value: format!("monitor {}", monitor.name),
         },
+        entity_name: None,
         first_seen,
         last_seen: m.last_over.unwrap_or(first_seen),
         event_count: m.times_over,

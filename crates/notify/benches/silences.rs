@@ -58,6 +58,8 @@ fn sample_alert(n: u32) -> Alert {
             kind: EntityKind::Ip,
             value: format!("198.51.{}.{}", n / 256 % 256, n % 256),
         },
+        entity_name: None,
+        accounts: Vec::new(),
         source: "audit_db".to_owned(),
         services: Vec::new(),
         tenant: None,

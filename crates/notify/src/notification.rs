@@ -125,6 +125,8 @@ pub(crate) mod samples {
                 kind: EntityKind::Ip,
                 value: "203.0.113.7".to_owned(),
             },
+            entity_name: None,
+            accounts: vec!["ann".to_owned(), "bob".to_owned()],
             source: "audit_db".to_owned(),
             services: vec!["eqmon".to_owned()],
             tenant: Some(Uuid::from_u128(0x7e)),

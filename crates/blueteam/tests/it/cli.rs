@@ -119,6 +119,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
             kind: EntityKind::Ip,
             value: "203.0.113.9".to_owned(),
         },
+        entity_name: None,
         first_seen: at(0),
         last_seen: at(60),
         event_count: 6,

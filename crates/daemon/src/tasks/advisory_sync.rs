@@ -350,6 +350,7 @@ fn to_detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
             kind: EntityKind::Source,
             value: inventory.to_owned(),
         },
+        entity_name: None,
         first_seen: now,
         last_seen: now,
         event_count: group.len() as u64,

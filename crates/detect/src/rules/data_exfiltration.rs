@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
@@ -110,7 +110,7 @@ struct DataExfiltration {
 
 impl Rule for DataExfiltration {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
         let Params {
@@ -136,7 +136,9 @@ impl Rule for DataExfiltration {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let megabytes = total / 1_000_000;
             let title = format!(
                 "Data exfiltration: user {user} exported {count} times, {megabytes} MB, within \
@@ -150,7 +152,7 @@ impl Rule for DataExfiltration {
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
-            NewDetection::new(EntityKind::User, user, title, description)
+            NewDetection::about_user(id, &user, title, description)
                 .with_evidence(state.exports.iter().map(|(h, _)| *h))
         });
     }

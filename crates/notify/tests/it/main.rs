@@ -39,6 +39,8 @@ fn message() -> Notification {
                 kind: EntityKind::Ip,
                 value: "203.0.113.7".to_owned(),
             },
+            entity_name: None,
+            accounts: Vec::new(),
             source: "syslog".to_owned(),
             services: Vec::new(),
             tenant: Some(Uuid::from_u128(0x7e)),

@@ -11,7 +11,7 @@ use super::batch::{Batch, Route, WrittenAlert};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
-/// The services that an alert names at most; events that no key vouches for may name any.
+/// The services and the accounts that an alert names at most; events that no key vouches for may name any.
 const SERVICES_MAX: i64 = 20;
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
@@ -104,9 +104,11 @@ struct Owners {
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
     /// an event without a tenant.
     tenants: Vec<Uuid>,
+    /// Those that failed logins tried.
+    accounts: Vec<String>,
 }
 
-/// The services and tenants that the events name. Asked of the tables, so that windows need not
+/// The services, tenants and accounts that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
 async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
     if events.is_empty() {
@@ -135,9 +137,12 @@ async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Ow
 struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
+    accounts: Vec<String>,
     new: bool,
     /// Whether it was there and open before.
     was_open: bool,
+    /// Its title until now.
+    title_before: Option<String>,
     /// Whether a silence has kept it quiet so far.
     silenced: bool,
     /// Whether its events were one tenant's until now.
@@ -185,6 +190,8 @@ async fn write_alert(
         &owners.services,
         SERVICES_MAX,
         &owners.tenants,
+        d.entity_name,
+        &owners.accounts,
     )
     .fetch_optional(conn)
     .await?;
@@ -221,6 +228,7 @@ async fn join_incident(
         .execute(&mut *conn)
         .await?;
 
+        retitle_incident(conn, id, d, written).await?;
         name_services(conn, id, &written.services).await?;
         return Ok(Joined {
             incident_id: IncidentId(id),
@@ -258,6 +266,32 @@ async fn join_incident(
     })
 }
 
+/// The incident that has the title of an alert keeps it as the alert grows.
+async fn retitle_incident(
+    conn: &mut PgConnection,
+    incident: Uuid,
+    d: &Detection,
+    written: &Written,
+) -> Result<(), StoreError> {
+    let Some(before) = written.title_before.as_ref().filter(|t| **t != d.title) else {
+        return Ok(());
+    };
+
+    sqlx::query!(
+        "UPDATE blueteam.security_incidents
+         SET title = $3, description = $4, updated_at = now()
+         WHERE incident_id = $1 AND title = $2 AND status <> 'closed'",
+        incident,
+        before,
+        d.title,
+        d.description
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
 /// An incident names the services of its alerts.
 async fn name_services(
     conn: &mut PgConnection,
@@ -292,6 +326,8 @@ fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<Inc
         title: d.title.clone(),
         description: d.description.clone(),
         entity: d.entity.clone(),
+        entity_name: d.entity_name.clone(),
+        accounts: written.accounts.clone(),
         source: d.source.to_string(),
         services: written.services.clone(),
         tenant: super::the_tenant(&written.tenants),

@@ -27,7 +27,7 @@ macro_rules! alerts {
             AlertRow,
             r#"SELECT
                    alert_id, fingerprint, rule_id, severity, title, description, nist_controls,
-                   entity_type, entity_value, source, services, tenants, cui_involved,
+                   entity_type, entity_value, entity_name, accounts, source, services, tenants, cui_involved,
                    event_ids, event_count, episode, incident_id, state,
                    first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts",
                    created_at AS "created_at: Ts",
@@ -54,6 +54,8 @@ struct AlertRow {
     fingerprint: Option<Uuid>,
     entity_type: Option<String>,
     entity_value: Option<String>,
+    entity_name: Option<String>,
+    accounts: Vec<String>,
     source: Option<String>,
     services: Vec<String>,
     tenants: Vec<Uuid>,
@@ -91,6 +93,8 @@ impl AlertRow {
             alert_id: AlertId(self.alert_id),
             severity: self.severity()?,
             entity: self.entity()?,
+            entity_name: self.entity_name,
+            accounts: self.accounts,
             rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
             title: self.title,
             description: self.description.unwrap_or_default(),
@@ -130,6 +134,7 @@ impl AlertRow {
         Ok(Detection {
             severity: self.severity()?,
             entity: self.entity()?,
+            entity_name: self.entity_name.clone(),
             source: source
                 .parse()
                 .map_err(|e| StoreError::corrupt("alert_history.source", e))?,

@@ -29,6 +29,7 @@ pub(crate) fn change(
                 kind: EntityKind::Ip,
                 value: "203.0.113.9".to_owned(),
             },
+            entity_name: None,
             first_seen: at(0),
             last_seen: at(i64::try_from(events).unwrap()),
             event_count: events,

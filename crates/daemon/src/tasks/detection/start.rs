@@ -200,6 +200,7 @@ impl Monitor {
             (
                 f.user_id,
                 User {
+                    name: Some(f.username),
                     role: Some(f.role),
                     tenant: f.tenant_id,
                 },
