@@ -177,12 +177,16 @@ pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
 /// Maximum depth of folders in a rules folder; a link that leads back up ends there.
 const DEPTH_MAX: usize = 16;
 
-/// The rule files of a folder and of the folders in it, `*.yml` and `*.yaml`, in order of path.
+/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and `*.yaml`, in order of path.
 /// What begins with a dot is passed over.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
-    collect_rule_files(folder, DEPTH_MAX, &mut paths)
-        .with_context(|| format!("cannot read the rules folder {}", folder.display()))?;
+    if folder.is_file() {
+        paths.push(folder.to_owned());
+    } else {
+        collect_rule_files(folder, DEPTH_MAX, &mut paths)
+            .with_context(|| format!("cannot read the rules folder {}", folder.display()))?;
+    }
     paths.sort();
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)

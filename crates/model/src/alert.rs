@@ -31,6 +31,9 @@ pub struct Alert {
     pub alert_id: AlertId,
     /// The rule that fired.
     pub rule_id: RuleId,
+    /// The rule's title, where the ID is not a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_name: Option<String>,
     /// How bad.
     pub severity: Severity,
     /// One line for a person.
@@ -88,6 +91,11 @@ impl Alert {
     /// ID is known, otherwise `ip 203.0.113.7`.
     pub fn subject(&self) -> String {
         format!("{} {}", self.entity.kind.as_str(), self.subject_value())
+    }
+
+    /// The rule as people name it: a custom rule by its title, a built-in one by its ID.
+    pub fn rule_title(&self) -> &str {
+        self.rule_name.as_deref().unwrap_or(self.rule_id.as_str())
     }
 
     /// Like [`Self::subject`], without the kind.

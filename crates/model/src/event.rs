@@ -69,6 +69,21 @@ impl fmt::Display for Source {
     }
 }
 
+impl Source {
+    /// Returns the source of this name, or of the format of logs of this name: the configuration
+    /// says `php`, its events say `php_error`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "audit" => Some(Self::AuditDb),
+            "php" => Some(Self::PhpError),
+            "journald" => Some(Self::Syslog),
+            "nginx_error" | "apache" => Some(Self::Nginx),
+            "postgresql" => Some(Self::Postgres),
+            _ => Self::ALL.into_iter().find(|s| s.as_str() == name),
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {

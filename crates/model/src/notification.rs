@@ -81,6 +81,7 @@ impl Notice {
         Alert {
             alert_id: AlertId(self.id),
             rule_id: self.topic.rule_id(),
+            rule_name: None,
             severity: self.severity,
             title: self.title.clone(),
             description: self.body.clone(),

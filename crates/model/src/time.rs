@@ -473,7 +473,7 @@ pub struct Period {
 }
 
 /// The time zone in which people read times.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WallClock(TimeZone);
 
 impl Default for WallClock {

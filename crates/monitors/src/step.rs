@@ -98,10 +98,15 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
     let (first_seen, id) = (m.over_since?, m.alert_id?);
     let more = monitor.show(m.threshold);
     let title = match m.peak {
-        Some(peak) => format!("{}: {}, more than {more}", monitor.what, monitor.show(peak)),
+        Some(peak) => format!(
+            "{}: {} (threshold: {})",
+            monitor.what,
+            monitor.show(peak),
+            monitor.number(m.threshold)
+        ),
         None if phase == Phase::Opened => format!("{}: {}", monitor.what, m.detail),
         None => format!(
-            "{}: it could not be told for a while, or was worse than any number",
+            "{}: it could not be measured for a while, or was worse than any number",
             monitor.what
         ),
     };
@@ -112,10 +117,16 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
             m.last_over.unwrap_or(first_seen),
             m.detail
         ),
-        _ => format!(
-            "{}. `blueteam monitors show {}` has its past.",
-            m.detail, monitor.name
-        ),
+        _ => {
+            let value = m.value.map(|value| format!(" {},", monitor.show(value)));
+            format!(
+                "{}:{} {}. `blueteam monitors show {}` shows earlier values.",
+                monitor.what,
+                value.unwrap_or_default(),
+                m.detail,
+                monitor.name
+            )
+        }
     };
 
     let detection = Detection {

@@ -51,6 +51,7 @@ fn sample_alert(n: u32) -> Alert {
     Alert {
         alert_id: AlertId(id),
         rule_id: RuleId::builtin("brute_force"),
+        rule_name: None,
         severity: Severity::High,
         title: String::new(),
         description: String::new(),

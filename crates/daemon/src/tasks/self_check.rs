@@ -383,6 +383,7 @@ fn outage_message(
         sent_at: now,
         people: Vec::new(),
         ack_url: None,
+        clock: model::WallClock::default(),
         within: None,
     }
 }

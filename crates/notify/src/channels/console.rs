@@ -124,7 +124,7 @@ fn console_line(message: &Notification, colour: bool) -> String {
         .unwrap_or_default();
     format!(
         "{on}{word} {severity:<8}{off}  {}  {}  ({}, {} events{cui})  alert {}{incident}\n",
-        wording::time(alert.last_seen),
+        message.clock.seconds(alert.last_seen),
         wording::field(&alert.title),
         wording::field(alert.rule_id.as_str()),
         alert.event_count,

@@ -29,6 +29,11 @@ SET
             THEN excluded.description
         ELSE stored.description
     END,
+    correlation_rule = CASE
+        WHEN excluded.severity = 'critical' AND stored.severity <> 'critical'
+            THEN excluded.correlation_rule
+        ELSE stored.correlation_rule
+    END,
     severity = CASE
         WHEN stored.severity = 'critical' OR excluded.severity = 'critical' THEN 'critical'
         WHEN stored.severity = 'high' OR excluded.severity = 'high' THEN 'high'

@@ -74,10 +74,11 @@ RETURNING
         WHERE before.fingerprint = $1 AND before.state = 'open'
     ) AS "was_open!",
     (
-        SELECT before.title
+        SELECT before.event_count
         FROM blueteam.alert_history before
         WHERE before.fingerprint = $1
-    ) AS title_before,
+    ) AS events_before,
+    (SELECT r.name FROM blueteam.alert_rules r WHERE r.rule_id = $2) AS rule_name,
     muted_by_mute IS NOT NULL AS "silenced!",
     cardinality(stored.tenants) > 1 AND EXISTS (
         SELECT

@@ -54,7 +54,7 @@ enum Action {
     Simulate(simulate::Args),
     /// Check Sigma rules before they are put to use
     Check {
-        /// The folder; without it, the configured one
+        /// The folder or file; without it, the configured folder
         dir: Option<PathBuf>,
         /// As a JSON object
         #[arg(long)]
@@ -100,6 +100,18 @@ pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<E
     }
 }
 
+/// A built-in rule by its ID, a custom one by its title.
+fn rule_name(row: &Row) -> String {
+    /// As much of a UUID as names the rule in other commands.
+    const ID_SHOWN: usize = 8;
+
+    let id = row.rule_id.as_str();
+    match uuid::Uuid::try_parse(id) {
+        Ok(_) => format!("{} ({}…)", row.name, &id[..ID_SHOWN.min(id.len())]),
+        Err(_) => id.to_owned(),
+    }
+}
+
 /// The rules as they run now.
 fn read_rules(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
     with_session(globals, None, async |session, loaded| {
@@ -130,7 +142,7 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     for r in &rows {
         let controls: Vec<&str> = r.nist_controls.iter().map(|c| &*c.0).collect();
         table.add_row([
-            out::text(r.rule_id.as_str()),
+            out::text(rule_name(r)),
             look.severity(r.severity),
             Cell::new(match (r.enabled, r.blind_to.is_empty()) {
                 (false, _) => "NO",

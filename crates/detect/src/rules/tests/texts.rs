@@ -16,7 +16,7 @@ fn the_count_in_the_title_grows_with_the_attack() {
     );
 
     // One every two minutes: the window never holds more than six.
-    let slow = |n| failed_login(5 + n * 55);
+    let slow = |n: i64| failed_login(5 + n * 55);
     (1..=10).for_each(|n| engine.push(&slow(n).to_event()));
     let grown = drain_changes(&mut engine).remove(0).detection;
     assert_eq!(grown.event_count, 16);
