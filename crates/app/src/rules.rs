@@ -11,7 +11,7 @@ use config::Config;
 use config::rules::engine;
 use detect::{Settings, sigma::Sigma};
 use model::text::sanitize;
-use model::{Actor, RuleId, Source, Span};
+use model::{Actor, Source, Span};
 use store::sources::SourceRow;
 
 use crate::actor::Permission;

@@ -1,7 +1,6 @@
 //! Silences, maintenance windows and exceptions: what keeps alerts from notifying people.
 
 use config::Config;
-use model::text::sanitize;
 use model::{
     Alert, Clock as _, Entity, EntityKind, RuleId, Silence, SilenceId, SilenceKind, SilenceScope,
     SilenceTarget, Span, SystemClock, Timestamp,

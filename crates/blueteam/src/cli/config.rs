@@ -19,12 +19,17 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Check the file and the environment, and say what is wrong where
+    #[command(
+        after_help = "Examples:\n  blueteam --config /etc/blueteam.toml config check\n  \
+        blueteam config check --json | jq -r '.problems[].message'"
+    )]
     Check {
         /// As a JSON object: whether it is right, and what is wrong at which place
         #[arg(long)]
         json: bool,
     },
     /// Print a sample with every key, its default and what it means
+    #[command(after_help = "Examples:\n  blueteam config sample > blueteam.toml")]
     Sample,
 }
 

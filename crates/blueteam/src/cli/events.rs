@@ -37,6 +37,9 @@ enum Action {
 
 /// List who asked the events what, the newest first.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam events audit\n  blueteam events audit --limit 500 --json | jq -r .[].actor | sort | uniq -c"
+)]
 struct AuditArgs {
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
-use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets,
+};
 pub(super) use compliance::sheets::no_formula;
 use model::text::sanitize;
 use model::{Severity, Timestamp};
@@ -54,10 +56,12 @@ impl Look {
     /// A severity in its colour.
     pub(super) fn severity(self, severity: Severity) -> Cell {
         let cell = Cell::new(severity);
-        match colour_of(severity) {
-            Some(AnsiColor::Yellow) if self.colour => cell.fg(Color::Yellow),
-            Some(_) if self.colour => cell.fg(Color::Red),
-            _ => cell,
+        match severity {
+            _ if !self.colour => cell,
+            Severity::Critical => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+            Severity::High => cell.fg(Color::Red),
+            Severity::Medium => cell.fg(Color::Yellow),
+            Severity::Low | Severity::Info => cell,
         }
     }
 

@@ -28,6 +28,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the sources with what they sent
+    ///
+    /// RECEIVED counts entries; of these EVENTS became events, IGNORED were understood and mean
+    /// nothing to security, REPEATED had been stored before, REJECTED could not be read (`sources
+    /// dead-letters`), and DROPPED came faster than they could be kept. LATE counts events that are
+    /// stored but arrived after younger ones by more than `detection.allowed_lateness`, so that
+    /// rules that go by the order may not have counted them: after a start on an existing file that
+    /// is nearly every line, and harmless. SKEW is how far the source's clock is from this
+    /// machine's.
     #[command(
         after_help = "Examples:\n  blueteam sources list\n  blueteam sources list --json | jq \
             '.[] | select(.silent_since)'"
@@ -38,6 +46,7 @@ enum Action {
         json: bool,
     },
     /// Show a source: its account, its usual pauses, its gaps
+    #[command(after_help = "Examples:\n  blueteam sources show syslog:/var/log/auth.log")]
     Show {
         /// Its name, as `list` has it
         id: String,

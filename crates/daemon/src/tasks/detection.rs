@@ -188,7 +188,7 @@ pub async fn run(
                 Duration::from_secs(2)
             }
             Ok(End::Rules) => {
-                info!("the rules were changed; the engine is made anew");
+                info!("rules changed: starting the engine again");
                 continue;
             }
             Err(cause) => {

@@ -7,7 +7,7 @@ use app::rules::{self, Proof, Row};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::Source;
-use model::text::sanitize;
+use model::text::{counted, sanitize};
 use serde_json::{Value, json};
 
 use super::{lab, simulate};
@@ -44,6 +44,7 @@ pub(in crate::cli) struct Args {
 enum Action {
     /// List the rules: what they serve and need, whether they see anything, when they last fired
     /// and were last proven
+    #[command(after_help = "Examples:\n  blueteam rules list")]
     List {
         /// As a JSON array, with descriptions and parameters
         #[arg(long)]
@@ -53,6 +54,10 @@ enum Action {
     Backtest(lab::BacktestArgs),
     Simulate(simulate::Args),
     /// Check Sigma rules before they are put to use
+    #[command(
+        after_help = "Examples:\n  blueteam rules check ./rules.d\n  blueteam rules check \
+        ./rules.d/sudo_group.yml"
+    )]
     Check {
         /// The folder or file; without it, the configured folder
         dir: Option<PathBuf>,
@@ -61,8 +66,10 @@ enum Action {
         json: bool,
     },
     /// Let a rule fire; a running daemon follows within seconds
+    #[command(after_help = "Examples:\n  blueteam rules enable after_hours")]
     Enable(Switch),
     /// Keep a rule from firing; a running daemon follows within seconds
+    #[command(after_help = "Examples:\n  blueteam rules disable after_hours")]
     Disable(Switch),
     /// Write a layer for MITRE's ATT&CK Navigator: what is looked for, and what is not because its
     /// rules are off or blind
@@ -262,8 +269,10 @@ fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::
     }
 
     out::line(format_args!(
-        "{files} files, {rules} rules that can be used, {} errors",
-        checked.errors.len()
+        "{}, {} that can be used, {}",
+        counted(files as u64, "file"),
+        counted(rules as u64, "rule"),
+        counted(checked.errors.len() as u64, "error")
     ))?;
 
     Ok(code)

@@ -65,6 +65,7 @@ struct ListArgs {
 
 /// Show one piece, with its text.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance evidence show 8f2c1d7e90ab")]
 struct ShowArgs {
     /// Its id, or enough of its beginning or its end
     id: String,

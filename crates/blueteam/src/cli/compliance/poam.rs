@@ -46,6 +46,9 @@ enum Action {
 /// `gaps`, but nobody knows yet what is wrong with it: it gets no item before it is decided. How
 /// many these are is said.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam generate\n  blueteam compliance poam generate --json | jq -r .[].control_id"
+)]
 struct GenerateArgs {
     /// Who writes them; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
@@ -58,7 +61,8 @@ struct GenerateArgs {
 /// List items, the next due first.
 #[derive(Debug, Default, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments."
+    after_help = "Examples:\n  blueteam compliance poam list\n  blueteam compliance poam list \
+        --overdue\n\nExit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments."
 )]
 struct ListArgs {
     /// Closed ones too
@@ -132,6 +136,9 @@ struct AddArgs {
 
 /// Change an item. A new day or new milestones are noted as a change of milestones.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam update 90ab12cd --status in_progress --owner bob\n  blueteam compliance poam update 90ab12cd --due 2027-03-01"
+)]
 struct UpdateArgs {
     /// Its id, or enough of its beginning or its end
     id: String,
@@ -144,6 +151,9 @@ struct UpdateArgs {
 
 /// Close an item: it is done. Then decide the requirement's findings with `compliance assess`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam close 90ab12cd --evidence 8f2c1d7e90ab"
+)]
 struct CloseArgs {
     /// Its id, or enough of its beginning or its end
     id: String,

@@ -42,7 +42,7 @@ pub(super) struct CollectArgs {
 /// Have a check decide again from the facts that it recorded.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments."
+    after_help = "Examples:\n  blueteam compliance checks replay 8f2c1d7e90ab\n\nExit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments."
 )]
 pub(super) struct ReplayArgs {
     /// The evidence's id, or enough of its beginning or its end
