@@ -119,7 +119,7 @@ fn check_scope(scope: &SilenceScope) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Returns what a request covers, by the names that alerts have. A misspelt name silences nothing,
+/// Returns what a request covers, by the names that alerts have. A misspelled name silences nothing,
 /// and nobody would notice before it is too late.
 async fn known_scope(
     conn: &mut PgConnection,
@@ -317,7 +317,7 @@ pub async fn expire(session: &mut Session, prefix: &str) -> Result<Expired, AppE
     )?;
 
     if !store::silences::end(conn, actor, silence.mute_id, now).await? {
-        return Err(AppError::conflict("somebody else has just ended it"));
+        return Err(AppError::conflict("someone else has just ended it"));
     }
 
     Ok(Expired { silence, at: now })

@@ -285,7 +285,7 @@ async fn wait_analyzed(
 
         if Instant::now() > deadline {
             bail!(
-                "the events are not analysed after {} s: {} are unread",
+                "the events are not analyzed after {} s: {} are unread",
                 PATIENCE.as_secs(),
                 unread
             );

@@ -36,7 +36,7 @@ fn default_interval() -> Span {
     Span::days(1)
 }
 
-/// A publisher is asked no oftener.
+/// A publisher is asked no more often.
 const EVERY_MIN: Span = Span::secs(10);
 
 /// Whether an address is one that is fetched; a file always is.

@@ -243,7 +243,7 @@ impl Channels {
         Ok(notify::Settings {
             console: on(Channel::Console).then_some(console::Settings {
                 writer: stdout,
-                colour: color,
+                color,
             }),
             syslog: if on(Channel::Syslog) {
                 Some(self.syslog.settings(hostname)?)
@@ -300,7 +300,7 @@ impl Channels {
         if !email.host.is_empty() && email.to.is_empty() {
             bad(
                 "email.to",
-                "must name somebody, because a mail server is set".to_owned(),
+                "must name an address, because a mail server is set".to_owned(),
             );
         }
         let mut addresses = vec![("email.from".to_owned(), &email.from)];

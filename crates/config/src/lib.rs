@@ -1,6 +1,6 @@
 //! `blueteam.toml`, one file per section.
 //!
-//! Every key has a default, is known (a misspelt one is an error that names its line and the key
+//! Every key has a default, is known (a misspelled one is an error that names its line and the key
 //! that was probably meant), and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never
 //! stand in the file: they come from files that it names, or from the environment.
 
@@ -313,7 +313,7 @@ impl Config {
         if !untold.is_empty() {
             let which = untold.join(" and ");
             warnings.push(format!(
-                "nobody is told of {which} alerts: no channel that they take is configured \
+                "nobody is notified of {which} alerts: no channel that they take is configured \
                     ([channels], [alerts])"
             ));
         }

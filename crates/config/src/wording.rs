@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Returns the known name that resembles a misspelt one.
+/// Returns the known name that resembles a misspelled one.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this, two names have little in common.
     const ALIKE: f64 = 0.7;

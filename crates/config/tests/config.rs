@@ -533,7 +533,7 @@ fn what_the_readme_shows_is_right_together() {
 }
 
 #[test]
-fn a_rule_or_tenant_that_is_misspelt_is_named() {
+fn a_rule_or_tenant_that_is_misspelled_is_named() {
     let text = error("[alerts.rules.brute_forec]\nchannels = [\"console\"]");
     assert!(
         text.starts_with(
@@ -580,7 +580,7 @@ fn that_nobody_is_told_is_said() {
     let of = warnings("");
     assert_eq!(of.len(), 2, "{of:?}");
     assert!(
-        of[0].starts_with("nobody is told of high and medium alerts"),
+        of[0].starts_with("nobody is notified of high and medium alerts"),
         "{of:?}"
     );
     assert!(
@@ -697,7 +697,7 @@ fn an_old_and_a_new_name_together_are_an_error_that_names_both_lines() {
 }
 
 #[test]
-fn a_misspelt_key_of_an_old_section_is_still_an_error() {
+fn a_misspelled_key_of_an_old_section_is_still_an_error() {
     let text = error("[monitor]\npoll = \"1s\"\nspeed = 3\n");
     assert!(
         text.starts_with("blueteam.toml:1:2: monitor: unknown key"),

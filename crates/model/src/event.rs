@@ -342,7 +342,7 @@ impl EventTags {
     }
 }
 
-/// A normalised event (design 3.2.1), borrowed from its input where it can be.
+/// A normalized event (design 3.2.1), borrowed from its input where it can be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecurityEvent<'a> {
     /// Its id.

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// As many names are looked through for one that resembles a misspelt one.
+/// As many names are looked through for one that resembles a misspelled one.
 const NAMES_MAX: i64 = 10_000;
 
 /// Returns the values that alerts have for the user of this name: IDs in applications, and the name

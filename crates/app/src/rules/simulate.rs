@@ -103,7 +103,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
 
 fn no_fixtures(rule: &str) -> AppError {
     AppError::not_found(format!(
-        "`{}` is no rule, or has no fixtures; `blueteam alerts rules test` shows those that have",
+        "`{}` is not a rule, or has no fixtures; `blueteam alerts rules test` shows those that have",
         sanitize(rule)
     ))
 }

@@ -21,7 +21,7 @@ use crate::cli::session::{Globals, with_session};
 /// response to each until its close.
 ///
 /// Advisories come from CISA (KEV), vendors (CSAF) and OSV; what you run from an SBOM
-/// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories that stand in `[advisories]` of
+/// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories in `[advisories]` of
 /// the configuration are read by the daemon on schedule, which alerts too.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -92,7 +92,7 @@ struct ImportArgs {
     json: bool,
 }
 
-/// Which advisories concern what we run, the worst first.
+/// List the advisories that concern your inventories, the worst first.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam advisories list\n  blueteam advisories list --inventory web01 --json"
@@ -152,7 +152,7 @@ struct RespondArgs {
 /// record.
 ///
 /// Matches that no other feed supports are closed as gone. To take it up again, import it again.
-/// One that stands in `[advisories]` of the configuration is read by the daemon: take it out there
+/// One in `[advisories]` of the configuration is read by the daemon: take it out there
 /// first.
 #[derive(Debug, clap::Args)]
 #[command(

@@ -1,4 +1,4 @@
-//! `blueteam demo`: shows what the program does, on a state directory that is gone afterwards.
+//! `blueteam demo`: shows what the program does, on a state directory that is gone afterward.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

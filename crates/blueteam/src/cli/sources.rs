@@ -165,11 +165,11 @@ fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
 
     out::spare(look, &mut table, &[4, 5, 6, 7, 10]);
     out::print(table)?;
-    if let Some(synchronised) = app::clock_sync::synchronised() {
-        out::line(if synchronised {
-            "this machine's clock is synchronised"
+    if let Some(synchronized) = app::clock_sync::synchronized() {
+        out::line(if synchronized {
+            "this machine's clock is synchronized"
         } else {
-            "this machine's clock is NOT synchronised (3.3.7)"
+            "this machine's clock is NOT synchronized (3.3.7)"
         })?;
     }
 
@@ -253,7 +253,7 @@ fn show_source(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A dead letter as JSON: what is no text has its bytes replaced.
+/// A dead letter as JSON: bytes that are not text are replaced.
 #[derive(Serialize)]
 struct Letter<'a> {
     letter_id: i64,

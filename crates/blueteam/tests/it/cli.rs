@@ -527,7 +527,7 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
             2,
             "neither an address nor a network",
         ),
-        (&["stats", "--by", "colour"], 2, "known fields: hour, day"),
+        (&["stats", "--by", "color"], 2, "known fields: hour, day"),
         (&["tail", "--since", "1h"], 2, "tail begins now"),
         (
             &["search", "--alert", "0", "--since", "1h"],
@@ -650,7 +650,7 @@ async fn status_says_what_needs_attention_and_exits_3() {
     // High alerts would be told to nobody: that is worth a look.
     let ran = program.run(&["status"]);
     assert!(
-        ran.code == 3 && ran.out.contains("nobody is told of high alerts"),
+        ran.code == 3 && ran.out.contains("nobody is notified of high alerts"),
         "{}",
         ran.out
     );
@@ -921,7 +921,7 @@ fn a_users_own_rules_may_be_routed_and_what_reaches_nobody_is_a_warning() {
 
     assert!(
         ran.err
-            .contains("warning: nobody is told of high and medium alerts"),
+            .contains("warning: nobody is notified of high and medium alerts"),
         "{}",
         ran.err
     );

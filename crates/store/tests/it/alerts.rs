@@ -220,7 +220,7 @@ async fn two_writers_make_one_of_each() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_is_kept_with_its_first_author() {
+async fn an_acknowledgment_is_kept_with_its_first_author() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
     apply(

@@ -16,7 +16,7 @@ use crate::cli::session::{Globals, with_session};
 /// late.
 const ID_SHOWN: usize = 18;
 
-/// See who was told of what: each message, each attempt, and what the other side said.
+/// Show notifications: each message, each attempt, and what the other side answered.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]

@@ -174,7 +174,7 @@ pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// An alert and who was told of it.
+/// An alert and who was notified.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -312,7 +312,7 @@ fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which tiers were told of it, because nobody had acknowledged it in time.
+/// Which tiers were notified, because nobody had acknowledged it in time.
 fn print_escalations(told: &[Escalation]) -> anyhow::Result<()> {
     for e in told {
         let people = if e.people.is_empty() {

@@ -18,7 +18,7 @@ const SHOWN: usize = 10;
 /// late.
 const ID_SHOWN: usize = 13;
 
-/// Suppress notifications for a while, and see who decided so.
+/// Suppress notifications for a while, on the record.
 ///
 /// A silenced alert is stored like any other, opens its incident, and is shown with what silenced
 /// it. Every silence has an end, 366 days away at most. A running daemon follows within a second.
@@ -89,7 +89,7 @@ struct AddArgs {
     /// When it begins, with its zone; without it, now
     #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Why; somebody will ask
+    /// Why: shown wherever the silence is
     #[arg(long)]
     reason: String,
     /// Where it is written up

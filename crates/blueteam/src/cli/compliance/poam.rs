@@ -328,7 +328,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
             p.kind.into(),
             p.risk.as_str().replace('_', " ").into(),
             p.status.as_str().replace('_', " ").into(),
-            Bit::coloured(
+            Bit::colored(
                 format!("{}{late}", out::maybe_day(p.due)),
                 overdue.then_some(Color::Red),
             ),
@@ -419,7 +419,7 @@ fn close_item(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode
 fn export_items(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let form = export_form(args)?;
     if args.output.is_none() && Look::stdout().terminal && matches!(form, Form::Xlsx | Form::Pdf) {
-        out::usage!("--output: this is no text for a terminal; name a file");
+        out::usage!("--output: this format is not for a terminal; name a file");
     }
 
     let text = with_session(globals, None, async |session, _| {

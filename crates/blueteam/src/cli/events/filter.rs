@@ -82,7 +82,7 @@ impl FilterArgs {
         }
     }
 
-    /// Who asks, if somebody was named.
+    /// Who asks, if a name was given.
     pub(super) fn asker(&self) -> Option<&str> {
         self.actor.as_deref()
     }

@@ -36,7 +36,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.timeline && args.alert.is_none() && !args.filter.is_about_somebody() {
-        out::usage!("--timeline is somebody's: add --user, --session or --alert");
+        out::usage!(
+            "--timeline is of one person, session or alert: add --user, --session or --alert"
+        );
     }
 
     let question = Question::new(args.filter.filter())?;

@@ -130,7 +130,7 @@ async fn people_are_told_that_the_database_is_away_and_back() {
         .unwrap()
         .unwrap();
     assert!(
-        away.contains("Subject: [CRITICAL] The database of the audit record is away"),
+        away.contains("Subject: [CRITICAL] The database of the audit record is unreachable"),
         "{away}"
     );
     assert!(away.contains("ann@example.com"), "{away}");

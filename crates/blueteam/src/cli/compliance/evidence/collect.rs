@@ -131,7 +131,7 @@ fn print_results(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     let mut counts = [0_usize; 3];
     for f in found {
         for s in &f.says {
-            let (n, word, colour) = shown(s);
+            let (n, word, color) = shown(s);
             counts[n] += 1;
             if only_found && n == 2 {
                 continue;
@@ -139,7 +139,7 @@ fn print_results(found: &[Found], only_found: bool) -> anyhow::Result<()> {
 
             table.row([
                 s.objective_id(&f.control_id).into(),
-                Bit::coloured(word, colour),
+                Bit::colored(word, color),
                 s.verdict.text().into(),
             ]);
         }
