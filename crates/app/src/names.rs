@@ -48,7 +48,7 @@ pub(crate) fn rule_of(sigma: &Sigma, name: &str) -> Result<RuleId, AppError> {
         [] => {
             let titles = sigma.infos().flat_map(|info| [info.id.as_str(), info.name]);
             let known = known.iter().map(RuleId::as_str).chain(titles);
-            Err(AppError::invalid(format!(
+            Err(AppError::not_found(format!(
                 "there is no rule `{}`{}; `blueteam rules list` lists them",
                 sanitize(name),
                 meant(name, known)

@@ -128,8 +128,10 @@ async fn known_scope(
 ) -> Result<SilenceScope, AppError> {
     check_scope(&request.scope)?;
     match resolved_scope(conn, config, &request.scope).await {
-        Err(AppError::Invalid(_)) if request.allow_unknown => Ok(request.scope.clone()),
-        Err(AppError::Invalid(why)) => Err(AppError::invalid(format!(
+        Err(AppError::Invalid(_) | AppError::NotFound(_)) if request.allow_unknown => {
+            Ok(request.scope.clone())
+        }
+        Err(AppError::Invalid(why) | AppError::NotFound(why)) => Err(AppError::invalid(format!(
             "{why} (--allow-unknown silences what does not exist yet)"
         ))),
         resolved => resolved,

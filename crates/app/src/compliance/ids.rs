@@ -97,7 +97,7 @@ mod tests {
             said.contains("fits several") && said.contains("abcd,") && said.contains("12cd"),
             "{said}"
         );
-        assert!(by("cd").unwrap_err().contains("no id"));
-        assert!(by("xyzzy\u{1b}").unwrap_err().contains("no id"));
+        assert!(by("cd").unwrap_err().contains("invalid ID"));
+        assert!(by("xyzzy\u{1b}").unwrap_err().contains("invalid ID"));
     }
 }

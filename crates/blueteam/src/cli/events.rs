@@ -59,6 +59,20 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
 }
 
+/// What was asked for, as options are written.
+fn describe_filter(filter: &serde_json::Value) -> String {
+    let shown = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let parts = filter.as_object().into_iter().flatten();
+    let parts: Vec<String> = parts
+        .map(|(key, value)| format!("{key}={}", shown(value)))
+        .collect();
+
+    parts.join(" ")
+}
+
 fn show_audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let asked = with_session(globals, None, async |session, _| {
         Ok(app::events::questions(session, args.limit).await?)
@@ -82,7 +96,7 @@ fn show_audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode
                 a.rows
                     .map_or_else(|| "-".to_owned(), |rows| rows.to_string()),
             ),
-            out::text(a.filter.to_string()),
+            out::text(describe_filter(&a.filter)),
         ]);
     }
 

@@ -20,7 +20,10 @@ use crate::cli::session::{Globals, with_session};
 /// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything
 /// else is on the operational plan. Without a subcommand the open items are listed.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  blueteam compliance poam\n  blueteam compliance poam generate"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
