@@ -36,6 +36,7 @@ pub mod rule_proofs;
 pub mod rules;
 pub mod scores;
 pub mod search;
+pub mod senders;
 pub mod silences;
 pub mod sources;
 pub mod stored_events;

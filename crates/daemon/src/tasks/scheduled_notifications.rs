@@ -478,12 +478,12 @@ mod tests {
     #[test]
     fn a_quiet_day_says_so() {
         assert_eq!(
-            digest_title(&quiet()),
+            digest_title(&quiet(), &[]),
             "Daily digest: all quiet, 7 events, 2 sources alive"
         );
         let read = "Stored: 7 events of 9 entries that were read\nSources alive: audit_db, \
             /var/log/auth.log\n";
-        assert_eq!(digest_text(&quiet()), format!("No alerts.\n{read}"));
+        assert_eq!(digest_text(&quiet(), &[]), format!("No alerts.\n{read}"));
 
         let silent = Summary {
             silent: vec!["a".to_owned()],
