@@ -146,7 +146,8 @@ async fn one_attack_is_one_incident() {
 
     assert_eq!(
         (i.detected_by.as_str(), i.correlation_rule.as_deref()),
-        ("correlation_rule", Some("brute_force"))
+        ("correlation_rule", Some("credential_stuffing")),
+        "the rule of its title, which is that of the worst alert"
     );
 
     // Another source is another attack; so is one after the incident was closed.
