@@ -337,7 +337,7 @@ impl Document {
             let is_consequence = message.starts_with("needs the key")
                 && errors.iter().any(|e| e.key.starts_with(&original));
             if !is_consequence {
-                errors.push(self.error(key.clone(), message));
+                errors.push(self.error(&key, message));
             }
 
             if errors.len() >= ERRORS_MAX || !self.leave_out(&key) {
@@ -402,7 +402,8 @@ impl Document {
                 Some(index) => {
                     let list = here.strip_suffix('[').unwrap_or(&here);
                     let at = original_index(self.left_out.get(list), index);
-                    original.push_str(&format!("{at}]"));
+                    original.push_str(&at.to_string());
+                    original.push(']');
                 }
                 None => original.push_str(piece),
             }
@@ -416,14 +417,14 @@ impl Document {
         ConfigErrors(
             problems
                 .into_iter()
-                .map(|problem| self.error(problem.key, problem.message))
+                .map(|problem| self.error(&problem.key, problem.message))
                 .collect(),
         )
     }
 
     /// The error at its key, or at the nearest section around it that stands somewhere.
-    fn error(&self, key: String, message: String) -> ConfigError {
-        let key = self.in_file(&key);
+    fn error(&self, key: &str, message: String) -> ConfigError {
+        let key = self.in_file(key);
         let place = self.place_of(&key);
         ConfigError {
             place,

@@ -111,22 +111,21 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
         ),
     };
 
-    let description = match phase {
-        Phase::Closed => format!(
+    let description = if phase == Phase::Closed {
+        format!(
             "It was over its threshold of {more} from {first_seen} to {}; now: {}.",
             m.last_over.unwrap_or(first_seen),
             m.detail
-        ),
-        _ => {
-            let value = m.value.map(|value| format!(" {},", monitor.show(value)));
-            format!(
-                "{}:{} {}. `blueteam monitors show {}` shows earlier values.",
-                monitor.what,
-                value.unwrap_or_default(),
-                m.detail,
-                monitor.name
-            )
-        }
+        )
+    } else {
+        let value = m.value.map(|value| format!(" {},", monitor.show(value)));
+        format!(
+            "{}:{} {}. `blueteam monitors show {}` shows earlier values.",
+            monitor.what,
+            value.unwrap_or_default(),
+            m.detail,
+            monitor.name
+        )
     };
 
     let detection = Detection {

@@ -43,19 +43,16 @@ pub(super) fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode>
     // Another user's PostgreSQL must get through.
     let permissions = std::fs::Permissions::from_mode(0o711);
     // Dropped at the end of this function, however it ends; signals end it too.
-    let temporary = match given {
-        Some(path) => {
-            make_empty(path, permissions)?;
-            None
-        }
-        None => {
-            let mut dir = tempfile::Builder::new();
-            let dir = dir
-                .prefix("blueteam-demo-")
-                .permissions(permissions)
-                .disable_cleanup(args.keep);
-            Some(dir.tempdir().context("cannot make a temporary directory")?)
-        }
+    let temporary = if let Some(path) = given {
+        make_empty(path, permissions)?;
+        None
+    } else {
+        let mut dir = tempfile::Builder::new();
+        let dir = dir
+            .prefix("blueteam-demo-")
+            .permissions(permissions)
+            .disable_cleanup(args.keep);
+        Some(dir.tempdir().context("cannot make a temporary directory")?)
     };
     let path = temporary.as_ref().map(tempfile::TempDir::path).or(given);
     let state = StateDir::resolve(path)?;

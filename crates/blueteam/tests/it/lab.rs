@@ -61,7 +61,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
         .run(&["alerts", "rules", "test", "brute_force", "--no-record"])
         .good();
 
-    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 18);
+    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 23);
     let one = program
         .run(&["alerts", "rules", "test", "brute_force"])
         .good();

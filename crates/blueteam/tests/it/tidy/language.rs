@@ -1,6 +1,7 @@
 //! Texts that people read are plain American English (STYLE.md).
 
 use std::fs;
+use std::path::Path;
 
 use super::{crates, read, root, sources, string_literals};
 
@@ -102,7 +103,7 @@ fn documents() -> Vec<String> {
     for folder in ["docs", "docs/decisions"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".md") {
+            if Path::new(&name).extension().is_some_and(|e| e == "md") {
                 found.push(format!("{folder}/{name}"));
             }
         }
