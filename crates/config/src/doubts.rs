@@ -35,12 +35,22 @@ pub(super) fn of_files(config: &Config) -> Vec<Problem> {
 fn log_files(collect: &Collect, doubts: &mut Vec<Problem>) {
     for (i, file) in collect.files.iter().enumerate() {
         let path = Path::new(&file.path);
-        let message = if path.is_dir() {
-            format!("{} is a folder; name the files in it", file.path)
+        let is_folder = path.is_dir() || file.path.ends_with('/');
+        let message = if is_folder || file.path.contains(['*', '?', '[']) {
+            let pattern = if is_folder {
+                format!("{}/*", file.path.trim_end_matches('/'))
+            } else {
+                file.path.clone()
+            };
+            if matches_a_file(&pattern) {
+                continue;
+            }
+            format!(
+                "{}: no file matches; files are followed once they are there",
+                file.path
+            )
         } else if path.exists() {
             continue;
-        } else if file.path.contains(['*', '?', '[']) {
-            format!("{} is taken literally; name each file", file.path)
         } else {
             format!("{} does not exist; it is followed once it does", file.path)
         };
@@ -58,6 +68,10 @@ fn log_files(collect: &Collect, doubts: &mut Vec<Problem>) {
             ));
         }
     }
+}
+
+fn matches_a_file(pattern: &str) -> bool {
+    glob::glob(pattern).is_ok_and(|paths| paths.flatten().any(|path| path.is_file()))
 }
 
 /// Returns a warning for each variable that means to set a key and sets none: between section and

@@ -11,7 +11,7 @@ use collect::{Format, LineId, LineParser, ParseContext, Parsed, masking};
 use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{SecurityEvent, ServiceName, Span, Text, Timestamp};
+use model::{SecurityEvent, ServiceName, Source, Span, Text, Timestamp};
 use store::PgConnection;
 use store::log_events::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
@@ -340,8 +340,17 @@ impl Intake {
         }
     }
 
-    /// Says where an event was, beside what its line says.
+    /// Says where an event was, beside what its line says, and masks secrets in it.
     fn place_event<'a>(&self, event: &mut SecurityEvent<'a>, entry: &'a [u8], run: &Run<'_>) {
+        if event.source == Source::Nginx
+            && let Some(target) = event
+                .resource_id
+                .as_deref()
+                .and_then(masking::masked_target)
+        {
+            event.resource_id = Some(target.into());
+        }
+
         let age = run.received.since(event.timestamp);
         let provenance = event.provenance.get_or_insert_default();
         provenance.peer = run.peer;

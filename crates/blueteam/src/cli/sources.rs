@@ -143,6 +143,7 @@ fn list_sources(rows: &[Listed], json: bool) -> anyhow::Result<ExitCode> {
         let state = match r.silent_since {
             Some(since) => format!("SILENT since {}", out::time(since)),
             None if !listed.partly_unread.is_empty() => partly_unread(listed),
+            None if r.gone_at.is_some() => "gone".to_owned(),
             None if r.last_received_at.is_none() => "waiting".to_owned(),
             None => "ok".to_owned(),
         };
