@@ -140,7 +140,7 @@ pub struct SourceRow {
     pub late: u64,
     /// The least that an event lay behind our clock, lately.
     pub skew: Option<Span>,
-    /// What is learnt of its pauses.
+    /// What is learned of its pauses.
     #[serde(skip)]
     pub rhythm: Value,
     /// Which of its numbers are missing.
@@ -242,7 +242,7 @@ pub async fn book(
     Ok(())
 }
 
-/// Saves what was learnt of a source's pauses, and of its numbers.
+/// Saves what was learned of a source's pauses, and of its numbers.
 pub async fn save_ledger(
     conn: &mut PgConnection,
     source_id: &str,

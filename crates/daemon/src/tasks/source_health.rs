@@ -125,7 +125,7 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
     )
     .await?;
     if let Some(seen) = seen.filter(|seen| first && now.since(*seen) > OUTAGE) {
-        let detail = "the daemon did not run; files and the table of events were read afterwards, \
+        let detail = "the daemon did not run; files and the table of events were read afterward, \
             listeners heard nothing";
         let gap = Gap {
             cause: Cause::Outage,

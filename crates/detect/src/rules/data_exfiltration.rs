@@ -7,7 +7,7 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
-use crate::open::NewDetection;
+use crate::open::{NewDetection, Texts};
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
@@ -116,7 +116,7 @@ struct DataExfiltration {
 
 impl Rule for DataExfiltration {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
         let Params {
@@ -149,22 +149,34 @@ impl Rule for DataExfiltration {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let megabytes = total / 1_000_000;
-            let title = format!(
-                "Data exfiltration: user {user} exported {count} times, {megabytes} MB, within \
-                    {window}"
-            );
-
-            let description = format!(
-                "User {user} exported {count} times ({megabytes} MB) within {window}; their own \
-                    mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
-                    {count_limit:.0} times or {:.0} MB.",
+            let usual = format!(
+                "their own mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
+                    {count_limit:.0} times or {:.0} MB",
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
-            NewDetection::new(EntityKind::User, user, title, description)
-                .with_evidence(state.exports.iter().map(|(h, _)| *h))
+            let name = user.to_string();
+            let hits: Vec<Hit> = state.exports.iter().map(|(h, _)| *h).collect();
+
+            NewDetection::counting(EntityKind::User, id, &hits, window, move |times, within| {
+                // What was exported later is counted, and not weighed.
+                let at_least = if times > count { "at least " } else { "" };
+                Texts {
+                    title: format!(
+                        "Data exfiltration: user {name} exported {times} times, \
+                            {at_least}{megabytes} MB, within {within}"
+                    ),
+                    description: format!(
+                        "User {name} exported {times} times ({at_least}{megabytes} MB) within \
+                            {within}; {usual}."
+                    ),
+                }
+            })
+            .named(&user)
         });
     }
 

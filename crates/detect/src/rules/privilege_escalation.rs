@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use model::event::{EventTags, UserId};
-use model::{
-    Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span,
-};
+use model::{Action, Category, ControlId, Outcome, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::event_header::RulePredicate;
@@ -163,10 +161,10 @@ impl Rule for PrivilegeEscalation {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
-        let stored = || match user {
+        let stored = || match id {
             UserId::Uuid(id) => cx.users.get(*id).and_then(|u| u.role.clone()),
             UserId::Name(_) => None,
         };
@@ -180,7 +178,9 @@ impl Rule for PrivilegeEscalation {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let how = if event.result == Outcome::Success {
                 "succeeded"
             } else {
@@ -199,7 +199,7 @@ impl Rule for PrivilegeEscalation {
                 event.action
             );
 
-            NewDetection::new(EntityKind::User, user, title, description)
+            NewDetection::about_user(id, &user, title, description)
         });
     }
 }

@@ -11,7 +11,7 @@ use super::batch::{Batch, Route, WrittenAlert};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
-/// The services that an alert names at most; events that no key vouches for may name any.
+/// The services and the accounts that an alert names at most; events that no key vouches for may name any.
 const SERVICES_MAX: i64 = 20;
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
@@ -49,12 +49,13 @@ pub(super) async fn write_part(
         };
 
         let incident = if change.detection.opens_incident() {
-            let joined = join_incident(conn, &change.detection, &written).await?;
+            let joined = join_incident(conn, change, &written).await?;
             incidents.extend(joined.is_new.then_some(joined.incident_id));
             Some(joined.incident_id)
         } else {
             None
         };
+        mark_cui(conn, &change.detection).await?;
 
         alerts.push(WrittenAlert {
             alert: alert_of(change, &written, incident),
@@ -104,9 +105,11 @@ struct Owners {
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
     /// an event without a tenant.
     tenants: Vec<Uuid>,
+    /// Those that failed logins tried.
+    accounts: Vec<String>,
 }
 
-/// The services and tenants that the events name. Asked of the tables, so that windows need not
+/// The services, tenants and accounts that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
 async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
     if events.is_empty() {
@@ -135,9 +138,13 @@ async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Ow
 struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
+    accounts: Vec<String>,
     new: bool,
     /// Whether it was there and open before.
     was_open: bool,
+    rule_name: Option<String>,
+    /// How many events counted until now.
+    events_before: Option<i64>,
     /// Whether a silence has kept it quiet so far.
     silenced: bool,
     /// Whether its events were one tenant's until now.
@@ -185,6 +192,8 @@ async fn write_alert(
         &owners.services,
         SERVICES_MAX,
         &owners.tenants,
+        d.entity_name,
+        &owners.accounts,
     )
     .fetch_optional(conn)
     .await?;
@@ -202,9 +211,10 @@ struct Joined {
 /// that has an incident keeps it, whatever became of the incident.
 async fn join_incident(
     conn: &mut PgConnection,
-    d: &Detection,
+    change: &DetectionUpdate,
     written: &Written,
 ) -> Result<Joined, StoreError> {
+    let d = &change.detection;
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
     if let Some(id) = written.incident_id {
         // CUI that turns up late makes the incident reportable late (design 3.2.5).
@@ -221,6 +231,7 @@ async fn join_incident(
         .execute(&mut *conn)
         .await?;
 
+        retitle_incident(conn, id, change, written).await?;
         name_services(conn, id, &written.services).await?;
         return Ok(Joined {
             incident_id: IncidentId(id),
@@ -258,6 +269,59 @@ async fn join_incident(
     })
 }
 
+/// The incident that has the title of an alert follows it as the alert grows. Each change of an
+/// incident is recorded for people, so it is told of only when the number has doubled, and at the
+/// end.
+async fn retitle_incident(
+    conn: &mut PgConnection,
+    incident: Uuid,
+    change: &DetectionUpdate,
+    written: &Written,
+) -> Result<(), StoreError> {
+    let d = &change.detection;
+    let doublings = |n: u64| n.max(1).ilog2();
+    let before = written.events_before.map_or(0, i64::unsigned_abs);
+    if change.phase != Phase::Closed && doublings(before) == doublings(d.event_count) {
+        return Ok(());
+    }
+
+    sqlx::query!(
+        "UPDATE blueteam.security_incidents
+         SET title = $3, description = $4, updated_at = now()
+         WHERE incident_id = $1
+           AND correlation_rule = $2
+           AND status <> 'closed'
+           AND title <> $3",
+        incident,
+        d.rule_id.as_str(),
+        d.title,
+        d.description
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
+/// CUI that any alert about the same entity saw makes its incident reportable (DFARS 252.204-7012),
+/// also when that alert is none that opens incidents.
+async fn mark_cui(conn: &mut PgConnection, d: &Detection) -> Result<(), StoreError> {
+    if !d.opens_incident() && !d.cui_involved {
+        return Ok(());
+    }
+
+    sqlx::query_file!(
+        "src/alerts/mark_cui.sql",
+        d.source.as_str(),
+        d.entity.kind.as_str(),
+        d.entity.value,
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
 /// An incident names the services of its alerts.
 async fn name_services(
     conn: &mut PgConnection,
@@ -287,11 +351,14 @@ fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<Inc
     let d = &change.detection;
     Alert {
         alert_id: AlertId(d.fingerprint.0),
+        rule_name: super::custom_name(written.rule_name.clone(), Some(d.rule_id.as_str())),
         rule_id: d.rule_id.clone(),
         severity: d.severity,
         title: d.title.clone(),
         description: d.description.clone(),
         entity: d.entity.clone(),
+        entity_name: d.entity_name.clone(),
+        accounts: written.accounts.clone(),
         source: d.source.to_string(),
         services: written.services.clone(),
         tenant: super::the_tenant(&written.tenants),

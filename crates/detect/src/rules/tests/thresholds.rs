@@ -193,6 +193,7 @@ fn privilege_escalation_cases() {
     assert_eq!(unknown.counters().unknown_role, 1);
     let mut stored = new_engine(only_rule("privilege_escalation"));
     let user = crate::User {
+        name: None,
         role: Some("viewer".to_owned()),
         tenant: None,
     };
