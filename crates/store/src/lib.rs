@@ -37,6 +37,7 @@ pub mod scores;
 pub mod search;
 pub mod silences;
 pub mod sources;
+pub mod ssp_sections;
 pub mod stored_events;
 pub mod users;
 

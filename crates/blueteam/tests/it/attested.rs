@@ -214,7 +214,7 @@ async fn a_review_is_what_the_program_prepared_and_somebody_signed() {
             "--sign",
             "--conclusion",
             "as it should be",
-            "--as",
+            "--on-behalf-of",
             "alice",
             "--json",
         ])
@@ -565,7 +565,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
         children.push(spawn(&[
             "import",
             if n % 2 == 0 { &up } else { &down },
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
 
@@ -576,7 +576,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
             "not_met",
             "--reason",
             &format!("said by {n}"),
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
 
@@ -587,7 +587,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
             "met",
             "--reason",
             &format!("said by {n}"),
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
     }

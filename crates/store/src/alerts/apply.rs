@@ -99,16 +99,19 @@ async fn ensure_rules_exist(
 
 /// Whose the events are, as they say.
 #[derive(Default)]
-struct Owners {
-    services: Vec<String>,
+pub(super) struct Owners {
+    pub(super) services: Vec<String>,
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
     /// an event without a tenant.
-    tenants: Vec<Uuid>,
+    pub(super) tenants: Vec<Uuid>,
 }
 
 /// The services and tenants that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
-async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
+pub(super) async fn event_owners(
+    conn: &mut PgConnection,
+    events: &[EventKey],
+) -> Result<Owners, StoreError> {
     if events.is_empty() {
         return Ok(Owners::default());
     }
@@ -284,6 +287,17 @@ async fn name_services(
 }
 
 fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<IncidentId>) -> Alert {
+    Alert {
+        services: written.services.clone(),
+        tenant: super::the_tenant(&written.tenants),
+        incident_id,
+        created_at: written.created_at.0,
+        ..unwritten(change)
+    }
+}
+
+/// The alert of a change, as far as the change says.
+pub(super) fn unwritten(change: &DetectionUpdate) -> Alert {
     let d = &change.detection;
     Alert {
         alert_id: AlertId(d.fingerprint.0),
@@ -293,15 +307,15 @@ fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<Inc
         description: d.description.clone(),
         entity: d.entity.clone(),
         source: d.source.to_string(),
-        services: written.services.clone(),
-        tenant: super::the_tenant(&written.tenants),
+        services: Vec::new(),
+        tenant: None,
         first_seen: d.first_seen,
         last_seen: d.last_seen,
         event_count: d.event_count,
         event_ids: d.event_ids.clone(),
         nist_controls: d.nist_controls.clone(),
         cui_involved: d.cui_involved,
-        incident_id,
+        incident_id: None,
         state: if change.phase == Phase::Closed {
             AlertState::Closed
         } else {
@@ -310,7 +324,7 @@ fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<Inc
         fingerprint: Fingerprint(d.fingerprint.0),
         acknowledged_by: None,
         acknowledged_at: None,
-        created_at: written.created_at.0,
+        created_at: d.last_seen,
         muted_by: None,
     }
 }

@@ -4,6 +4,7 @@ mod apply;
 mod batch;
 mod messages;
 mod pending;
+mod preview;
 
 use model::Actor;
 use model::{
@@ -19,6 +20,7 @@ use crate::db::{Ts, begin};
 pub use apply::{apply, take_turn};
 pub use batch::{Applied, Batch, Next, Part, Route, WrittenAlert};
 pub use pending::{Pending, Waiting, pending, retry_pending};
+pub use preview::{Preview, preview};
 
 /// Selects alerts as [`AlertRow`]: `alerts!("WHERE …", arguments)`. The columns are written once.
 macro_rules! alerts {
@@ -306,23 +308,9 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
 /// stays on record.
 pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let found = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE",
-        id.0
-    )
-    .fetch_optional(&mut *tx)
-    .await?
-    .is_some();
-
-    sqlx::query!(
-        "UPDATE blueteam.alert_history
-         SET acknowledged = true, acknowledged_by = $2, acknowledged_at = now()
-         WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
-        id.0,
-        actor.name
-    )
-    .execute(&mut *tx)
-    .await?;
+    let found = sqlx::query_scalar!(r#"SELECT blueteam.acknowledge_alert($1) AS "found!""#, id.0)
+        .fetch_one(&mut *tx)
+        .await?;
 
     tx.commit().await?;
     Ok(found)

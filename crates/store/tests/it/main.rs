@@ -21,6 +21,7 @@ mod events;
 mod misc;
 mod reader;
 mod reader_property;
+mod record;
 mod remote_audit;
 mod roles;
 mod search;

@@ -95,9 +95,9 @@ struct AddArgs {
     /// Where it is written up
     #[arg(long)]
     ticket: Option<String>,
-    /// Who decides so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -143,9 +143,9 @@ struct ExpireArgs {
     /// Its id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Who ends it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -166,7 +166,7 @@ fn add_silence(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         reason: &args.reason,
         ticket: args.ticket.as_deref(),
     };
-    let added = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let added = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(silences::add(session, &request).await?)
     })?;
 
@@ -277,7 +277,7 @@ fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
 }
 
 fn expire_silence(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let ended = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let ended = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(silences::expire(session, &args.id).await?)
     })?;
 
