@@ -47,27 +47,8 @@ pub async fn load(
     };
 
     let mut tx = begin(conn, actor).await?;
-    let controls = sqlx::query!(
-        "INSERT INTO blueteam.compliance_controls AS c (
-             control_id, family_id, family, requirement, evidence_type, assessor_notes
-         )
-         SELECT id, family_id, family, requirement, evidence_type, nullif(notes, '')
-         FROM unnest(
-             $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]
-         ) AS entry (id, family_id, family, requirement, evidence_type, notes)
-         ON CONFLICT (control_id) DO UPDATE
-         SET
-             family_id = excluded.family_id, family = excluded.family,
-             requirement = excluded.requirement,
-             evidence_type = coalesce(c.evidence_type, excluded.evidence_type),
-             assessor_notes = CASE
-                 WHEN c.evidence_type IS NULL THEN coalesce(c.assessor_notes, excluded.assessor_notes)
-                 ELSE c.assessor_notes
-             END
-         WHERE c.evidence_type IS NULL
-            OR (c.family_id, c.family, c.requirement) IS DISTINCT FROM (
-                excluded.family_id, excluded.family, excluded.requirement
-            )",
+    let controls = sqlx::query_file!(
+        "src/compliance/load_controls.sql",
         &column(|e| e.control_id),
         &column(|e| e.family_id),
         &column(|e| e.family),
@@ -278,21 +259,8 @@ pub async fn change(
     changes: &Changes,
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "UPDATE blueteam.compliance_controls
-         SET
-             implementation_notes = coalesce($2, implementation_notes),
-             responsible_party = coalesce($3, responsible_party),
-             next_assessment = coalesce($4, next_assessment),
-             responsibility = coalesce($5, responsibility),
-             provider = coalesce($6, provider),
-             provider_duties = coalesce($7, provider_duties),
-             customer_duties = coalesce($8, customer_duties),
-             partial_credit = coalesce($9, partial_credit),
-             evidence_type = coalesce($10, evidence_type),
-             assessor_notes = coalesce($11, assessor_notes),
-             updated_at = now()
-         WHERE control_id = $1",
+    let done = sqlx::query_file!(
+        "src/compliance/change_control.sql",
         control.0.as_ref(),
         changes.notes,
         changes.owner,

@@ -37,21 +37,8 @@ pub async fn save(
 ) -> Result<u64, StoreError> {
     let column = |of: fn(&Section) -> &String| sections.iter().map(of).cloned().collect::<Vec<_>>();
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "INSERT INTO blueteam.ssp_sections AS s (
-             section, title, content, position, updated_by, format
-         )
-         SELECT section, title, content, n::integer, $4, 'toml'
-         FROM unnest(
-             $1::text[], $2::text[], $3::text[]
-         ) WITH ORDINALITY AS given (section, title, content, n)
-         ON CONFLICT (section) WHERE format IS NOT NULL DO UPDATE
-         SET
-             title = excluded.title, content = excluded.content, position = excluded.position,
-             updated_by = excluded.updated_by, updated_at = now()
-         WHERE (s.title, s.content, s.position) IS DISTINCT FROM (
-             excluded.title, excluded.content, excluded.position
-         )",
+    let done = sqlx::query_file!(
+        "src/ssp_sections/save.sql",
         &column(|s| &s.section),
         &column(|s| &s.title),
         &column(|s| &s.content),

@@ -6,7 +6,7 @@ use compliance::claim::{Basis, Claim, Obstacle, plan_obstacles};
 use compliance::score::PLAN;
 use compliance::system::System;
 use model::Actor;
-use model::{Control, Evidence, Plan, Timestamp};
+use model::{Control, ControlId, Evidence, Plan, Timestamp};
 use store::evidence::EvidenceFilter;
 use store::{PgConnection, StoreError};
 
@@ -31,7 +31,8 @@ pub struct Grounds {
 }
 
 impl Grounds {
-    /// Reads everything in one snapshot. Evidence of 3.12.4 that is not what was taken in is no plan.
+    /// Reads everything in one snapshot, and hashes the evidence again: what is not what was taken in
+    /// supports nothing, and is no plan.
     pub(super) async fn read(
         conn: &mut PgConnection,
         system: Option<System>,
@@ -43,7 +44,7 @@ impl Grounds {
             system,
             controls: store::compliance::all(&mut tx, now).await?,
             plans: store::plans::list(&mut tx).await?,
-            evidence: plan_evidence(&mut tx, state).await?,
+            evidence: hashed_evidence(&mut tx, state, None).await?,
             now,
         };
 
@@ -52,24 +53,9 @@ impl Grounds {
         Ok(grounds)
     }
 
-    /// Hashes all evidence again, not that of 3.12.4 alone. Returns what is not what was taken in.
-    pub(super) async fn hash_all(
-        &mut self,
-        conn: &mut PgConnection,
-        state: &StateDir,
-    ) -> Result<Vec<Evidence>, AppError> {
-        let filter = EvidenceFilter {
-            latest: true,
-            ..EvidenceFilter::default()
-        };
-        let mut all = store::evidence::list(conn, &filter).await?;
-        mark_tampered(conn, state, &mut all).await?;
-        all.retain(|e| e.tampered);
-
-        let is_new = |e: &&Evidence| !self.evidence.iter().any(|p| p.evidence_id == e.evidence_id);
-        let more: Vec<Evidence> = all.iter().filter(is_new).cloned().collect();
-        discount_tampered(&mut self.controls, &more, self.now);
-        Ok(all)
+    /// The evidence that is not what was taken in.
+    pub fn tampered(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(|e| e.tampered)
     }
 
     /// What a claim is decided from.
@@ -102,7 +88,7 @@ pub(super) async fn against_plan(
     controls: &[Control],
     now: Timestamp,
 ) -> Result<Vec<Obstacle>, AppError> {
-    let evidence = plan_evidence(conn, state).await?;
+    let evidence = hashed_evidence(conn, state, Some(PLAN)).await?;
     let system = describe(conn, state).await;
     Ok(plan_obstacles(system.as_ref(), controls, &evidence, now))
 }
@@ -130,13 +116,14 @@ pub(super) async fn record(
     Ok(())
 }
 
-/// The evidence that a system security plan may be among, hashed again.
-async fn plan_evidence(
+/// The evidence of a requirement, or all, of each check the last result; hashed again.
+async fn hashed_evidence(
     conn: &mut PgConnection,
     state: &StateDir,
+    control: Option<ControlId>,
 ) -> Result<Vec<Evidence>, AppError> {
     let filter = EvidenceFilter {
-        control: Some(PLAN),
+        control,
         latest: true,
         ..EvidenceFilter::default()
     };

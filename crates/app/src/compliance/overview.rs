@@ -173,10 +173,9 @@ async fn read_overview(
     filter.check()?;
     let now = SystemClock.now();
     let system = claims::describe(conn, state).await;
-    let mut grounds = Grounds::read(conn, system, state, now).await?;
+    let grounds = Grounds::read(conn, system, state, now).await?;
     require_loaded(&grounds.controls)?;
 
-    let tampered = grounds.hash_all(conn, state).await?;
     let requirements = Catalog::r2()
         .requirements
         .iter()
@@ -190,6 +189,6 @@ async fn read_overview(
         standings: grounds.controls.iter().map(Control::standing).collect(),
         claim: grounds.claim(),
         due: Vec::new(),
-        tampered,
+        tampered: grounds.tampered().cloned().collect(),
     })
 }

@@ -40,9 +40,8 @@ pub async fn today(
         read => Some(read?),
     };
 
-    let mut grounds = Grounds::read(conn, system, state, SystemClock.now()).await?;
+    let grounds = Grounds::read(conn, system, state, SystemClock.now()).await?;
     require_loaded(&grounds.controls)?;
-    grounds.hash_all(conn, state).await?;
 
     let claim = grounds.claim();
     let sprs = Submission::of(&grounds.basis(), &claim);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
+use crate::cli::account;
 use crate::compliance::Office;
 
 /// Follows the chain of the confirmations as the package's README tells it.
@@ -605,7 +606,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
     let history = history.as_array().unwrap();
     for n in 0..4 {
         let of =
-            |h: &&Value| h["reason"] == format!("said by {n}") && h["by"] == format!("person {n}");
+            |h: &&Value| h["reason"] == format!("said by {n}") && h["by"] == format!("{}, on behalf of person {n}", account());
         assert_eq!(
             history.iter().filter(of).count(),
             6,

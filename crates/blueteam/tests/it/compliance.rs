@@ -9,7 +9,7 @@ use scenario::Random;
 use serde_json::Value;
 use testkit::TestDb;
 
-use crate::cli::Program;
+use crate::cli::{Program, for_alice};
 
 /// Times and the login differ from run to run.
 fn steady(text: &str) -> String {
@@ -174,7 +174,7 @@ async fn findings_are_decided_rolled_up_scored_and_kept() {
             &history[6]["finding"],
             &history[6]["by"]
         ),
-        (&"met".into(), &"not_met".into(), &"alice".into())
+        (&"met".into(), &"not_met".into(), &for_alice().into())
     );
 
     assert!(

@@ -1,6 +1,7 @@
 //! Whether evidence is what was taken in, and the list of hashes by which others can tell.
 
 use std::collections::HashMap;
+use std::io;
 
 use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations};
 use config::StateDir;
@@ -77,9 +78,8 @@ pub(in crate::compliance) async fn mark_tampered(
         let own = confirmed
             .get(&piece.evidence_id)
             .map_or(&[][..], Vec::as_slice);
-        piece.tampered = integrity_problem(piece, &files)
-            .or_else(|| checks::broken(piece, own))
-            .is_some();
+        // A file that this account may not read says nothing either way; `verify` tells.
+        piece.tampered = is_altered(piece, &files) || checks::broken(piece, own).is_some();
     }
 
     Ok(())
@@ -145,6 +145,18 @@ async fn each_page(
             return Ok(());
         }
     }
+}
+
+/// Whether a piece that can be read is another one now, or is gone.
+fn is_altered(piece: &Evidence, files: &EvidenceStore) -> bool {
+    let denied = piece.file_path.as_ref().is_some_and(|path| {
+        files.open(path).is_err_and(|error| {
+            error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        })
+    });
+    !denied && integrity_problem(piece, files).is_some()
 }
 
 /// What is wrong with a piece.
