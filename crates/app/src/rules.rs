@@ -11,7 +11,8 @@ use config::Config;
 use config::rules::engine;
 use detect::{Settings, sigma::Sigma};
 use model::text::sanitize;
-use model::{Actor, RuleId, Source, Span};
+use model::{Actor, RuleId, Source, Span, Timestamp};
+use store::senders::{Sender, Unread};
 use store::sources::SourceRow;
 
 use crate::actor::Permission;
@@ -78,6 +79,30 @@ pub fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
     of_use()
         .filter(|s| s.silent_since.is_some())
         .map(|s| s.source_id.clone())
+        .collect()
+}
+
+/// Returns the sources, or peers of listeners, that a rule that needs these kinds sees only in
+/// part, because too many of their lines are not understood.
+pub fn partly_blind_to(
+    needs: &[Source],
+    sources: &[SourceRow],
+    senders: &[Sender],
+    now: Timestamp,
+) -> Vec<String> {
+    let is_of_use = |sender: &&Sender| {
+        needs.is_empty()
+            || sources
+                .iter()
+                .any(|s| s.source_id == sender.source_id && needs.contains(&s.kind))
+    };
+    senders
+        .iter()
+        .filter(is_of_use)
+        .filter_map(|sender| {
+            let Unread { unparsed, lines } = sender.unread(now)?;
+            Some(format!("{} ({unparsed} of {lines} lines)", sender.name()))
+        })
         .collect()
 }
 

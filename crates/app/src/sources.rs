@@ -1,20 +1,68 @@
 //! Sources: what delivers events, whether it still does, and what of it could not be read.
 
+use std::collections::BTreeSet;
+
 use collect::source_tracking::{Cadence, Hours, Sequence};
-use model::Span;
 use model::text::sanitize;
+use model::{Clock as _, Span, SystemClock};
 use serde::Serialize;
 
 use crate::{AppError, Session};
 
 pub use store::sources::{Gap, KeptLetter as DeadLetter, SourceRow};
 
+pub use store::senders::{Sender, SenderKey, Unread};
+
 /// The most gaps of a source that are shown.
 const GAPS_MAX: i64 = 50;
 
+/// A source as lists show it.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// Its account.
+    #[serde(flatten)]
+    pub row: SourceRow,
+    /// The machines that its lines name, by name.
+    pub hosts: Vec<String>,
+    /// Its senders of which too many lines are not understood.
+    pub partly_unread: Vec<PartlyUnread>,
+}
+
+/// A sender of which too many lines are not understood.
+#[derive(Debug, Serialize)]
+pub struct PartlyUnread {
+    /// Its address; empty of a file.
+    pub peer: String,
+    /// How much.
+    #[serde(flatten)]
+    pub unread: Unread,
+}
+
 /// Returns every source, by name.
-pub async fn list(session: &mut Session) -> Result<Vec<SourceRow>, AppError> {
-    Ok(store::sources::list(session.read()?).await?)
+pub async fn list(session: &mut Session) -> Result<Vec<Listed>, AppError> {
+    let conn = session.read()?;
+    let rows = store::sources::list(conn).await?;
+    let senders = store::senders::list(conn, None).await?;
+    let now = SystemClock.now();
+
+    let list = |row: SourceRow| {
+        let own = || senders.iter().filter(|s| s.source_id == row.source_id);
+        let hosts = own()
+            .map(|sender| sender.key.host.clone())
+            .filter(|host| !host.is_empty());
+        let partly_unread = own().filter_map(|sender| {
+            Some(PartlyUnread {
+                peer: sender.key.peer.clone(),
+                unread: sender.unread(now)?,
+            })
+        });
+        Listed {
+            hosts: hosts.collect::<BTreeSet<_>>().into_iter().collect(),
+            partly_unread: partly_unread.collect(),
+            row,
+        }
+    };
+    Ok(rows.into_iter().map(list).collect())
 }
 
 /// A source in full.
@@ -31,10 +79,12 @@ pub struct Details {
     pub missing_numbers: Option<u64>,
     /// Its gaps, the newest first.
     pub gaps: Vec<Gap>,
+    /// Who sends it: of each peer its sum, then the machines that its lines name.
+    pub senders: Vec<Sender>,
 }
 
 impl Details {
-    fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
+    fn new(row: SourceRow, gaps: Vec<Gap>, senders: Vec<Sender>) -> Self {
         let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
         let sequence: Option<Sequence> = row
             .sequence
@@ -47,6 +97,7 @@ impl Details {
             missing_numbers: sequence.map(|s| s.missing_count()),
             row,
             gaps,
+            senders,
         }
     }
 }
@@ -62,7 +113,8 @@ pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> 
     })?;
 
     let gaps = store::sources::gaps(conn, id, GAPS_MAX).await?;
-    Ok(Details::new(row, gaps))
+    let senders = store::senders::list(conn, Some(id)).await?;
+    Ok(Details::new(row, gaps, senders))
 }
 
 /// Returns what could not be read, the newest first, at most `limit`: of one source, or of all.

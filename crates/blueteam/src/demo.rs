@@ -59,6 +59,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
         time_zone: None,
         trusted_proxies: Vec::new(),
         service: None,
+        host: None,
     }];
 
     config.channels.console.enabled = false;

@@ -10,6 +10,7 @@ pub mod entries;
 pub mod follow;
 pub mod framing;
 mod json;
+pub mod masking;
 pub mod otlp;
 pub mod parsers;
 pub mod sequence;

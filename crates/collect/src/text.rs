@@ -22,6 +22,11 @@ pub(crate) fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
     model::address::client(str::from_utf8(bytes).ok()?)
 }
 
+/// Parses a process ID.
+pub(crate) fn parse_pid(digits: &[u8]) -> Option<u32> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Strips leading NULs and a byte order mark. NULs precede the first new line of a file that was
 /// truncated under a writer that does not append, or that a crash left with a hole.
 pub(crate) fn without_padding(line: &[u8]) -> &[u8] {

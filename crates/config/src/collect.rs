@@ -15,6 +15,8 @@ use super::error::Problem;
 /// The fewest months that may be kept: an incident is investigated with them, and DFARS
 /// 252.204-7012 (e) asks for 90 days.
 const KEEP_MIN: u16 = 3;
+/// The least age at which raw lines may be emptied; the database holds to it too.
+const RAW_KEEP_MIN: Span = Span::days(30);
 
 /// Where logs come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct Collect {
     pub journals: Vec<Journal>,
     /// Databases of applications, whose audit events are read.
     pub databases: Vec<Database>,
+    /// How long the raw line of an event is kept, at least 30 days; zero: it is never stored.
+    pub keep_raw: Span,
     /// How many whole months the events of logs are kept, at least 3; 0: for good.
     pub retention_months: u16,
     /// The largest spool on disk of each listener while the database is unreachable, in bytes.
@@ -42,6 +46,7 @@ impl Default for Collect {
             listeners: Vec::new(),
             journals: Vec::new(),
             databases: Vec::new(),
+            keep_raw: Span::days(400),
             retention_months: 0,
             listener_spool_max_bytes: 256 * 1024 * 1024,
         }
@@ -110,6 +115,9 @@ pub struct File {
     /// Whose log it is: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// The machine of events whose lines name none. This machine without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 impl File {
@@ -345,6 +353,11 @@ fn unknown_format(format: &str) -> String {
 
 impl Collect {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        if self.keep_raw != Span::ZERO && self.keep_raw < RAW_KEEP_MIN {
+            let message = "must be at least 30d, or 0s to store no raw lines";
+            problems.push(Problem::new("collect.keep_raw", message));
+        }
+
         if (1..KEEP_MIN).contains(&self.retention_months) {
             let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
             problems.push(Problem::new("collect.retention_months", message));

@@ -1,19 +1,25 @@
 //! From entries to rows: what every collector does with what it has read. Parses, stores, and keeps
 //! the source's account.
 
+use std::net::IpAddr;
+
 use anyhow::Context as _;
 use collect::entries::Entry;
 use collect::sequence::{Place, Sequencer, Taken};
 use collect::source_tracking::{Cadence, Hours};
-use collect::{Format, LineId, LineParser, ParseContext};
+use collect::{Format, LineId, LineParser, ParseContext, Parsed, masking};
 use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{SecurityEvent, ServiceName, Span, Timestamp};
+use model::{SecurityEvent, ServiceName, Span, Text, Timestamp};
 use store::PgConnection;
 use store::log_events::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
 use tracing::warn;
+
+mod senders;
+
+use senders::Senders;
 
 /// Entries that could not be read are kept up to this many a batch; beyond, they are counted in one
 /// more.
@@ -60,6 +66,16 @@ impl Breath {
     }
 }
 
+/// Entries that were received at once from one peer.
+pub struct Run<'a> {
+    /// When. What a line means may depend on it.
+    pub received: Timestamp,
+    /// Who sent them to a listener.
+    pub peer: Option<IpAddr>,
+    /// The entries.
+    pub entries: Vec<Entry<'a>>,
+}
+
 /// A source that is being read.
 pub struct Intake {
     source_id: String,
@@ -71,6 +87,11 @@ pub struct Intake {
     breath: Breath,
     newest: Option<Timestamp>,
     sequencer: Sequencer,
+    senders: Senders,
+    /// The machine of events whose lines name none.
+    host: Option<String>,
+    /// The age up to which raw lines are kept.
+    keep_raw: Span,
     /// Entries read so far.
     entries_read: u64,
 }
@@ -98,7 +119,11 @@ impl Intake {
         let row = store::sources::find(conn, &source_id)
             .await?
             .context("the source was not made known")?;
+        let known = store::senders::list(conn, Some(&source_id)).await?;
         Ok(Self {
+            senders: Senders::of(known.into_iter().map(|sender| sender.key)),
+            host: None,
+            keep_raw: Span::ZERO,
             breath: Breath::of(&row, calendar),
             newest: row.last_event_at,
             sequencer: Sequencer::of_file(row.last_event_at),
@@ -125,6 +150,19 @@ impl Intake {
         }
     }
 
+    /// Events whose lines name no machine are of this one.
+    pub fn on_host(self, host: String) -> Self {
+        Self {
+            host: Some(host),
+            ..self
+        }
+    }
+
+    /// Keeps the raw lines of events up to this age.
+    pub fn keeping_raw(self, keep_raw: Span) -> Self {
+        Self { keep_raw, ..self }
+    }
+
     /// Its entries arrive when they are written.
     pub fn of_socket(self) -> Self {
         Self {
@@ -149,6 +187,7 @@ impl Intake {
         let source_id = self.source_id.clone();
         let mut account = self.account(&source_id, now, Vec::new());
         self.complete(&mut events, 0, &mut account);
+        account.senders = self.senders.take();
         self.insert(conn, &events, None, &account).await
     }
 
@@ -166,28 +205,31 @@ impl Intake {
         beside: Beside,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        self.store_received(conn, vec![(now, entries)], beside)
-            .await
+        let run = Run {
+            received: now,
+            peer: None,
+            entries,
+        };
+        self.store_received(conn, vec![run], beside).await
     }
 
-    /// The same for entries that were received at various times: what a line means may depend on
-    /// it.
+    /// The same for entries that were received at various times from various peers.
     pub async fn store_received(
         &mut self,
         conn: &mut PgConnection,
-        runs: Vec<(Timestamp, Vec<Entry<'_>>)>,
+        runs: Vec<Run<'_>>,
         beside: Beside,
     ) -> anyhow::Result<()> {
         let source_id = self.source_id.clone();
-        let Some(&(spoke, _)) = runs.last() else {
+        let Some(spoke) = runs.last().map(|run| run.received) else {
             return Ok(());
         };
         let mut account = self.account(&source_id, spoke, beside.gaps);
 
         let mut events: Vec<SecurityEvent<'_>> = Vec::new();
-        for (received, entries) in &runs {
-            account.now = *received;
-            self.read(entries, &mut account, &mut events);
+        for run in &runs {
+            account.now = run.received;
+            self.read(run, &mut account, &mut events);
         }
 
         account.now = spoke;
@@ -205,6 +247,7 @@ impl Intake {
             );
         }
 
+        account.senders = self.senders.take();
         if events.len() as u64 + account.ignored > 0 {
             account.rhythm = self.breath.spoke(spoke)?;
         }
@@ -226,6 +269,7 @@ impl Intake {
             unkept: 0,
             gaps,
             rhythm: None,
+            senders: Vec::new(),
         }
     }
 
@@ -255,7 +299,7 @@ impl Intake {
     /// Parses entries that were received at the account's time.
     fn read<'a>(
         &mut self,
-        entries: &'a [Entry<'_>],
+        run: &'a Run<'_>,
         account: &mut Account<'_>,
         events: &mut Vec<SecurityEvent<'a>>,
     ) {
@@ -268,7 +312,7 @@ impl Intake {
         };
 
         let parser: Box<dyn LineParser> = (self.format.parser)(context);
-        for (id, entry) in entries {
+        for (id, entry) in &run.entries {
             let (id, before) = (*id, events.len());
             let place = Place {
                 number: self.entries_read,
@@ -277,7 +321,14 @@ impl Intake {
             };
             self.entries_read += 1;
 
-            match self.sequencer.push(parser.read(entry, id), place, events) {
+            let mut line = parser.read(entry, id);
+            self.senders
+                .note_line(run.peer, !matches!(line.parsed, Parsed::Rejected(_)));
+            if let Parsed::Event(event) = &mut line.parsed {
+                self.place_event(event, entry, run);
+            }
+
+            match self.sequencer.push(line, place, events) {
                 Taken::Event | Taken::Held => {}
                 Taken::Ignored => account.ignored += 1,
                 Taken::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
@@ -289,13 +340,31 @@ impl Intake {
         }
     }
 
+    /// Says where an event was, beside what its line says.
+    fn place_event<'a>(&self, event: &mut SecurityEvent<'a>, entry: &'a [u8], run: &Run<'_>) {
+        let age = run.received.since(event.timestamp);
+        let provenance = event.provenance.get_or_insert_default();
+        provenance.peer = run.peer;
+        provenance.raw = (age < self.keep_raw).then(|| masking::raw_line(entry));
+        // What a peer sends is of a machine that only its lines can name.
+        if provenance.host.is_none() && run.peer.is_none() {
+            provenance.host = self.host.clone().map(Text::from);
+        }
+    }
+
     /// Completes the events from this index on.
-    fn complete(&self, events: &mut [SecurityEvent<'_>], from: usize, account: &mut Account<'_>) {
+    fn complete(
+        &mut self,
+        events: &mut [SecurityEvent<'_>],
+        from: usize,
+        account: &mut Account<'_>,
+    ) {
         for event in events.iter_mut().skip(from) {
             event.fit();
             if let Some(service) = &self.service {
                 event.details = event.details.with_service(service);
             }
+            self.senders.note_event(event);
             weigh_event(event, account, self.settle);
         }
     }

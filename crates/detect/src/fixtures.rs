@@ -2,13 +2,13 @@
 //! the rule.
 //!
 //! Each line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are
-//! its events. Their fields are named as the columns of `audit_events`, plus `source`, `user_name`
-//! and `occurrences` for log events. `"times": 6, "every": "50s"` makes six events of a line, in
+//! its events. Their fields are named as the columns of `audit_events`, plus `source`, `user_name`,
+//! `account`, `host`, `pid` and `occurrences` for log events. `"times": 6, "every": "50s"` makes six events of a line, in
 //! which `{n}` stands for 0 to 5.
 
 use std::net::IpAddr;
 
-use model::event::{Details, UserId};
+use model::event::{Details, Provenance, UserId};
 use model::{Category, EventId, Outcome, SecurityEvent, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,6 +76,11 @@ struct Line {
     result: Outcome,
     user_id: Option<Uuid>,
     user_name: Option<String>,
+    /// The account that was acted upon or tried; `user_name` without it.
+    account: Option<String>,
+    /// The machine that logged it, and the process.
+    host: Option<String>,
+    pid: Option<u32>,
     session_id: Option<String>,
     ip_address: Option<String>,
     user_agent: Option<String>,
@@ -119,7 +124,15 @@ impl Line {
             self.action.into(),
             self.result,
         );
-        event.account_name = self.user_name.clone().map(Into::into);
+        let account = self.account.or_else(|| self.user_name.clone());
+        event.account_name = account.map(Into::into);
+        if self.host.is_some() || self.pid.is_some() {
+            event.provenance = Some(Box::new(Provenance {
+                host: self.host.map(Into::into),
+                pid: self.pid,
+                ..Provenance::default()
+            }));
+        }
 
         event.user_id = self
             .user_id

@@ -7,6 +7,7 @@
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
+mod account_changes;
 mod client;
 mod clock_cache;
 mod engine;
@@ -17,6 +18,7 @@ mod injection;
 mod keyed;
 mod open;
 mod params;
+mod pending;
 mod profile;
 mod rule;
 pub mod rules;

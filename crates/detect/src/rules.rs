@@ -1,5 +1,6 @@
 //! The built-in rules: one file each, and this list.
 
+mod account_created;
 mod account_takeover;
 mod after_hours;
 mod ai_abuse;
@@ -11,12 +12,16 @@ mod credential_stuffing;
 mod cross_source_attack;
 mod cross_tenant;
 mod data_exfiltration;
+mod database_superuser_made;
 mod injection_attempt;
+mod logging_stopped;
 mod privilege_escalation;
+mod privileged_group_added;
 mod rate_limit_surge;
 mod session_anomaly;
 mod slow_spray;
 mod success_after_brute_force;
+mod sudo_refused;
 mod web_scanner;
 
 #[cfg(test)]
@@ -53,12 +58,24 @@ pub const ALL: &[&Definition] = &[
     &injection_attempt::RULE,
     &cross_source_attack::RULE,
     &audit_tampering::RULE,
+    &account_created::RULE,
+    &privileged_group_added::RULE,
+    &sudo_refused::RULE,
+    &database_superuser_made::RULE,
+    &logging_stopped::RULE,
 ];
 
 /// Returns when a user counts as known: parameters of `anomalous_access` that the shared profiles
 /// need whether or not that rule runs.
 pub(crate) fn familiarity(configured: Option<&Value>) -> Result<Familiarity, ParamError> {
     anomalous_access::familiarity(configured)
+}
+
+/// Returns ` on HOST`, or nothing where the log does not name its machine.
+fn place_of(event: &SecurityEvent<'_>) -> String {
+    event
+        .host()
+        .map_or_else(String::new, |host| format!(" on {host}"))
 }
 
 /// Counts the events of a key within a window, for `brute_force`, `ai_abuse`, `rate_limit_surge`

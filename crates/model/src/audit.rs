@@ -414,6 +414,7 @@ impl<'a> AuditRecord<'a> {
             resource_type: self.resource_type,
             resource_id: self.resource_id,
             instance_id: self.instance_id,
+            provenance: None,
             details: self.metadata,
             cui_involved: self.cui_accessed,
             occurrences: 1,

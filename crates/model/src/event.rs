@@ -13,8 +13,10 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 mod fit;
+mod provenance;
 
 pub use fit::NAME_MAX;
+pub use provenance::{FACILITY_MAX, HOST_MAX, PROGRAM_MAX, Provenance, RAW_MAX};
 
 /// Where an event came from. Keys of different sources never share a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -313,6 +315,8 @@ impl EventTags {
     pub const WEB: Self = Self(1 << 14);
     /// The database's own word on who touched what: refused, or a change of the schema.
     pub const DATABASE: Self = Self(1 << 16);
+    /// What the log of a system shows of its accounts, of privileges and of logging itself.
+    pub const ACCOUNT_CHANGE: Self = Self(1 << 17);
     /// On every event.
     pub const ANY: Self = Self(1 << 15);
 
@@ -361,6 +365,8 @@ pub struct SecurityEvent<'a> {
     pub resource_id: Option<Text<'a>>,
     /// The tenant.
     pub instance_id: Option<Uuid>,
+    /// Where it was, of an event of a log. Boxed, because applications' events have none.
+    pub provenance: Option<Box<Provenance<'a>>>,
     /// The rest.
     pub details: Details<'a>,
     /// Whether CUI was touched.
@@ -398,6 +404,7 @@ impl SecurityEvent<'_> {
             resource_type: None,
             resource_id: None,
             instance_id: None,
+            provenance: None,
             details: Details::default(),
             cui_involved: false,
             occurrences: 1,
@@ -429,6 +436,11 @@ impl SecurityEvent<'_> {
         set(EventTags::SESSION, self.session_id.is_some());
         set(EventTags::CUI, self.cui_involved);
         set(EventTags::DATABASE, self.source == Source::Postgres);
+        set(
+            EventTags::ACCOUNT_CHANGE,
+            matches!(self.source, Source::Syslog | Source::Postgres)
+                && matches!(self.category, Category::Admin | Category::System),
+        );
         set(
             EventTags::DATA,
             self.category == Category::Data || self.cui_involved,
@@ -491,6 +503,11 @@ impl SecurityEvent<'_> {
             .map(fit::shortened)
     }
 
+    /// The machine that logged it, where it is an event of a log that says so.
+    pub fn host(&self) -> Option<&str> {
+        self.provenance.as_ref()?.host.as_deref()
+    }
+
     /// `metadata.role`; the engine falls back to the role in `users.users`.
     pub fn role(&self) -> Option<String> {
         self.details.text("role").map(fit::shortened)
@@ -526,6 +543,7 @@ impl SecurityEvent<'_> {
             resource_type: self.resource_type.map(Text::into_owned),
             resource_id: self.resource_id.map(Text::into_owned),
             instance_id: self.instance_id,
+            provenance: self.provenance.map(|p| Box::new(p.into_owned())),
             details: self.details.into_owned(),
             cui_involved: self.cui_involved,
             occurrences: self.occurrences,

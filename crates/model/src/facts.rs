@@ -268,6 +268,9 @@ pub struct RuleFacts {
     /// from before it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blind_to: Option<Vec<String>>,
+    /// Sources, or peers of listeners, of which too many lines are not understood.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partly_blind_to: Vec<String>,
 }
 
 /// Alerts and deliveries of the window.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use model::event::{Details, UserId};
+use model::event::{Details, Provenance, UserId};
 use model::{Category, EventId, Outcome, SecurityEvent, Source, Text, Timestamp};
 use uuid::Uuid;
 
@@ -66,6 +66,13 @@ impl Encoder {
 
     pub(crate) fn int4(&mut self, value: i32) {
         self.field(&value.to_be_bytes());
+    }
+
+    pub(crate) fn opt_int8(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.field(&value.to_be_bytes()),
+            None => self.null(),
+        }
     }
 
     pub(crate) fn boolean(&mut self, value: bool) {
@@ -184,7 +191,8 @@ const AUDIT_COLUMNS: &str = concat!(
 const COLLECTED_COLUMNS: &str = concat!(
     "seq, ",
     event_columns!(),
-    ", cui_involved, metadata, source, user_name, account, occurrences"
+    ", cui_involved, metadata, source, user_name, account, occurrences, source_id, host, program, \
+     pid, facility, peer"
 );
 
 /// One row of a COPY stream.
@@ -226,6 +234,16 @@ impl<'a> Row<'a> {
         self.field()?
             .map(|f| to_utf8(f).map(Text::from))
             .transpose()
+    }
+
+    fn opt_int8(&mut self) -> Result<Option<i64>, StoreError> {
+        let Some(field) = self.field()? else {
+            return Ok(None);
+        };
+        let bytes = field
+            .try_into()
+            .map_err(|_| bad_value("a bigint has another width than 8"))?;
+        Ok(Some(i64::from_be_bytes(bytes)))
     }
 
     fn uuid(&mut self) -> Result<Option<Uuid>, StoreError> {
@@ -331,6 +349,19 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     }
 }
 
+/// Where an event was, without its raw line: rules do not look at it.
+fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Provenance<'a>, StoreError> {
+    Ok(Provenance {
+        source_id: row.opt_text()?,
+        host: row.opt_text()?,
+        program: row.opt_text()?,
+        pid: row.opt_int8()?.and_then(|pid| u32::try_from(pid).ok()),
+        facility: row.opt_text()?,
+        peer: row.inet()?,
+        raw: None,
+    })
+}
+
 /// The columns after `seq`, `event_id` and `timestamp`.
 fn decode_fields(
     mut row: Row<'_>,
@@ -377,6 +408,7 @@ fn decode_fields(
         }
         event.account_name = row.opt_text()?;
         event.occurrences = u32::from_be_bytes(row.fixed()?).max(1);
+        event.provenance = Some(Box::new(decode_provenance(&mut row)?));
     }
 
     Ok(event.classify())

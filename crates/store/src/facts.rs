@@ -240,6 +240,7 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
             proof_failed: r.proof_failed,
             // What a rule looks at is not the database's to know.
             blind_to: None,
+            partly_blind_to: Vec::new(),
         })
         .collect())
 }
@@ -371,21 +372,32 @@ pub async fn programme(
     })
 }
 
-/// What the assessment is about. Which machine this is, is not known here.
+/// What the assessment is about, and which machines were heard since `since`. Which machine this
+/// is, is not known here.
 pub async fn inventory(
     conn: &mut PgConnection,
     now: Timestamp,
+    since: Timestamp,
 ) -> Result<InventoryFacts, StoreError> {
     let row = sqlx::query_file!("src/facts/inventory.sql", Ts(now) as Ts)
-        .fetch_one(conn)
+        .fetch_one(&mut *conn)
         .await?;
+    let heard = sqlx::query_file!(
+        "src/facts/reporting_hosts.sql",
+        Ts(now) as Ts,
+        Ts(since) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+    let heard = heard
+        .into_iter()
+        .map(|row| (row.host, u16::try_from(row.days).unwrap_or(u16::MAX)));
 
     Ok(InventoryFacts {
         in_scope: row.in_scope,
         confirmed: row.confirmed.map(|at| at.0),
         this_host: None,
-        // Events do not say which host they are from.
-        reporting: None,
+        reporting: Some(heard.collect()),
     })
 }
 

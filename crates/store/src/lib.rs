@@ -35,6 +35,7 @@ pub mod rule_proofs;
 pub mod rules;
 pub mod scores;
 pub mod search;
+pub mod senders;
 pub mod silences;
 pub mod sources;
 pub mod ssp_sections;

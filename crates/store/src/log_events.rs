@@ -1,6 +1,6 @@
 //! Events from logs into `log_events`, together with how far their collector has read.
 
-use model::event::UserId;
+use model::event::{Provenance, UserId};
 use model::{SecurityEvent, Source, Span, Timestamp};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -8,6 +8,7 @@ use sqlx::{Connection, PgConnection};
 use crate::StoreError;
 use crate::binary_copy::Encoder;
 use crate::events::{copy, is_about_data};
+use crate::senders::{self, SenderIntake, SenderKey};
 use crate::sources::{self, BY_DATABASE, DeadLetter, Gap, Intake};
 
 /// How far a collector has read, in its own words (a file's inode and offset, a journal's cursor).
@@ -22,7 +23,9 @@ pub struct Position {
 const COLUMNS: &str = "
     event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id,
     ip_address, user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences,
-    metadata";
+    metadata, source_id, host, program, pid, facility, peer, raw";
+/// How many those are.
+const COLUMN_COUNT: i16 = 25;
 
 /// What the completeness ledger is told with a batch.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Account<'a> {
     pub gaps: Vec<Gap>,
     /// What is learnt of its pauses, when that has changed.
     pub rhythm: Option<Value>,
+    /// Who sent it.
+    pub senders: Vec<(SenderKey, SenderIntake)>,
 }
 
 /// Writes events, the position behind them and the source's account in one transaction: killed at
@@ -66,7 +71,8 @@ pub async fn insert(
     let mut tx = conn.begin().await?;
     let mut collected = Collected::default();
     if !events.is_empty() {
-        write_events(&mut tx, events, &mut collected).await?;
+        let source_id = account.map(|account| account.source_id);
+        write_events(&mut tx, events, source_id, &mut collected).await?;
     }
 
     if let Some(account) = account {
@@ -126,6 +132,7 @@ async fn settle_batch(
     };
 
     sources::book(conn, source_id, kind, &intake, now).await?;
+    senders::book(conn, source_id, &account.senders, now).await?;
     sources::bury(conn, source_id, &letters, now).await?;
     for gap in &account.gaps {
         sources::note_gap(conn, source_id, gap).await?;
@@ -172,6 +179,7 @@ pub struct Collected {
 async fn write_events(
     conn: &mut PgConnection,
     events: &[SecurityEvent<'_>],
+    source_id: Option<&str>,
     collected: &mut Collected,
 ) -> Result<(), StoreError> {
     let statement = format!("COPY blueteam.log_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
@@ -181,7 +189,7 @@ async fn write_events(
         match copy(
             &mut savepoint,
             &statement,
-            encode_events(&events[start..end]),
+            encode_events(&events[start..end], source_id),
         )
         .await
         {
@@ -211,8 +219,9 @@ async fn write_events(
     Ok(())
 }
 
-fn encode_events(events: &[SecurityEvent<'_>]) -> Vec<u8> {
-    let mut out = Encoder::with_capacity(events.len() * 320);
+fn encode_events(events: &[SecurityEvent<'_>], source_id: Option<&str>) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(events.len() * 512);
+    let nowhere = Provenance::default();
     for e in events {
         let (id, name) = match &e.user_id {
             Some(UserId::Uuid(id)) => (Some(*id), None),
@@ -220,7 +229,7 @@ fn encode_events(events: &[SecurityEvent<'_>]) -> Vec<u8> {
             None => (None, None),
         };
 
-        out.row(18);
+        out.row(COLUMN_COUNT);
         out.uuid(Some(e.event_id.0));
         out.timestamp(e.timestamp);
         out.text(e.source.as_str());
@@ -241,6 +250,15 @@ fn encode_events(events: &[SecurityEvent<'_>]) -> Vec<u8> {
         out.boolean(e.cui_involved);
         out.int4(i32::try_from(e.occurrences).unwrap_or(i32::MAX));
         out.jsonb(e.details.as_json());
+
+        let place = e.provenance.as_deref().unwrap_or(&nowhere);
+        out.opt_text(source_id.or(place.source_id.as_deref()));
+        out.opt_text(place.host.as_deref());
+        out.opt_text(place.program.as_deref());
+        out.opt_int8(place.pid.map(i64::from));
+        out.opt_text(place.facility.as_deref());
+        out.inet(place.peer);
+        out.opt_text(place.raw.as_deref());
     }
 
     out.finish()
@@ -257,6 +275,22 @@ pub async fn position(
     )
     .fetch_optional(conn)
     .await?)
+}
+
+/// Empties the raw lines of at most one day of events that are older than so many days (at least
+/// 30). Returns how many were emptied, or `None` when nothing is left to do.
+pub async fn empty_raw_lines(
+    conn: &mut PgConnection,
+    days: u32,
+) -> Result<Option<u64>, StoreError> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    let emptied = sqlx::query_scalar!(
+        "SELECT audit.empty_raw_lines(make_interval(days => $1))",
+        days
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(emptied.map(i64::unsigned_abs))
 }
 
 /// Drops the months that are older than so many whole months (at least 3), each with a record of

@@ -74,9 +74,19 @@ pub struct Filter {
     /// Of this session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The machine that logged it; case does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The file, journal or listener that it came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// The address, or a network of them, that sent it to a listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Range>,
     /// Only those that touched CUI.
     pub cui: bool,
-    /// Text anywhere in metadata, resource or user agent; case does not count.
+    /// Text anywhere in metadata, resource, user agent, machine, program or raw line; case does not
+    /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// One of these; empty for any.
@@ -101,8 +111,10 @@ pub struct Found {
     pub result: String,
     /// Who, as an id.
     pub user_id: Option<Uuid>,
-    /// Who, as a name.
+    /// Who acted, or tried to log in, as a name.
     pub user_name: Option<String>,
+    /// The account that was acted upon.
+    pub target: Option<String>,
     /// In which session.
     pub session_id: Option<String>,
     /// From where.
@@ -119,15 +131,38 @@ pub struct Found {
     pub cui: bool,
     /// The rest.
     pub metadata: Value,
+    /// Where it was, of an event of a log.
+    #[serde(flatten)]
+    pub place: Place,
     /// When it was stored.
     pub created_at: Timestamp,
 }
 
+/// Where an event of a log was; see [`model::event::Provenance`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The file, journal or listener.
+    pub source_id: Option<String>,
+    /// The machine that logged it.
+    pub host: Option<String>,
+    /// The program that logged it.
+    pub program: Option<String>,
+    /// Its process ID.
+    pub pid: Option<i64>,
+    /// The syslog facility.
+    pub facility: Option<String>,
+    /// The address that sent it to a listener.
+    pub peer: Option<String>,
+    /// The line, with secrets masked.
+    pub raw: Option<String>,
+}
+
 const SELECT: &str = "
     SELECT
-        event_id, timestamp, source, category, action, result, user_id, user_name, session_id,
+        event_id, timestamp, source, category, action, result, user_id, user_name, target, session_id,
         host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id,
-        coalesce(cui, false) AS cui, coalesce(metadata, '{}') AS metadata, created_at
+        coalesce(cui, false) AS cui, coalesce(metadata, '{}') AS metadata, created_at,
+        source_id, host, program, pid, facility, host(peer) AS peer, raw
     FROM blueteam.all_events
     WHERE true";
 
@@ -141,6 +176,7 @@ fn decode_found(row: &PgRow) -> Result<Found, sqlx::Error> {
         result: row.try_get("result")?,
         user_id: row.try_get("user_id")?,
         user_name: row.try_get("user_name")?,
+        target: row.try_get("target")?,
         session_id: row.try_get("session_id")?,
         ip_address: row.try_get("ip")?,
         user_agent: row.try_get("user_agent")?,
@@ -149,6 +185,15 @@ fn decode_found(row: &PgRow) -> Result<Found, sqlx::Error> {
         instance_id: row.try_get("instance_id")?,
         cui: row.try_get("cui")?,
         metadata: row.try_get("metadata")?,
+        place: Place {
+            source_id: row.try_get("source_id")?,
+            host: row.try_get("host")?,
+            program: row.try_get("program")?,
+            pid: row.try_get("pid")?,
+            facility: row.try_get("facility")?,
+            peer: row.try_get("peer")?,
+            raw: row.try_get("raw")?,
+        },
         created_at: row.try_get::<Ts, _>("created_at")?.0,
     })
 }
@@ -178,18 +223,25 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
 
     match f.user.as_deref().map(|user| (user, Uuid::try_parse(user))) {
         Some((_, Ok(id))) => sql.push(" AND user_id = ").push_bind(id),
-        Some((name, Err(_))) => sql.push(" AND user_name = ").push_bind(name.to_owned()),
+        Some((name, Err(_))) => sql
+            .push(" AND (user_name = ")
+            .push_bind(name.to_owned())
+            .push(" OR target = ")
+            .push_bind(name.to_owned())
+            .push(")"),
         None => sql,
     };
 
-    if let Some(Range(ip)) = f.ip {
+    for (column, range) in [("ip_address", f.ip), ("peer", f.peer)] {
+        let Some(Range(ip)) = range else { continue };
         let whole = ip.prefix() == if ip.is_ipv4() { 32 } else { 128 };
-        sql.push(if whole {
-            " AND ip_address = "
-        } else {
-            " AND ip_address <<= "
-        })
-        .push_bind(ip);
+        sql.push(" AND ").push(column);
+        sql.push(if whole { " = " } else { " <<= " }).push_bind(ip);
+    }
+
+    if let Some(host) = &f.host {
+        sql.push(" AND lower(host) = ")
+            .push_bind(host.to_lowercase());
     }
 
     if let Some(category) = f.category {
@@ -204,6 +256,7 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
         (" AND action = ", &f.action),
         (" AND source = ", &f.source),
         (" AND session_id = ", &f.session),
+        (" AND source_id = ", &f.source_id),
     ];
     for (condition, value) in equal {
         if let Some(value) = value {
@@ -229,8 +282,10 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     if let Some(text) = &f.text {
         sql.push(" AND (metadata::text ILIKE ")
             .push_bind(escape_like(text));
-        sql.push(" OR concat_ws(' ', resource_type, resource_id, user_agent) ILIKE ")
-            .push_bind(escape_like(text));
+        sql.push(
+            " OR concat_ws(' ', resource_type, resource_id, user_agent, host, program, raw) ILIKE ",
+        )
+        .push_bind(escape_like(text));
         sql.push(")");
     }
 }
@@ -400,6 +455,26 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "source",
         sql: "source",
+    },
+    Field {
+        name: "host",
+        sql: "host",
+    },
+    Field {
+        name: "program",
+        sql: "program",
+    },
+    Field {
+        name: "source_id",
+        sql: "source_id",
+    },
+    Field {
+        name: "peer",
+        sql: "host(peer)",
+    },
+    Field {
+        name: "target",
+        sql: "target",
     },
     Field {
         name: "service",

@@ -214,7 +214,7 @@ async fn gather_facts(
     facts.advisories = Some(store::facts::advisories(conn, now, since).await?);
     facts.transport = Some(transport::read(around.config));
 
-    let mut inventory = store::facts::inventory(conn, now).await?;
+    let mut inventory = store::facts::inventory(conn, now, since).await?;
     inventory.this_host = Some(crate::actor::hostname());
     inventory.in_scope = assets_in_scope(conn, around.state).await?;
     facts.inventory = Some(inventory);
@@ -237,6 +237,8 @@ pub(super) const BASELINE: &str = "cm_3_4_1";
 async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
     let mut rules = store::facts::rules(conn).await?;
     let sources = store::sources::list(conn).await?;
+    let senders = store::senders::list(conn, None).await?;
+    let now = SystemClock.now();
     for rule in &mut rules {
         let off = config
             .rules
@@ -252,6 +254,7 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
         // A custom rule looks at every source.
         let feeds = builtin.map_or(&[][..], |definition| definition.info.feeds);
         rule.blind_to = Some(crate::rules::blind_to(feeds, &sources));
+        rule.partly_blind_to = crate::rules::partly_blind_to(feeds, &sources, &senders, now);
     }
 
     // A rule without a row in the table has never been in force.
@@ -269,6 +272,7 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
             last_proven: None,
             proof_failed: false,
             blind_to: None,
+            partly_blind_to: Vec::new(),
         })
         .collect();
     rules.extend(absent);

@@ -4,15 +4,16 @@
 use config::Config;
 use detect::Info;
 use detect::sigma::Sigma;
-use model::{ControlId, RuleId, Severity, Source, Span, Timestamp};
+use model::{Clock as _, ControlId, RuleId, Severity, Source, Span, SystemClock, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::PgConnection;
 use store::overview::Fired;
 use store::rules::RuleSetting;
+use store::senders::Sender;
 use store::sources::SourceRow;
 
-use super::{blind_to, engine_with_table};
+use super::{blind_to, engine_with_table, partly_blind_to};
 use crate::{AppError, Session};
 
 pub use store::rule_proofs::Proof;
@@ -49,6 +50,8 @@ pub struct Row {
     /// Silent sources that it needs; where none of what it needs has ever sent anything, the kinds
     /// of source.
     pub blind_to: Vec<String>,
+    /// Sources, or peers of listeners, of which too many lines are not understood, with how many.
+    pub partly_blind_to: Vec<String>,
     /// Why it can never fire here, whatever happens: no source of events reads what it looks at.
     pub cannot_fire: Option<String>,
 }
@@ -59,6 +62,7 @@ struct Known {
     fired: Vec<Fired>,
     proofs: Vec<Proof>,
     sources: Vec<SourceRow>,
+    senders: Vec<Sender>,
 }
 
 impl Known {
@@ -68,6 +72,7 @@ impl Known {
             fired: store::overview::fired(conn).await?,
             proofs: store::rule_proofs::latest(conn).await?,
             sources: store::sources::list(conn).await?,
+            senders: store::senders::list(conn, None).await?,
         })
     }
 
@@ -94,6 +99,12 @@ impl Known {
             needs: info.feeds.to_vec(),
             last_proven: self.proofs.iter().find(|p| p.rule_id == info.id).cloned(),
             blind_to: blind_to(info.feeds, &self.sources),
+            partly_blind_to: partly_blind_to(
+                info.feeds,
+                &self.sources,
+                &self.senders,
+                SystemClock.now(),
+            ),
             cannot_fire: None,
         }
     }

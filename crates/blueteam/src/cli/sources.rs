@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use app::sources::{self, DeadLetter, Details, SourceRow};
+use app::sources::{self, DeadLetter, Details, Listed, Sender};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::{Clock as _, Span, SystemClock, Timestamp};
@@ -18,7 +18,7 @@ const SHOWN: usize = 120;
 /// Sources: what delivers events, whether it still does, and what of it could not be read.
 ///
 /// Exit code: 0 done, 1 failed or (show) no such source, 2 wrong arguments, 3 (list) a source is
-/// silent.
+/// silent, or too many of its lines are not understood.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -107,8 +107,9 @@ fn round_span(span: Span) -> Span {
     })
 }
 
-fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
-    let code = if rows.iter().any(|r| r.silent_since.is_some()) {
+fn list_sources(rows: &[Listed], json: bool) -> anyhow::Result<ExitCode> {
+    let needs_attention = |r: &Listed| r.row.silent_since.is_some() || !r.partly_unread.is_empty();
+    let code = if rows.iter().any(needs_attention) {
         ExitCode::from(3)
     } else {
         ExitCode::SUCCESS
@@ -123,14 +124,16 @@ fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     let mut table = out::table(
         look,
         &[
-            "source", "state", "last", "received", "events", "ignored", "repeated", "late",
-            "rejected", "dropped", "skew",
+            "source", "hosts", "state", "last", "received", "events", "ignored", "repeated",
+            "late", "rejected", "dropped", "skew",
         ],
     );
 
-    for r in rows {
+    for listed in rows {
+        let r = &listed.row;
         let state = match r.silent_since {
             Some(since) => format!("SILENT since {}", out::time(since)),
+            None if !listed.partly_unread.is_empty() => partly_unread(listed),
             None if r.last_received_at.is_none() => "waiting".to_owned(),
             None => "ok".to_owned(),
         };
@@ -140,7 +143,8 @@ fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
         ];
         let mut cells = vec![
             out::text(&r.source_id),
-            Cell::new(state),
+            out::text(few_hosts(&listed.hosts)),
+            out::text(state),
             Cell::new(time_ago(r.last_received_at, now)),
         ];
         cells.extend(numbers.iter().map(Cell::new));
@@ -154,7 +158,7 @@ fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
         table.add_row(cells);
     }
 
-    out::spare(look, &mut table, &[4, 5, 6, 7, 10]);
+    out::spare(look, &mut table, &[1, 5, 6, 7, 8, 11]);
     out::print(table)?;
     if let Some(synchronised) = app::clock_sync::synchronised() {
         out::line(if synchronised {
@@ -165,6 +169,50 @@ fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     }
 
     Ok(code)
+}
+
+/// Says how much of a source is not understood, and from whom.
+fn partly_unread(listed: &Listed) -> String {
+    let parts = listed.partly_unread.iter().map(|part| {
+        let from = if part.peer.is_empty() {
+            String::new()
+        } else {
+            format!(" from {}", part.peer)
+        };
+        let unread = part.unread;
+        format!("{} of {} lines{from}", unread.unparsed, unread.lines)
+    });
+    let parts: Vec<String> = parts.take(3).collect();
+    format!("NOT UNDERSTOOD: {}", parts.join(", "))
+}
+
+/// The machines of a source, as far as a cell has room.
+fn few_hosts(hosts: &[String]) -> String {
+    match hosts {
+        [] => "-".to_owned(),
+        [first, second, _, ..] => format!("{first}, {second}, and {} more", hosts.len() - 2),
+        few => few.join(", "),
+    }
+}
+
+fn show_senders(senders: &[Sender]) -> anyhow::Result<()> {
+    let mut table = out::table(
+        Look::stdout(),
+        &["peer", "host", "last", "lines", "events", "not understood"],
+    );
+    let now = SystemClock.now();
+    for sender in senders {
+        let named = |text: &str| out::text(if text.is_empty() { "-" } else { text });
+        table.add_row([
+            named(&sender.key.peer),
+            named(&sender.key.host),
+            Cell::new(time_ago(Some(sender.last_seen_at), now)),
+            Cell::new(sender.lines),
+            Cell::new(sender.events),
+            Cell::new(sender.unparsed),
+        ]);
+    }
+    out::print(table)
 }
 
 fn show_source(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
@@ -221,6 +269,10 @@ fn show_source(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
             "  dropped        {} messages came faster than they could be taken",
             row.dropped
         ))?;
+    }
+
+    if !shown.senders.is_empty() {
+        show_senders(&shown.senders)?;
     }
 
     if shown.gaps.is_empty() {

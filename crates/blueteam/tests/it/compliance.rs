@@ -9,9 +9,9 @@ use scenario::Random;
 use serde_json::Value;
 use testkit::TestDb;
 
-use crate::cli::{Program, for_alice};
+use crate::cli::{Program, account, for_alice};
 
-/// Times and the login differ from run to run.
+/// Times, the account and the login differ from run to run.
 fn steady(text: &str) -> String {
     let day = |word: &str| word.len() >= 20 && word.starts_with("20") && word.contains('T');
     let line = |line: &str| {
@@ -23,7 +23,8 @@ fn steady(text: &str) -> String {
             .join(" ")
     };
 
-    text.lines()
+    text.replace(&account(), "tester")
+        .lines()
         .map(|l| line(l.trim_end()))
         .collect::<Vec<_>>()
         .join("\n")

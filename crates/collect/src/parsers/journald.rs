@@ -138,10 +138,12 @@ impl LineParser for Journal {
 
         let host = field_bytes(&object, "_HOSTNAME").unwrap_or_default();
         let pid = field_bytes(&object, "_PID").unwrap_or_default();
+        let number = field_bytes(&object, "SYSLOG_FACILITY").unwrap_or_default();
         let message = syslog::LogMessage {
             program: &program,
             host: &host,
             pid: &pid,
+            facility: syslog::facility_name(&number).unwrap_or_default(),
             text: &text,
         };
 

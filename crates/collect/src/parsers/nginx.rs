@@ -61,9 +61,15 @@ impl Access {
 
         // What stands before a line is tried last: most lines have nothing there.
         if depth > 0 {
-            let inner = head::without_container(line).or_else(|| self.prefix.strip(line));
-            if let Some(inner) = inner {
+            if let Some(inner) = head::without_container(line) {
                 return self.parse_wrapped(inner.trim_ascii(), id, depth - 1);
+            }
+            if let Some(logged) = self.prefix.split(line) {
+                let mut parsed = self.parse_wrapped(logged.text.trim_ascii(), id, depth - 1);
+                if let Parsed::Event(event) = &mut parsed {
+                    event.provenance = Some(Box::new(logged.provenance()));
+                }
+                return parsed;
             }
             if let Some(inner) = head::unquoted(line) {
                 return into_owned(self.parse_wrapped(&inner, id, depth - 1));
@@ -107,6 +113,8 @@ struct Request<'a> {
     agent: &'a [u8],
     /// Whom proxies say they forward for.
     forwarded: &'a [u8],
+    /// How long the response took, in milliseconds.
+    duration_ms: Option<u64>,
 }
 
 /// Returns the field unless it is empty or `-`.
@@ -165,6 +173,9 @@ impl<'a> Request<'a> {
         details
             .number_field("status", self.status.to_string().as_bytes())
             .number_field("bytes", self.bytes);
+        if let Some(duration) = self.duration_ms {
+            details.number_field("duration_ms", duration.to_string().as_bytes());
+        }
         if let Some(referer) = non_empty(self.referer) {
             details.text_field("referer", &referer[..referer.len().min(1024)]);
         }
@@ -277,14 +288,19 @@ fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
     let quote = open + memchr::memchr(b'"', &line[open..]).ok_or(NO_LINE)?;
     let (request, status, bytes, end) = request_and_status(line, quote + 1).ok_or(NO_LINE)?;
 
-    let (mut referer, mut agent, mut forwarded): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
-    if let Some((field, next)) = quoted_field(line, end + 1) {
-        referer = field;
-        if let Some((field, next)) = quoted_field(line, next + 1) {
-            agent = field;
-            forwarded = quoted_field(line, next + 1).map_or(b"", |(field, _)| field);
+    // Referer, agent and whom proxies forward for; formats of one's own may quote more.
+    let mut quoted: [&[u8]; 3] = [b""; 3];
+    let mut next = end;
+    for place in 0.. {
+        let Some((field, after)) = quoted_field(line, next + 1) else {
+            break;
+        };
+        next = after;
+        if let Some(place) = quoted.get_mut(place) {
+            *place = field;
         }
     }
+    let [referer, agent, forwarded] = quoted;
 
     let (method, target) = method_and_target(request);
     Ok(Request {
@@ -298,7 +314,36 @@ fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
         referer,
         agent,
         forwarded,
+        duration_ms: response_time(line.get(next..).unwrap_or_default()),
     })
+}
+
+/// Returns the time that a response took, in milliseconds, from the fields after the quoted ones:
+/// nginx's `$request_time` (`0.123`, seconds), Apache's `%D` (`12345`, microseconds) or `%T` (`3`,
+/// seconds), or one with a name (`rt=0.123`). No response is as fast as 60 microseconds, so a whole
+/// number below 60 is taken for seconds.
+fn response_time(fields: &[u8]) -> Option<u64> {
+    let first = fields.split(|c| *c == b' ').find(|word| !word.is_empty())?;
+    let text = str::from_utf8(first).ok()?;
+    let text = ["rt=", "request_time=", "rt:"]
+        .iter()
+        .find_map(|name| text.strip_prefix(name))
+        .unwrap_or(text);
+    if text.contains('.') {
+        return seconds_to_ms(text);
+    }
+
+    match text.parse::<u64>().ok()? {
+        seconds @ ..60 => Some(seconds * 1000),
+        micros => Some(micros / 1000),
+    }
+}
+
+/// Parses seconds with a fraction and returns milliseconds.
+fn seconds_to_ms(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    let seconds: f64 = text.parse().ok().filter(|_| plain)?;
+    (seconds < 1e9).then_some((seconds * 1000.0).round() as u64)
 }
 
 /// Returns the request that begins at `from`, status and size of the response, and where they end.
@@ -423,6 +468,11 @@ impl Access {
             referer: &referer,
             agent: &agent,
             forwarded: &forwarded,
+            // nginx's `$request_time` and Caddy's `duration` are seconds, Traefik's `Duration`
+            // nanoseconds.
+            duration_ms: get(&["request_time", "duration"])
+                .and_then(|text| seconds_to_ms(&text))
+                .or_else(|| Some(get(&["Duration"])?.parse::<u64>().ok()? / 1_000_000)),
         };
 
         Parsed::Event(request.into_event(id, &self.trusted_proxies).into_owned())

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use memchr::memmem;
 use model::address::single;
 use model::civil::{Civil, Zone, digits, month};
-use model::event::Details;
+use model::event::{Details, Provenance};
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::php::AUDIT_FAILURES;
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::sequence::Line;
-use crate::text::{Object, lossy_text, without_padding};
+use crate::text::{Object, lossy_text, parse_pid, without_padding};
 
 mod appended;
 
@@ -169,10 +169,40 @@ impl LineParser for WebError {
         });
 
         match found {
-            Some((at, error)) => Line::at(Parsed::Event(error.into_event(id)), Some(at)),
+            Some((at, error)) => {
+                let mut event = error.into_event(id);
+                event.provenance = process_id(entry).map(|pid| {
+                    Box::new(Provenance {
+                        pid: Some(pid),
+                        ..Provenance::default()
+                    })
+                });
+                Line::at(Parsed::Event(event), Some(at))
+            }
             None => Parsed::Rejected("not an entry of a web server's error log".to_owned()).into(),
         }
     }
+}
+
+/// Returns the process ID in `… [error] 54053#0: ` or `[…] [ssl:error] [pid 44570:tid 1] `. Both
+/// stand before anything that a client can choose.
+fn process_id(entry: &[u8]) -> Option<u32> {
+    let digits_of = |text: &[u8]| {
+        let end = text.iter().position(|c| !c.is_ascii_digit());
+        parse_pid(&text[..end.unwrap_or(text.len())])
+    };
+
+    if let Some((_, rest)) = nginx_stamp(entry) {
+        let level = memchr::memchr(b']', &rest[..rest.len().min(16)])?;
+        return digits_of(rest.get(level + 2..)?);
+    }
+    let (_, rest) = apache_stamp(entry)?;
+    let level = memchr::memchr(b']', &rest[..rest.len().min(40)])?;
+    digits_of(
+        rest[level + 1..]
+            .trim_ascii_start()
+            .strip_prefix(b"[pid ")?,
+    )
 }
 
 /// Splits `[error] 54053#0: *1 MESSAGE` into level, whether it names a connection, and message.

@@ -2,7 +2,7 @@
 //! schema changes. An application cannot suppress it.
 
 use model::civil::{Civil, Readings, Zone};
-use model::event::{Details, UserId};
+use model::event::{Details, Provenance, UserId};
 use model::sql::statements;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::json;
 use crate::sequence::Line;
-use crate::text::{Object, add_named_origin, without_padding};
+use crate::text::{Object, add_named_origin, parse_pid, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "postgres",
@@ -72,6 +72,7 @@ struct Message {
     application: String,
     /// What the process was doing.
     status: String,
+    pid: Option<u32>,
 }
 
 impl LineParser for Postgres {
@@ -145,6 +146,10 @@ fn message_from_json(object: &Map<String, Value>) -> Message {
         statement: get("statement"),
         application: get("application_name"),
         status: get("ps"),
+        pid: object
+            .get("pid")
+            .and_then(Value::as_u64)
+            .and_then(|pid| u32::try_from(pid).ok()),
     }
 }
 
@@ -216,6 +221,7 @@ fn message_from_csv(row: &[u8]) -> Option<Message> {
         statement: take(19),
         application: take(22),
         status: take(7),
+        pid: parse_pid(take(3).as_bytes()),
     })
 }
 
@@ -375,6 +381,11 @@ impl Classification {
             result,
         );
         event.ip_address = model::address::single(&m.host);
+        event.provenance = Some(Box::new(Provenance {
+            program: Some("postgres".into()),
+            pid: m.pid,
+            ..Provenance::default()
+        }));
 
         // FATAL: … for user "x" names the attempted role when there is no session with a role.
         let user = if m.user.is_empty() {

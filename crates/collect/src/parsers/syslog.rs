@@ -10,11 +10,13 @@
 //! about an attempt (`Invalid user`, `Connection closed`) repeat it, so none of them counts.
 
 use model::civil::Readings;
+use model::event::Provenance;
 use model::{Source, Timestamp};
 
 use super::{Format, LineId, LineParser, ParseContext, Parsed};
 use crate::sequence::{Kind, Line, Note, hash_parts};
-use crate::text::without_padding;
+use crate::text::{lossy_text, parse_pid, without_padding};
+pub(in crate::parsers) use header::facility_name;
 use header::{Head, LineTime};
 use time::{Calendar, split_word};
 
@@ -55,11 +57,11 @@ impl Prefix {
         Self(Syslog::new(context))
     }
 
-    /// Strips it; `None` where there is none.
-    pub(super) fn strip<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = header::without_priority(line)?;
+    /// Returns the message behind it; `None` where there is none.
+    pub(super) fn split<'a>(&self, line: &'a [u8]) -> Option<LogMessage<'a>> {
+        let (facility, rest) = header::split_priority(line)?;
         match header::split_head(&self.0.calendar, rest) {
-            Ok((_, Head::Message(message))) => Some(message.text),
+            Ok((_, Head::Message(message))) => Some(message.of_facility(facility)),
             _ => None,
         }
     }
@@ -78,7 +80,7 @@ impl LineParser for Syslog {
             return Parsed::Nothing.into();
         }
 
-        let Some(rest) = header::without_priority(line) else {
+        let Some((facility, rest)) = header::split_priority(line) else {
             return rejected("a priority that is not understood");
         };
         let (time, head) = match header::split_head(&self.calendar, rest) {
@@ -107,7 +109,7 @@ impl LineParser for Syslog {
                     note: Some(Note::new(host, Some(at), Kind::Repeated(times))),
                 }
             }
-            Head::Message(message) => classify_message(message, at, id),
+            Head::Message(message) => classify_message(message.of_facility(facility), at, id),
         }
     }
 }
@@ -121,10 +123,33 @@ pub(super) struct LogMessage<'a> {
     pub(super) host: &'a [u8],
     /// The process ID, or nothing.
     pub(super) pid: &'a [u8],
+    /// The name of the facility, or nothing.
+    pub(super) facility: &'a [u8],
     pub(super) text: &'a [u8],
 }
 
-impl LogMessage<'_> {
+impl<'a> LogMessage<'a> {
+    /// Returns the message with its facility, unless it names another.
+    pub(super) const fn of_facility(self, facility: &'a [u8]) -> Self {
+        if self.facility.is_empty() {
+            Self { facility, ..self }
+        } else {
+            self
+        }
+    }
+
+    /// Returns where its event was.
+    pub(super) fn provenance(&self) -> Provenance<'a> {
+        let named = |text: &'a [u8]| (!text.is_empty()).then(|| lossy_text(text));
+        Provenance {
+            host: named(self.host),
+            program: named(self.program),
+            pid: parse_pid(self.pid),
+            facility: named(self.facility),
+            ..Provenance::default()
+        }
+    }
+
     /// Returns whether sshd logged it.
     fn is_of_sshd(&self) -> bool {
         matches!(
@@ -136,13 +161,18 @@ impl LogMessage<'_> {
 
 /// Returns what a program's message means, however it was collected.
 pub(super) fn classify_message(message: LogMessage<'_>, at: Readings, id: LineId) -> Line<'_> {
-    if message.is_of_sshd() {
-        return sshd::read_message(message, at, id);
-    }
+    let mut line = if message.is_of_sshd() {
+        sshd::read_message(message, at, id)
+    } else {
+        let event = programs::activity_event(message, at.first, id);
+        let line = Line::at(event.map_or(Parsed::Nothing, Parsed::Event), Some(at));
+        line.of_host(message.host)
+    };
 
-    let event = programs::activity_event(message, at.first, id);
-    let line = Line::at(event.map_or(Parsed::Nothing, Parsed::Event), Some(at));
-    line.of_host(message.host)
+    if let Parsed::Event(event) = &mut line.parsed {
+        event.provenance = Some(Box::new(message.provenance()));
+    }
+    line
 }
 
 #[cfg(test)]

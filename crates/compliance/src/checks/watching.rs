@@ -24,7 +24,8 @@ const SKEW_MAX_MS: i64 = 60_000;
 const PERIOD_MIN: u16 = 28;
 /// Built-in rules without which monitoring has a hole. A table that lacks one has no row to say
 /// that it is off.
-pub const ATTACK_RULES: [&str; 18] = [
+pub const ATTACK_RULES: [&str; 23] = [
+    "account_created",
     "account_takeover",
     "after_hours",
     "ai_abuse",
@@ -36,12 +37,16 @@ pub const ATTACK_RULES: [&str; 18] = [
     "cross_source_attack",
     "cross_tenant",
     "data_exfiltration",
+    "database_superuser_made",
     "injection_attempt",
+    "logging_stopped",
     "privilege_escalation",
+    "privileged_group_added",
     "rate_limit_surge",
     "session_anomaly",
     "slow_spray",
     "success_after_brute_force",
+    "sudo_refused",
     "web_scanner",
 ];
 /// The names of channels that do not reach people by themselves.
@@ -274,7 +279,10 @@ fn missing_rules(rules: Option<&[RuleFacts]>) -> Vec<String> {
         missing.push(format!("the rules that are off: {}", list_first(&off)));
     }
 
-    let is_blind = |rule: &&RuleFacts| rule.blind_to.as_ref().is_none_or(|kinds| !kinds.is_empty());
+    let is_blind = |rule: &&RuleFacts| {
+        rule.blind_to.as_ref().is_none_or(|kinds| !kinds.is_empty())
+            || !rule.partly_blind_to.is_empty()
+    };
     let blind: Vec<String> = rules
         .iter()
         .filter(|rule| rule.enabled && is_blind(rule))
@@ -342,7 +350,10 @@ fn missing_people(alerts: Option<&AlertFacts>) -> Vec<String> {
 
 fn name_with_needs(rule: &RuleFacts) -> String {
     match &rule.blind_to {
-        Some(kinds) => format!("{} ({})", rule.rule_id, list_first(kinds)),
+        Some(kinds) => {
+            let unseen = [&kinds[..], &rule.partly_blind_to].concat();
+            format!("{} ({})", rule.rule_id, list_first(&unseen))
+        }
         None => format!("{} (not recorded)", rule.rule_id),
     }
 }

@@ -38,6 +38,8 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             format: file.format().context("no such format")?,
             every: file.expected_interval,
             service: file.service.clone(),
+            host: file.host.clone().unwrap_or_else(app::actor::hostname),
+            keep_raw: config.collect.keep_raw,
             zone: file.zone().context("no such time zone")?,
             trusted_proxies: file.proxies().context("no such network")?,
             calendar: context.calendar.clone(),
@@ -78,6 +80,10 @@ pub struct Options {
     pub trusted_proxies: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// The machine of events whose lines name none.
+    pub host: String,
+    /// The age up to which raw lines are kept.
+    pub keep_raw: Span,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -162,6 +168,8 @@ async fn follow_file(
     intake = intake
         .in_zone(options.zone.clone())
         .behind(options.trusted_proxies.clone())
+        .on_host(options.host.clone())
+        .keeping_raw(options.keep_raw)
         .of_service(options.service.clone());
 
     let mut follower = Follower::new(&options.path, saved);

@@ -44,6 +44,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             directory: journal.directory.clone(),
             every: journal.expected_interval,
             service: journal.service.clone(),
+            keep_raw: config.collect.keep_raw,
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
             clock: Arc::clone(&context.clock),
@@ -89,6 +90,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
     pub settle: Span,
+    /// The age up to which raw lines are kept.
+    pub keep_raw: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Where failures are told.
@@ -207,7 +210,10 @@ async fn follow_journal(
         options.settle,
     )
     .await?;
-    let mut intake = intake.of_service(options.service.clone());
+    let mut intake = intake
+        .of_service(options.service.clone())
+        .on_host(app::actor::hostname())
+        .keeping_raw(options.keep_raw);
     let saved = store::log_events::position(&mut conn, &options.name()).await?;
     let after = saved
         .as_ref()

@@ -5,7 +5,8 @@
 //! database, in order and once. A `kill -9` costs at most what had been read at that instant and
 //! was not synced yet (one read of 64 KiB per connection) and what the kernel still held. While the
 //! spool is full, streams are not read (their senders wait), and datagrams are dropped and counted,
-//! like those that the kernel dropped. A peer's address is no identity and reaches no event.
+//! like those that the kernel dropped. A peer's address is kept beside what its line says of itself,
+//! and is never taken for the client that a line is about.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -65,6 +66,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             every: listener.expected_interval,
             senders: listener.senders.clone(),
             service: listener.service.clone(),
+            keep_raw: config.collect.keep_raw,
             zone: listener.zone().context("no such time zone")?,
             trusted_proxies: listener.proxies().context("no such network")?,
             calendar: context.calendar.clone(),
@@ -89,6 +91,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
         state: context.state.clone(),
         calendar: context.calendar.clone(),
         settle: config.detection.allowed_lateness,
+        keep_raw: config.collect.keep_raw,
         failures: context.failures.clone(),
         waiting: Arc::clone(&context.arrivals.waiting),
     };
@@ -130,6 +133,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
     pub settle: Span,
+    /// The age up to which raw lines are kept.
+    pub keep_raw: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Where failures are told.
@@ -177,6 +182,7 @@ impl Options {
             trusted_proxies: self.trusted_proxies.clone(),
             calendar: self.calendar.clone(),
             settle: self.settle,
+            keep_raw: self.keep_raw,
             failures: self.failures.clone(),
             waiting: Arc::clone(&self.waiting),
         }
@@ -307,6 +313,7 @@ pub async fn drain_left_behind(
             trusted_proxies: Vec::new(),
             calendar: like.calendar.clone(),
             settle: like.settle,
+            keep_raw: like.keep_raw,
             failures: like.failures.clone(),
             waiting: Arc::clone(&like.waiting),
         };
@@ -327,6 +334,8 @@ pub struct LeftBehind {
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
     pub settle: Span,
+    /// The age up to which raw lines are kept.
+    pub keep_raw: Span,
     /// Where failures are told.
     pub failures: Failures,
     /// Says since when messages wait.

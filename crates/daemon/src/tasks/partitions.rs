@@ -1,10 +1,12 @@
-//! Makes partitions ahead of time, and drops those of logs that are past their age.
+//! Makes partitions ahead of time, drops those of logs that are past their age, and empties the raw
+//! lines that are past theirs.
 
 use std::time::Duration;
 
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
-use store::PgConnectOptions;
+use model::Span;
+use store::{PgConnectOptions, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,15 +25,17 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run_partitions(
         context.database.engine.clone(),
         context.loaded.config.collect.retention_months,
+        context.loaded.config.collect.keep_raw,
         context.stop.clone(),
     ))))
 }
 
 /// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`,
-/// unless that is 0.
+/// unless that is 0. Empties raw lines that are older than `keep_raw`.
 async fn run_partitions(
     database: PgConnectOptions,
     keep_months: u16,
+    keep_raw: Span,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -46,6 +50,10 @@ async fn run_partitions(
             Ok(0) => {}
             Ok(made) => info!(made, "partitions made for the coming months"),
             Err(cause) => warn!("partitions are not made for now: {cause}"),
+        }
+
+        if let Err(cause) = empty_raw_lines(&database, keep_raw, &stop).await {
+            warn!("raw lines past their age are not emptied for now: {cause}");
         }
 
         if keep_months == 0 {
@@ -64,4 +72,27 @@ async fn run_partitions(
             Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
         }
     }
+}
+
+/// Empties the raw lines of events that are older than `keep_raw`, one day of events at a time.
+/// Where none are stored any more, those of before are kept as long as they may be at least.
+async fn empty_raw_lines(
+    database: &PgConnectOptions,
+    keep_raw: Span,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let mut conn = store::connect(database).await?;
+    let days = u32::try_from(keep_raw.as_micros() / Span::days(1).as_micros()).unwrap_or(u32::MAX);
+    let mut emptied = 0;
+    while !stop.is_cancelled() {
+        match store::log_events::empty_raw_lines(&mut conn, days).await? {
+            Some(lines) => emptied += lines,
+            None => break,
+        }
+    }
+
+    if emptied > 0 {
+        info!("{emptied} raw lines past their age were emptied");
+    }
+    Ok(())
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use collect::source_tracking::{Cadence, Hours};
 use model::time::Calendar;
 use model::{Clock, Source, Span, Timestamp};
-use store::PgConnectOptions;
+use store::senders::{self, Unread};
 use store::sources::{self, Cause, Gap, Intake, SourceRow};
+use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
@@ -152,6 +153,39 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
         }
 
         sources::note_gap(&mut conn, &row.source_id, &gap).await?;
+    }
+
+    report_unread(options, &mut conn, now).await
+}
+
+/// Tells once of each sender of which too much is not understood, until that has passed.
+async fn report_unread(
+    options: &Options,
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    for sender in senders::list(conn, None).await? {
+        match (sender.unread(now), sender.unread_since) {
+            (Some(Unread { unparsed, lines }), None) => {
+                let name = sender.name();
+                let message = format!(
+                    "{name}: {unparsed} of {lines} lines were not understood, so rules and checks \
+                     that read it are partly blind; see `blueteam sources dead-letters --source \
+                     {}`",
+                    sender.source_id
+                );
+                warn!("{message}");
+                options
+                    .failures
+                    .tell_of(Component::Collector, &name, message);
+                senders::set_unread_since(conn, &sender, Some(now)).await?;
+            }
+            (None, Some(_)) => {
+                info!("{}: its lines are understood again", sender.name());
+                senders::set_unread_since(conn, &sender, None).await?;
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod thresholds;
 
 use std::net::IpAddr;
 
-use model::event::{Details, UserId};
+use model::event::{Details, Provenance, UserId};
 use model::{
     Category, Detection, DetectionUpdate, EventId, Outcome, SecurityEvent, Source, Span, Timestamp,
 };
@@ -38,6 +38,7 @@ struct Draft {
     ip: Option<&'static str>,
     agent: Option<&'static str>,
     session: Option<&'static str>,
+    host: Option<&'static str>,
     method: Option<&'static str>,
     resource: Option<String>,
     tenant: Option<u128>,
@@ -59,6 +60,7 @@ fn draft_event(secs: i64, category: Category, action: &'static str) -> Draft {
         ip: None,
         agent: None,
         session: None,
+        host: None,
         method: None,
         resource: None,
         tenant: None,
@@ -145,6 +147,13 @@ impl Draft {
         event.resource_type = self.method.map(Into::into);
         event.resource_id = self.resource.clone().map(Into::into);
         event.instance_id = self.tenant.map(Uuid::from_u128);
+        event.provenance = self.host.map(|host| {
+            Box::new(Provenance {
+                host: Some(host.into()),
+                pid: Some(7),
+                ..Provenance::default()
+            })
+        });
         event.cui_involved = self.cui;
         event.occurrences = self.times;
         event.details = Details::from_json(self.metadata.to_string());

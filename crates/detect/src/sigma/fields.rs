@@ -32,8 +32,19 @@ const COLUMNS: &[&str] = &[
 /// Keys that collectors write into the metadata of events from logs. Only what one of them writes
 /// belongs here: a rule on anything else can never fire on a log.
 const LOG_KEYS: &[&str] = &[
-    "bytes", "database", "frames", "host", "level", "line", "message", "origin", "referer",
-    "severity", "state", "status",
+    "bytes",
+    "database",
+    "duration_ms",
+    "frames",
+    "host",
+    "level",
+    "line",
+    "message",
+    "origin",
+    "referer",
+    "severity",
+    "state",
+    "status",
 ];
 
 /// What a name of another vocabulary means here.
@@ -56,6 +67,16 @@ enum Meaning {
     Path,
     Query,
     Target,
+    /// The machine that logged it, its program, process and facility, who sent it, and through
+    /// which file or listener it came.
+    Host,
+    Program,
+    ProcessId,
+    Facility,
+    Peer,
+    SourceId,
+    /// ECS counts nanoseconds.
+    DurationNanos,
     /// A key of the metadata.
     Metadata(&'static str),
 }
@@ -83,21 +104,32 @@ const SYNONYMS: &[(&str, Meaning)] = &[
     ("cs-username", Meaning::Account),
     ("event.action", Meaning::Action),
     ("event.category", Meaning::Category),
-    ("event.duration", Meaning::Metadata("duration_ms")),
+    ("event.duration", Meaning::DurationNanos),
     ("event.id", Meaning::EventId),
     ("event.outcome", Meaning::EcsOutcome),
-    ("host.hostname", Meaning::Metadata("host")),
-    ("host.name", Meaning::Metadata("host")),
+    ("facility", Meaning::Facility),
+    ("host", Meaning::Host),
+    ("host.hostname", Meaning::Host),
+    ("host.name", Meaning::Host),
+    ("hostname", Meaning::Host),
     ("http.request.method", Meaning::Method),
     ("http.request.referrer", Meaning::Metadata("referer")),
     ("http.response.body.bytes", Meaning::Metadata("bytes")),
     ("http.response.bytes", Meaning::Metadata("bytes")),
     ("http.response.status_code", Meaning::Metadata("status")),
+    ("log.file.path", Meaning::SourceId),
     ("log.level", Meaning::Metadata("level")),
+    ("log.source.address", Meaning::Peer),
+    ("log.syslog.appname", Meaning::Program),
+    ("log.syslog.facility.name", Meaning::Facility),
+    ("log.syslog.hostname", Meaning::Host),
+    ("log.syslog.procid", Meaning::ProcessId),
     ("message", Meaning::Metadata("message")),
     ("organization.id", Meaning::Tenant),
-    ("process.name", Meaning::Metadata("program")),
-    ("process.pid", Meaning::Metadata("pid")),
+    ("pid", Meaning::ProcessId),
+    ("process.name", Meaning::Program),
+    ("process.pid", Meaning::ProcessId),
+    ("program", Meaning::Program),
     ("sc-bytes", Meaning::Metadata("bytes")),
     ("sc-status", Meaning::Metadata("status")),
     ("service.name", Meaning::Metadata("service")),
@@ -268,6 +300,7 @@ fn value_of(
     metadata: &Map<String, Value>,
 ) -> Option<Value> {
     let request = event.source == Source::Nginx;
+    let place = event.provenance.as_deref();
     let target = || event.resource_id.as_deref().filter(|_| request);
     match meaning {
         Meaning::Account => event.account().map(|account| json!(account)),
@@ -293,6 +326,19 @@ fn value_of(
         Meaning::Target => target().map(|target| json!(target)),
         Meaning::Path => target().map(|t| json!(t.split_once('?').map_or(t, |(path, _)| path))),
         Meaning::Query => target()?.split_once('?').map(|(_, query)| json!(query)),
+        // Of an audit event it is what the application says; in an access log, `host` is the
+        // client's name.
+        Meaning::Host if event.source == Source::AuditDb => metadata.get("host").cloned(),
+        Meaning::Host => place?.host.as_ref().map(|host| json!(host)),
+        Meaning::Program => place?.program.as_ref().map(|program| json!(program)),
+        Meaning::ProcessId => place?.pid.map(|pid| json!(pid)),
+        Meaning::Facility => place?.facility.as_ref().map(|facility| json!(facility)),
+        Meaning::Peer => place?.peer.map(|peer| json!(peer)),
+        Meaning::SourceId => place?.source_id.as_ref().map(|source| json!(source)),
+        Meaning::DurationNanos => {
+            let millis = metadata.get("duration_ms")?.as_u64()?;
+            Some(json!(millis.saturating_mul(1_000_000)))
+        }
         Meaning::Metadata(key) => metadata.get(key).cloned(),
     }
 }

@@ -66,6 +66,10 @@ impl SecurityEvent<'_> {
             );
         }
 
+        if let Some(provenance) = &mut self.provenance {
+            provenance.fit();
+        }
+
         if !cut.is_empty() {
             let cut: Vec<String> = cut.iter().map(|field| format!("\"{field}\"")).collect();
             self.details = self
@@ -81,7 +85,7 @@ pub(super) fn shortened(name: String) -> String {
 }
 
 /// Whether there was anything to do.
-fn fit_text(text: &mut Text<'_>, most: usize) -> bool {
+pub(super) fn fit_text(text: &mut Text<'_>, most: usize) -> bool {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         *text = text.replace('\0', "\u{fffd}").into();
     } else if text.len() <= most {

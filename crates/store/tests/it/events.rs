@@ -314,6 +314,7 @@ async fn a_row_that_the_database_refuses_leaves_a_trace() {
         unkept: 0,
         gaps: Vec::new(),
         rhythm: None,
+        senders: Vec::new(),
     };
 
     let events = [event(1, "ann"), event(2, "a\0b"), event(3, "bob")];

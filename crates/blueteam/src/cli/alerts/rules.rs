@@ -136,6 +136,7 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                 (false, _) => "NO",
                 _ if r.cannot_fire.is_some() => "NEVER",
                 (true, false) => "BLIND",
+                (true, true) if !r.partly_blind_to.is_empty() => "PARTLY",
                 (true, true) => "yes",
             }),
             out::text(controls.join(" ")),
@@ -156,6 +157,15 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Ok(kind) => format!("BLIND: nothing comes from {kind}; see `blueteam sources list`"),
             Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
         })?;
+    }
+
+    let partly: std::collections::BTreeSet<&String> =
+        rows.iter().flat_map(|r| &r.partly_blind_to).collect();
+    for source in partly {
+        out::line(format_args!(
+            "PARTLY BLIND: {} were not understood; see `blueteam sources dead-letters`",
+            sanitize(source)
+        ))?;
     }
 
     for r in &rows {

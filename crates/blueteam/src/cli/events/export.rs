@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// One JSON object a line, or CSV (RFC 4180) with a header
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
+    /// With the lines of the logs as they were read, with secrets masked
+    #[arg(long)]
+    raw: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -43,7 +46,7 @@ impl Format {
 }
 
 const HEADER: &str = "event_id,timestamp,source,category,action,result,user_id,user_name,session_id,ip_address,user_agent,\
-                      resource_type,resource_id,instance_id,cui,metadata,created_at\r\n";
+                      resource_type,resource_id,instance_id,cui,metadata,created_at,target,source_id,host,program,pid,facility,peer,raw\r\n";
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let question = Question::new(args.filter.filter())?;
@@ -56,7 +59,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     progress.enable_steady_tick(Duration::from_millis(200));
     let mut failed: io::Result<()> = Ok(());
     with_session(globals, args.filter.asker(), async |session, _| {
-        let each = |event: Found| {
+        let each = |mut event: Found| {
+            if !args.raw {
+                event.place.raw = None;
+            }
             failed = match args.format {
                 Format::Ndjson => write_line(&mut out, &event),
                 Format::Csv => out.write_all(csv_row(&event).as_bytes()),
@@ -103,6 +109,18 @@ fn csv_row(event: &Found) -> String {
         event.cui.to_string(),
         event.metadata.to_string(),
         event.created_at.to_string(),
+        text(&event.target),
+        text(&event.place.source_id),
+        text(&event.place.host),
+        text(&event.place.program),
+        event
+            .place
+            .pid
+            .map(|pid| pid.to_string())
+            .unwrap_or_default(),
+        text(&event.place.facility),
+        text(&event.place.peer),
+        text(&event.place.raw),
     ];
 
     let fields: Vec<String> = fields.iter().map(|field| quote_field(field)).collect();

@@ -15,7 +15,7 @@ pub(super) struct FilterArgs {
     /// Before
     #[arg(long, value_parser = out::moment, value_name = "WHEN")]
     until: Option<Timestamp>,
-    /// Of this user: an id, or the name that the application or log gave
+    /// By or about this user: an id, or the name that the application or log gave
     #[arg(long, value_name = "ID|NAME")]
     user: Option<String>,
     /// From this address or network (203.0.113.0/24)
@@ -39,10 +39,20 @@ pub(super) struct FilterArgs {
     /// Of this session
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// Logged on this machine
+    #[arg(long)]
+    host: Option<String>,
+    /// Read from this file, journal or listener, as `blueteam sources list` names it
+    #[arg(long, value_name = "SOURCE")]
+    source_id: Option<String>,
+    /// Sent to a listener by this address or network
+    #[arg(long, value_name = "IP")]
+    peer: Option<Range>,
     /// Only those that touched CUI
     #[arg(long)]
     cui: bool,
-    /// With this text in metadata, resource or user agent; case does not count
+    /// With this text in metadata, resource, user agent, machine, program or raw line; case does
+    /// not count
     #[arg(long)]
     text: Option<String>,
     /// These events, as an alert names them (`blueteam alerts show`)
@@ -76,6 +86,9 @@ impl FilterArgs {
             source: self.source.clone(),
             service: self.service.clone(),
             session: self.session.clone(),
+            host: self.host.clone(),
+            source_id: self.source_id.clone(),
+            peer: self.peer,
             cui: self.cui,
             text: self.text.clone(),
             ids: self.id.clone(),

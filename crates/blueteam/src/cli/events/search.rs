@@ -16,6 +16,7 @@ use crate::cli::session::{Globals, with_session};
   blueteam events search --user alice --timeline --since 2026-03-05T00:00:00Z --until \
   2026-03-06T00:00:00Z
   blueteam events search --alert 3f2a81c0 --timeline
+  blueteam events search --host web01 --text backdoor --raw
   blueteam events search --cui --result denied --json | jq -r .[].user_name | sort | uniq -c")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -26,6 +27,9 @@ pub(super) struct Args {
     /// The chain of one user's, one session's or one alert's actions, the oldest first
     #[arg(long)]
     timeline: bool,
+    /// The lines of the logs as they were read, with secrets masked
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
     /// At most this many
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: u32,
@@ -69,13 +73,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             ""
         };
         out::line(format_args!("no events{when}"))?;
+    } else if args.raw {
+        print_raw(&events)?;
     } else {
         let look = Look::stdout();
         let mut table = header(look);
         for event in &events {
             add(&mut table, event);
         }
-        out::spare(look, &mut table, &[1, 2, 5]);
+        out::spare(look, &mut table, &[1, 2, 3, 6]);
         out::print(table)?;
     }
 
@@ -90,11 +96,30 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the lines from which the events were made. What an application reported has none.
+fn print_raw(events: &[Found]) -> anyhow::Result<()> {
+    for event in events {
+        let Some(raw) = &event.place.raw else {
+            continue;
+        };
+        let host = event.place.host.as_deref().unwrap_or("-");
+        let line = format!("{}  {host}  {raw}", out::time(event.timestamp));
+        out::line(model::text::sanitize(&line))?;
+    }
+
+    let without = events.iter().filter(|event| event.place.raw.is_none());
+    match without.count() {
+        0 => {}
+        count => out::note(format_args!("{count} more events have no raw line")),
+    }
+    Ok(())
+}
+
 pub(super) fn header(look: Look) -> Table {
     out::table(
         look,
         &[
-            "time", "source", "category", "action", "result", "user", "address", "to what",
+            "time", "source", "host", "category", "action", "result", "user", "address", "to what",
         ],
     )
 }
@@ -106,6 +131,9 @@ pub(super) fn add(table: &mut Table, event: &Found) {
         .or_else(|| event.user_id.map(|id| id.to_string()));
     let parts = [event.resource_type.as_deref(), event.resource_id.as_deref()];
     let mut what = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if let Some(target) = &event.target {
+        what = format!("{target}: {what}");
+    }
     if event.cui {
         what.push_str(" [CUI]");
     }
@@ -113,6 +141,7 @@ pub(super) fn add(table: &mut Table, event: &Found) {
     table.add_row([
         Cell::new(out::time(event.timestamp)),
         out::text(&event.source),
+        out::text(event.place.host.as_deref().unwrap_or("-")),
         out::text(&event.category),
         out::text(&event.action),
         out::text(&event.result),

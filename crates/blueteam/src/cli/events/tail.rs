@@ -56,10 +56,12 @@ fn event_line(event: &Found) -> String {
     let parts = [
         out::time(event.timestamp),
         event.source.clone(),
+        event.place.host.clone().unwrap_or_else(|| "-".to_owned()),
         format!("{}/{}", event.category, event.action),
         event.result.clone(),
         user.unwrap_or_else(|| "-".to_owned()),
         event.ip_address.clone().unwrap_or_else(|| "-".to_owned()),
+        event.target.clone().unwrap_or_default(),
         event.resource_type.clone().unwrap_or_default(),
         event.resource_id.clone().unwrap_or_default(),
         if event.cui { "[CUI]" } else { "" }.to_owned(),

@@ -48,7 +48,7 @@ fn combined_and_json_lines_are_read() {
         ),
         (
             r#"www.example.com:443 2001:db8::1 - ann b [25/Oct/2016:14:49:33 -0130] "POST / HTTP/2.0" 403 - "-" "-" "more" 0.2"#,
-            r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403}"#,
+            r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403,"duration_ms":200}"#,
         ),
         // Apache escapes quotation marks, old servers do not, and some clients do not send
         // HTTP.
@@ -176,6 +176,36 @@ fn the_client_is_found_at_its_place() {
         let address = described.split(' ').nth(1).unwrap();
         assert_eq!(address, expected, "{line}: {described}");
     }
+}
+
+#[test]
+fn response_times_are_read() {
+    for (tail, expected) in [
+        ("0.123", Some(123)),
+        ("12.000 0.001", Some(12_000)),
+        ("rt=0.250 uct=\"0.001\"", Some(250)),
+        ("request_time=1.5", Some(1500)),
+        ("\"203.0.113.9\" 0.050", Some(50)),
+        ("48231", Some(48)),
+        ("3", Some(3000)),
+        ("-", None),
+        ("fast", None),
+        ("1e300.0", None),
+        ("", None),
+    ] {
+        let line = format!("203.0.113.9 - - {REQUEST} \"-\" \"curl\" {tail}");
+        let Parsed::Event(event) = parser().parse(line.as_bytes(), ID) else {
+            panic!("{line}")
+        };
+        assert_eq!(event.details.number("duration_ms"), expected, "{line}");
+    }
+
+    let json = r#"{"time_iso8601":"2026-03-04T10:00:00Z","remote_addr":"192.0.2.7","status":200,"request_time":"0.042"}"#;
+    assert!(
+        describe(json).contains(r#""duration_ms":42"#),
+        "{}",
+        describe(json)
+    );
 }
 
 #[test]

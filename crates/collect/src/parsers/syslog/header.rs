@@ -55,16 +55,67 @@ pub(super) fn split_head<'a>(
     Ok((LineTime::At(at), head))
 }
 
-/// Strips `<PRI>`, which is a number, `facility.severity` in numbers, or the same in words.
-pub(super) fn without_priority(line: &[u8]) -> Option<&[u8]> {
+/// The facilities by number (RFC 5424, section 6.2.1), as rsyslog and syslog(3) name them.
+const FACILITIES: [&[u8]; 24] = [
+    b"kern",
+    b"user",
+    b"mail",
+    b"daemon",
+    b"auth",
+    b"syslog",
+    b"lpr",
+    b"news",
+    b"uucp",
+    b"cron",
+    b"authpriv",
+    b"ftp",
+    b"ntp",
+    b"audit",
+    b"alert",
+    b"clock",
+    b"local0",
+    b"local1",
+    b"local2",
+    b"local3",
+    b"local4",
+    b"local5",
+    b"local6",
+    b"local7",
+];
+
+/// Returns the name of the facility in a priority that is a number.
+pub(in crate::parsers) fn facility_name(number: &[u8]) -> Option<&'static [u8]> {
+    let number: usize = str::from_utf8(number).ok()?.parse().ok()?;
+    FACILITIES.get(number).copied()
+}
+
+/// Returns the name of the facility in `38`, `4.6` or `auth.info`; nothing if it has none.
+fn facility_of(priority: &[u8]) -> &[u8] {
+    let (facility, coded) = match priority.iter().position(|c| matches!(c, b'.' | b':')) {
+        Some(dot) => (&priority[..dot], 1),
+        None => (priority, 8),
+    };
+    match str::from_utf8(facility)
+        .ok()
+        .and_then(|text| text.parse::<usize>().ok())
+    {
+        Some(number) => FACILITIES.get(number / coded).copied().unwrap_or_default(),
+        None => facility,
+    }
+}
+
+/// Splits `<PRI>` from a line: a number, `facility.severity` in numbers, or the same in words.
+/// Returns the name of its facility, which is empty where it says none.
+pub(super) fn split_priority(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(rest) = line.strip_prefix(b"<") else {
-        return Some(line);
+        return Some((b"", line));
     };
     let end = memchr::memchr(b'>', &rest[..rest.len().min(24)])?;
     let priority = &rest[..end];
     let is_number =
         !priority.is_empty() && priority.len() <= 3 && priority.iter().all(u8::is_ascii_digit);
-    (is_number || is_facility(priority)).then(|| rest[end + 1..].trim_ascii_start())
+    (is_number || is_facility(priority))
+        .then(|| (facility_of(priority), rest[end + 1..].trim_ascii_start()))
 }
 
 /// Strips what Cisco's devices put before the time, `29: router: 000031: `: numbers, and the host
@@ -110,27 +161,28 @@ fn is_facility(word: &[u8]) -> bool {
     (named && SEVERITIES.contains(&severity)) || (short(facility) && short(severity))
 }
 
-/// Splits off a facility where one stands, in angle brackets or without.
-fn without_facility(rest: &[u8]) -> &[u8] {
+/// Splits off a facility where one stands, in angle brackets or without. Its name is empty where
+/// none does.
+fn split_facility(rest: &[u8]) -> (&[u8], &[u8]) {
     let Some((word, after)) = split_word(rest) else {
-        return rest;
+        return (b"", rest);
     };
     let inner = word
         .strip_prefix(b"<")
         .and_then(|word| word.strip_suffix(b">"))
         .unwrap_or(word);
     if is_facility(inner) {
-        after.trim_ascii_start()
+        (facility_of(inner), after.trim_ascii_start())
     } else {
-        rest
+        (b"", rest)
     }
 }
 
 /// Parses `[facility ][host ][facility ]program[pid]: message`, the part after the time.
 ///
 /// What syslog(3) writes to /dev/log names no host: the word after the time is then the tag.
-fn parse_head(rest: &[u8]) -> Option<Head<'_>> {
-    let rest = without_facility(rest);
+fn parse_head<'a>(rest: &'a [u8]) -> Option<Head<'a>> {
+    let (facility, rest) = split_facility(rest);
     if let Some(head) = parse_own_words(b"", rest) {
         return Some(head);
     }
@@ -139,16 +191,22 @@ fn parse_head(rest: &[u8]) -> Option<Head<'_>> {
     // An IPv6 address may end with a colon, too.
     let is_tag = parse_address(first).is_none() && (first.ends_with(b":") || is_numbered(first));
     if let Some(message) = is_tag.then(|| parse_tag(b"", rest)).flatten() {
-        return Some(Head::Message(message));
+        return Some(Head::Message(message.of_facility(facility)));
     }
 
-    let (host, rest) = (first, without_facility(after.trim_ascii_start()));
+    let (host, (second, rest)) = (first, split_facility(after.trim_ascii_start()));
+    let facility = if facility.is_empty() {
+        second
+    } else {
+        facility
+    };
+    let of_facility = |message: LogMessage<'a>| Head::Message(message.of_facility(facility));
     if let Some(forwarded) = rest.strip_prefix(b"Message forwarded from ") {
         let (host, rest) = split_word(forwarded)?;
-        return parse_tag(host.strip_suffix(b":")?, without_facility(rest)).map(Head::Message);
+        return parse_tag(host.strip_suffix(b":")?, split_facility(rest).1).map(of_facility);
     }
 
-    parse_own_words(host, rest).or_else(|| parse_tag(host, rest).map(Head::Message))
+    parse_own_words(host, rest).or_else(|| parse_tag(host, rest).map(of_facility))
 }
 
 /// Parses `[host: ]%FACILITY-SEVERITY-MNEMONIC: message`, and the form of other senders after the
@@ -224,6 +282,7 @@ fn parse_tag<'a>(host: &'a [u8], rest: &'a [u8]) -> Option<LogMessage<'a>> {
         program: without_path(program),
         host,
         pid,
+        facility: b"",
         text: without_message_id(text),
     };
 
@@ -269,7 +328,7 @@ fn without_message_id(message: &[u8]) -> &[u8] {
 /// after its version.
 fn hybrid_message(rest: &[u8]) -> Option<&[u8]> {
     let (_host, inner) = split_word(rest)?;
-    let inner = without_priority(inner).and_then(|inner| inner.strip_prefix(b"1 "))?;
+    let inner = split_priority(inner).and_then(|(_, inner)| inner.strip_prefix(b"1 "))?;
     let time = inner.split(|c| *c == b' ').next()?;
     let is_time = time == b"-" || (time.len() >= 20 && time.get(10) == Some(&b'T'));
     is_time.then_some(inner)
@@ -298,6 +357,7 @@ fn split_rfc5424(rest: &[u8]) -> Option<(LineTime, Head<'_>)> {
             program: without_path(non_nil(program)),
             host: non_nil(host),
             pid: non_nil(pid),
+            facility: b"",
             text: without_message_id(text),
         }),
     ))

@@ -209,6 +209,7 @@ mod tests {
             program: b"vsftpd",
             host: b"web1",
             pid: b"",
+            facility: b"",
             text: message.as_bytes(),
         };
 

@@ -1,4 +1,5 @@
-//! Syslog messages of programs other than sshd: sudo, su, PAM, the account tools, systemd-logind.
+//! Syslog messages of programs other than sshd: sudo, su, PAM, the account tools, systemd-logind,
+//! and the services that log.
 
 use memchr::memmem;
 use model::event::{Details, UserId};
@@ -8,6 +9,8 @@ use super::super::LineId;
 use super::LogMessage;
 use super::pam::PamLine;
 use crate::text::{Object, add_named_origin, lossy_text, parse_address, unnamed_origin};
+
+mod services;
 
 /// Bytes of a command that are kept.
 const COMMAND_MAX: usize = 1024;
@@ -105,7 +108,10 @@ pub(super) fn activity_event(
         b"su" => parse_su(message).or_else(parse_pam),
         b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd"
         | b"passwd" | b"chage" => parse_account_tool(message).or_else(parse_pam),
-        b"systemd-logind" => parse_logind(message),
+        b"systemd-logind" | b"systemd" | b"shutdown" | b"rsyslogd" | b"syslogd" | b"syslog-ng"
+        | b"auditd" | b"systemd-journald" | b"kernel" => {
+            parse_logind(message).or_else(|| services::parse(program, message))
+        }
         _ => parse_pam(),
     }?;
 

@@ -362,6 +362,7 @@ mod tests {
             program: b"sshd",
             host: b"web1",
             pid: b"7",
+            facility: b"",
             text: message,
         };
 

@@ -323,6 +323,7 @@ fn rule(id: &str, now: Timestamp) -> RuleFacts {
         last_proven: Some(now.minus(Span::days(20))),
         proof_failed: false,
         blind_to: Some(Vec::new()),
+        partly_blind_to: Vec::new(),
     }
 }
 

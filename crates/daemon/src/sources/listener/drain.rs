@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use collect::entries::Entry;
 use collect::spool::{Batch, SpoolError};
 use collect::{Format, LineId};
 use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
+use model::{Clock as _, ServiceName, Span, SystemClock};
 use serde_json::json;
 use store::log_events::Position;
 use store::sources::{Cause, Gap};
@@ -25,7 +24,7 @@ use tracing::{error, info, warn};
 use super::keeper::Shelf;
 use super::record::{Content, Place, Record, decode};
 use super::{LAST_TRY, LINGER};
-use crate::log_pipeline::{Beside, Intake};
+use crate::log_pipeline::{Beside, Intake, Run};
 use crate::spool_backlog::SpoolBacklog;
 use app::self_audit::{Component, Failures};
 
@@ -49,6 +48,7 @@ pub(super) struct Sink {
     pub trusted_proxies: Vec<Network>,
     pub calendar: Calendar,
     pub settle: Span,
+    pub keep_raw: Span,
     pub failures: Failures,
     pub waiting: Arc<SpoolBacklog>,
 }
@@ -69,8 +69,8 @@ struct Open {
 /// What is stored in one transaction.
 #[derive(Default)]
 struct Work<'a> {
-    /// Messages, with the time at which they were read.
-    runs: Vec<(Timestamp, Vec<Entry<'a>>)>,
+    /// Messages, with when they were read and who sent them.
+    runs: Vec<Run<'a>>,
     gaps: Vec<Gap>,
     last: Option<Place>,
 }
@@ -89,7 +89,7 @@ impl<'a> Work<'a> {
             work.last = Some(place);
             match content {
                 Content::Lost(loss) => work.gaps.push(loss.gap()),
-                Content::Message(message) => {
+                Content::Message(message, peer) => {
                     let entry = (
                         LineId {
                             file: place.run,
@@ -99,8 +99,14 @@ impl<'a> Work<'a> {
                     );
 
                     match work.runs.last_mut() {
-                        Some((at, entries)) if *at == received => entries.push(entry),
-                        _ => work.runs.push((received, vec![entry])),
+                        Some(run) if run.received == received && run.peer == peer => {
+                            run.entries.push(entry);
+                        }
+                        _ => work.runs.push(Run {
+                            received,
+                            peer,
+                            entries: vec![entry],
+                        }),
                     }
                 }
             }
@@ -136,6 +142,7 @@ impl Drain {
                     .of_socket()
                     .in_zone(sink.zone.clone())
                     .behind(sink.trusted_proxies.clone())
+                    .keeping_raw(sink.keep_raw)
                     .of_service(sink.service.clone()),
                 stored: stored.and_then(|at| serde_json::from_value(at).ok()),
             });
@@ -366,6 +373,8 @@ fn decode_batch<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
 
 #[cfg(test)]
 mod tests {
+    use model::Timestamp;
+
     use super::super::record::Loss;
     use super::*;
 
@@ -375,7 +384,7 @@ mod tests {
         let message = |run, number, received| Record {
             place: Place { run, number },
             received: at(received),
-            content: Content::Message(b"x"),
+            content: Content::Message(b"x", None),
         };
 
         let loss = Loss {
@@ -403,7 +412,10 @@ mod tests {
             let runs: Vec<(i64, Vec<u64>)> = work
                 .runs
                 .iter()
-                .map(|(at, e)| (at.as_micros(), e.iter().map(|e| e.0.offset).collect()))
+                .map(|run| {
+                    let offsets = run.entries.iter().map(|entry| entry.0.offset);
+                    (run.received.as_micros(), offsets.collect())
+                })
                 .collect();
             (runs, work.gaps.len())
         };

@@ -227,7 +227,7 @@ impl<'a> Keeper<'a> {
                 records.push(Record {
                     place,
                     received,
-                    content: Content::Message(message),
+                    content: Content::Message(&message.bytes, message.peer),
                 });
             }
         }
@@ -437,7 +437,13 @@ fn gather_handovers(
     queue: &mut mpsc::Receiver<Handover>,
     held: &mut Vec<Handover>,
 ) {
-    let size = |handover: &Handover| handover.messages.iter().map(Vec::len).sum::<usize>();
+    let size = |handover: &Handover| {
+        handover
+            .messages
+            .iter()
+            .map(|message| message.bytes.len())
+            .sum::<usize>()
+    };
     let mut bytes = size(&first);
     held.push(first);
     while bytes < AT_ONCE

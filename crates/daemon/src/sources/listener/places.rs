@@ -54,11 +54,20 @@ impl std::fmt::Display for Peer {
 
 /// One place, until it is dropped.
 pub(super) struct Place {
+    peer: Peer,
     places: Places,
     life: Arc<Life>,
 }
 
 impl Place {
+    /// Returns the address of its peer; none of a local socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.peer {
+            Peer::Address(address) => Some(address.to_canonical()),
+            Peer::User(_) => None,
+        }
+    }
+
     /// Notes that its connection has said something.
     pub(super) fn touch(&self) {
         *self
@@ -124,6 +133,7 @@ impl Places {
             life: Arc::clone(&life),
         });
         Ok(Place {
+            peer,
             places: self.clone(),
             life,
         })

@@ -1,5 +1,6 @@
 //! The way from the sockets to the disk: bounded in bytes, and so short that it is nearly empty.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::Timestamp;
@@ -10,9 +11,16 @@ const HANDOVERS: usize = 4096;
 /// Bytes that wait.
 const BYTES: usize = 32 * 1024 * 1024;
 
+/// A message, and who sent it.
+pub(super) struct Message {
+    pub bytes: Vec<u8>,
+    /// The address of its sender; none of a local socket.
+    pub peer: Option<IpAddr>,
+}
+
 /// Messages that were read at once, and the room that they take until they are kept.
 pub(super) struct Handover {
-    pub messages: Vec<Vec<u8>>,
+    pub messages: Vec<Message>,
     /// When they were read: a line without a year is of the year of this time, however often it is
     /// read again.
     pub received: Timestamp,
@@ -50,16 +58,19 @@ pub(super) fn new() -> (Queue, mpsc::Receiver<Handover>) {
     )
 }
 
-fn total_size(messages: &[Vec<u8>]) -> u32 {
+fn total_size(messages: &[Message]) -> u32 {
     // A message costs more than its bytes.
-    let bytes: usize = messages.iter().map(|message| message.len() + 64).sum();
+    let bytes: usize = messages
+        .iter()
+        .map(|message| message.bytes.len() + 64)
+        .sum();
     u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES as u32)
 }
 
 impl Queue {
     /// Waits until the messages are kept: nobody reads more of a stream before. False when nobody
     /// takes messages any more.
-    pub(super) async fn hand_over(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
+    pub(super) async fn hand_over(&self, messages: Vec<Message>, received: Timestamp) -> bool {
         let room = Arc::clone(&self.room)
             .acquire_many_owned(total_size(&messages))
             .await;
@@ -76,7 +87,7 @@ impl Queue {
     }
 
     /// Whether there was room; does not wait.
-    pub(super) fn offer(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
+    pub(super) fn offer(&self, messages: Vec<Message>, received: Timestamp) -> bool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(total_size(&messages));
         let Ok(room) = room else { return false };
         self.handovers
@@ -94,19 +105,23 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn local(bytes: Vec<u8>) -> Message {
+        Message { bytes, peer: None }
+    }
+
     #[tokio::test]
     async fn a_full_queue_refuses_until_something_is_kept() {
         let (queue, mut end) = new();
         let now = Timestamp::from_micros(0);
         let mut taken = 0;
-        while queue.offer(vec![vec![0; 1024 * 1024 - 64]], now) {
+        while queue.offer(vec![local(vec![0; 1024 * 1024 - 64])], now) {
             taken += 1;
         }
 
         assert_eq!(taken, BYTES / 1024 / 1024);
         end.recv().await.unwrap().answer();
-        assert!(queue.offer(vec![vec![0; 1024 * 1024 - 64]], now));
-        assert!(!queue.offer(vec![vec![0; 1]], now));
+        assert!(queue.offer(vec![local(vec![0; 1024 * 1024 - 64])], now));
+        assert!(!queue.offer(vec![local(vec![0; 1])], now));
     }
 
     #[tokio::test]
@@ -114,7 +129,7 @@ mod tests {
         let (queue, mut end) = new();
         let reading = tokio::spawn(async move {
             queue
-                .hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0))
+                .hand_over(vec![local(b"x".to_vec())], Timestamp::from_micros(0))
                 .await
         });
 

@@ -1,12 +1,17 @@
 //! What a listener's spool holds: messages with the time and the number that make them the same
 //! events each time they are read, and what was lost between them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::sources::{Cause, Gap};
 
 const MESSAGE: u8 = 0;
 const LOST: u8 = 1;
+/// A message behind the address of its sender: four bytes, or sixteen.
+const MESSAGE_OF_V4: u8 = 2;
+const MESSAGE_OF_V6: u8 = 3;
 /// Kind, time, run and number.
 const HEAD: usize = 1 + 8 + 4 + 8;
 
@@ -27,7 +32,8 @@ pub(super) struct Record<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
-    Message(&'a [u8]),
+    /// A message, and the address that sent it; none of a local socket.
+    Message(&'a [u8], Option<IpAddr>),
     Lost(Loss),
 }
 
@@ -61,7 +67,13 @@ impl Loss {
 impl Record<'_> {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (kind, content) = match &self.content {
-            Content::Message(message) => (MESSAGE, message.to_vec()),
+            Content::Message(message, None) => (MESSAGE, message.to_vec()),
+            Content::Message(message, Some(IpAddr::V4(peer))) => {
+                (MESSAGE_OF_V4, [&peer.octets()[..], message].concat())
+            }
+            Content::Message(message, Some(IpAddr::V6(peer))) => {
+                (MESSAGE_OF_V6, [&peer.octets()[..], message].concat())
+            }
             // A struct of numbers and text always becomes JSON.
             Content::Lost(loss) => (LOST, serde_json::to_vec(loss).unwrap_or_default()),
         };
@@ -81,7 +93,15 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
     let (received, rest) = rest.split_first_chunk::<8>()?;
     let (run, number) = rest.split_first_chunk::<4>()?;
     let content = match *kind {
-        MESSAGE => Content::Message(content),
+        MESSAGE => Content::Message(content, None),
+        MESSAGE_OF_V4 => {
+            let (peer, message) = content.split_first_chunk::<4>()?;
+            Content::Message(message, Some(Ipv4Addr::from(*peer).into()))
+        }
+        MESSAGE_OF_V6 => {
+            let (peer, message) = content.split_first_chunk::<16>()?;
+            Content::Message(message, Some(Ipv6Addr::from(*peer).into()))
+        }
         LOST => Content::Lost(serde_json::from_slice(content).ok()?),
         _ => return None,
     };
@@ -105,10 +125,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(run: u32, number: u64, at in 0..i64::MAX, message: Vec<u8>, lost: Option<u64>) {
+        fn what_is_written_is_read(run: u32, number: u64, at in 0..i64::MAX, message: Vec<u8>, lost: Option<u64>, peer: Option<IpAddr>) {
             let received = Timestamp::from_micros(at / 1000);
             let loss = Loss { from: received, to: received, messages: lost, why: "why".to_owned() };
-            for content in [Content::Message(&message), Content::Lost(loss)] {
+            for content in [Content::Message(&message, peer), Content::Lost(loss)] {
                 let record = Record { place: Place { run, number }, received, content };
                 let mut bytes = Vec::new();
                 record.encode(&mut bytes);

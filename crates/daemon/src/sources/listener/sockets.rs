@@ -1,6 +1,6 @@
 //! The sockets themselves.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::queue::Queue;
+use super::queue::{Message, Queue};
 use super::streams::Socket;
 use super::{Lost, Options, drops, streams};
 use config::Address;
@@ -63,8 +63,11 @@ pub(super) async fn read(
 }
 
 /// The message of a datagram; nothing when it is empty.
-fn message_of(datagram: &[u8]) -> Option<Vec<u8>> {
-    datagram_message(datagram).map(<[u8]>::to_vec)
+fn message_of(datagram: &[u8], peer: Option<IpAddr>) -> Option<Message> {
+    datagram_message(datagram).map(|message| Message {
+        bytes: message.to_vec(),
+        peer: peer.map(|peer| peer.to_canonical()),
+    })
 }
 
 async fn read_udp(
@@ -89,7 +92,7 @@ async fn read_udp(
             read = socket.recv_from(&mut buffer) => {
                 let (length, from) = read?;
                 if options.admits(from.ip()) {
-                    messages.extend(message_of(&buffer[..length]));
+                    messages.extend(message_of(&buffer[..length], Some(from.ip())));
                 } else {
                     options.refuse(from.ip());
                 }
@@ -131,38 +134,46 @@ async fn read_udp(
     Ok(())
 }
 
-/// Receives a datagram that is there already; one of a sender that may not send has no bytes.
+/// Receives a datagram that is there already, and who sent it; one of a sender that may not send
+/// has no bytes.
 fn receive_admitted(
     socket: &UdpSocket,
     into: &mut [u8],
     options: &Options,
-) -> std::io::Result<usize> {
+) -> std::io::Result<(usize, Option<IpAddr>)> {
     let (length, from) = socket.try_recv_from(into)?;
     if options.admits(from.ip()) {
-        return Ok(length);
+        return Ok((length, Some(from.ip())));
     }
     options.refuse(from.ip());
-    Ok(0)
+    Ok((0, None))
+}
+
+fn receive_local(
+    socket: &UnixDatagram,
+    into: &mut [u8],
+) -> std::io::Result<(usize, Option<IpAddr>)> {
+    Ok((socket.try_recv(into)?, None))
 }
 
 /// Reads what is there already, up to [`AT_ONCE`] bytes. Returns how many datagrams there were.
 fn gather_datagrams(
-    mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
+    mut receive: impl FnMut(&mut [u8]) -> std::io::Result<(usize, Option<IpAddr>)>,
     buffer: &mut [u8],
-    messages: &mut Vec<Vec<u8>>,
+    messages: &mut Vec<Message>,
 ) -> usize {
     let (mut bytes, mut read) = (0, 0);
     while bytes < AT_ONCE
-        && let Ok(length) = receive(buffer)
+        && let Ok((length, peer)) = receive(buffer)
     {
         (bytes, read) = (bytes + length.max(64), read + 1);
-        messages.extend(message_of(&buffer[..length]));
+        messages.extend(message_of(&buffer[..length], peer));
     }
     read
 }
 
 /// Hands over what there is room for; the rest is counted.
-fn offer_messages(messages: Vec<Vec<u8>>, options: &Options, queue: &Queue, lost: &Lost) {
+fn offer_messages(messages: Vec<Message>, options: &Options, queue: &Queue, lost: &Lost) {
     let count = messages.len() as u64;
     if count > 0 && !queue.offer(messages, options.clock.now()) {
         lost.note(count);
@@ -234,11 +245,15 @@ async fn read_unix(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv(&mut buffer) => messages.extend(message_of(&buffer[..read?])),
+            read = socket.recv(&mut buffer) => messages.extend(message_of(&buffer[..read?], None)),
             () = stop.cancelled() => break,
         }
 
-        gather_datagrams(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        gather_datagrams(
+            |into| receive_local(&socket, into),
+            &mut buffer,
+            &mut messages,
+        );
         if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }
@@ -248,7 +263,11 @@ async fn read_unix(
     let mut read = 1;
     while read > 0 && since.elapsed() < LAST {
         let mut messages = Vec::new();
-        read = gather_datagrams(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        read = gather_datagrams(
+            |into| receive_local(&socket, into),
+            &mut buffer,
+            &mut messages,
+        );
         if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }

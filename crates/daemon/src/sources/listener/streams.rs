@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::Options;
 use super::places::{Peer, Place, Places};
-use super::queue::Queue;
+use super::queue::{Message, Queue};
 use app::self_audit::Component;
 
 /// A connection that says nothing for so long is closed. Long: a sender that finds itself closed
@@ -172,6 +172,10 @@ async fn read_stream(
     stop: &CancellationToken,
 ) -> Ending {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
+    let of_peer = |bytes| Message {
+        bytes,
+        peer: place.address(),
+    };
     let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
     let mut last: Option<Instant> = None;
@@ -211,7 +215,7 @@ async fn read_stream(
         // Nothing more is read before these are on disk.
         if !messages.is_empty()
             && !queue
-                .hand_over(std::mem::take(&mut messages), clock.now())
+                .hand_over(messages.drain(..).map(of_peer).collect(), clock.now())
                 .await
         {
             return Ending::Closed;

@@ -274,8 +274,11 @@ fn rules_find_fields_by_the_names_of_ecs_and_of_web_servers() {
     let request = || {
         let mut event = draft_event(0, Category::Access, "http_request")
             .ip("192.0.2.1")
-            .with_metadata(json!({"status": 404, "order.total": "large", "host": "web1"}));
+            .with_metadata(
+                json!({"status": 404, "order.total": "large", "host": "client.example"}),
+            );
         event.source = Source::Nginx;
+        event.host = Some("web1");
         event.resource = Some("/admin/x?q=1".to_owned());
         event.agent = Some("sqlmap/1.8");
         event
@@ -293,6 +296,9 @@ fn rules_find_fields_by_the_names_of_ecs_and_of_web_servers() {
         (true, "sc-status: 404"),
         (true, "http.response.status_code|gte: 400"),
         (true, "host.name: web1"),
+        (true, "process.pid: 7"),
+        (true, "host: client.example"),
+        (false, "host.name: client.example"),
         (true, "metadata.order.total: large"),
         (true, "order.total: large"),
         (false, "metadata.order.total: small"),
@@ -340,7 +346,8 @@ fn rules_that_can_never_fire_are_named() {
     };
     assert!(unable("{product: windows}", "action: x").contains("(product windows)"));
     assert!(unable("{category: webserver}", "EventID: 4625").ends_with("looks at: EventID"));
-    assert!(unable("{product: linux}", "process.pid: 7").ends_with("looks at: process.pid"));
+    assert!(unable("{product: linux}", "process.args: x").ends_with("looks at: process.args"));
+    assert_eq!(unable("{product: linux}", "process.pid: 7"), "");
     assert_eq!(unable("{category: webserver}", "c-uri: /x"), "");
     assert_eq!(unable("{category: webserver}", "sc-status: 404"), "");
     assert_eq!(unable("{product: blueteam}", "EventID: 4625"), "");
