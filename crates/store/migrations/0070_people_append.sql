@@ -260,15 +260,11 @@ REVOKE UPDATE ON blueteam.poam_items FROM blueteam_admin;
 GRANT UPDATE (kind, weakness_description, risk_level, remediation_plan, milestone, milestone_changes, scheduled_completion, status,
               resources_required, owner, identified_by, mitigation, tasks, conditional_since, updated_at)
     ON blueteam.poam_items TO blueteam_admin;
--- Which alert tells of a match is the engine's.
-REVOKE UPDATE ON blueteam.advisory_matches FROM blueteam_admin;
-GRANT UPDATE (vulnerability, feed, advisory_id, inventory, ecosystem, name, version, confidence, severity, exploited, fixed_in,
-              state, resolution, reason, owner, due, ticket, decided_by, decided_at, updated_at)
-    ON blueteam.advisory_matches TO blueteam_admin;
-
 -- What a check proposes is proposed by machines and people's role alike, so it is tracked too; the time of a repetition is not
 -- worth a row.
 SELECT audit.track('blueteam.compliance_objectives', 'CONTROL', '{updated_at,proposed_at}');
+-- So is which alert tells of a match: an import by hand takes it back when there is more to tell.
+SELECT audit.track('blueteam.advisory_matches', 'ALERT', '{updated_at}');
 -- An attempt to reach people is written once.
 SELECT audit.guard('blueteam.notification_attempts');
 

@@ -605,8 +605,10 @@ async fn many_decide_at_once_and_nothing_is_lost() {
     let history = office.run(&["history", "3.1.1", "--json"]).json();
     let history = history.as_array().unwrap();
     for n in 0..4 {
-        let of =
-            |h: &&Value| h["reason"] == format!("said by {n}") && h["by"] == format!("{}, on behalf of person {n}", account());
+        let of = |h: &&Value| {
+            h["reason"] == format!("said by {n}")
+                && h["by"] == format!("{}, on behalf of person {n}", account())
+        };
         assert_eq!(
             history.iter().filter(of).count(),
             6,

@@ -377,11 +377,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
             &listed[0]["entity"],
             &listed[0]["review"]
         ),
-        (
-            &for_alice().into(),
-            &"ip:203.0.113.9".into(),
-            &true.into()
-        )
+        (&for_alice().into(), &"ip:203.0.113.9".into(), &true.into())
     );
 
     assert_snapshot!("silences_list", steady(&silences(&["list"]).good()));

@@ -126,7 +126,6 @@ async fn people_touch_no_table_of_machines() {
         "UPDATE users.api_keys SET usage_count = 0",
         "UPDATE users.api_keys SET key_hash = repeat('1', 64)",
         "UPDATE blueteam.poam_items SET closed_by = 'Someone'",
-        "UPDATE blueteam.advisory_matches SET alert_id = NULL",
     ] {
         assert_refused(&mut admin, "admin", text).await;
     }
