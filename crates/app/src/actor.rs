@@ -39,10 +39,9 @@ pub fn require(actor: &Actor, permission: Permission) -> Result<(), Denied> {
     })
 }
 
-/// The operator at the command line: the name that was given, else the system's user name, as
-/// `sudo` and the shell know it. Whatever name is given, the account, machine and terminal are
-/// recorded with it.
-pub fn operator(given: Option<&str>) -> Actor {
+/// The operator at the command line: the account of the operating system, for the person that it
+/// acts for if it says so. Machine and terminal are recorded with it.
+pub fn operator(on_behalf_of: Option<&str>) -> Actor {
     let account = account_name();
     let origin = Origin {
         address: Some(remote_address().unwrap_or_else(|| "local".to_owned())),
@@ -56,7 +55,8 @@ pub fn operator(given: Option<&str>) -> Actor {
     };
 
     Actor {
-        name: given.map_or(account, str::to_owned),
+        name: account,
+        on_behalf_of: on_behalf_of.map(str::to_owned),
         via: Via::CommandLine,
         tenant: None,
         origin,
@@ -71,19 +71,51 @@ pub fn hostname() -> String {
         .into_owned()
 }
 
-/// The person behind the process: who called `sudo`, else whose shell it is.
+/// The account behind the process, as the kernel has it. The environment is asked only where root
+/// acts, and the kernel does not know who logged in: any other account could set its variables to
+/// another person's name.
 fn account_name() -> String {
     let uid = rustix::process::getuid().as_raw();
+    let behind_root = || {
+        login_uid()
+            .map(name_of)
+            .or_else(|| nonempty_variable("SUDO_USER"))
+            .or_else(|| nonempty_variable("USER"))
+            .or_else(|| nonempty_variable("LOGNAME"))
+    };
 
-    nonempty_variable("SUDO_USER")
-        .or_else(|| nonempty_variable("USER"))
-        .or_else(|| nonempty_variable("LOGNAME"))
-        .or_else(|| account_of(uid))
+    (uid == 0)
+        .then(behind_root)
+        .flatten()
+        .unwrap_or_else(|| name_of(uid))
+}
+
+/// Who logged in, which `sudo` and `su` do not change; `None` for a process that no login began.
+fn login_uid() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
+/// The name of an account, or its number.
+fn name_of(uid: u32) -> String {
+    local_name(uid)
+        .or_else(|| directory_name(uid))
         .unwrap_or_else(|| format!("uid {uid}"))
 }
 
-/// The name of a local account: services and `sudo -i` in containers set no variables.
-fn account_of(uid: u32) -> Option<String> {
+/// The name of an account that a directory service has.
+fn directory_name(uid: u32) -> Option<String> {
+    let answer = std::process::Command::new("/usr/bin/getent")
+        .args(["passwd", &uid.to_string()])
+        .output()
+        .ok()?;
+    let line = String::from_utf8(answer.stdout).ok()?;
+    let name = line.split(':').next()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The name of a local account.
+fn local_name(uid: u32) -> Option<String> {
     let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
     accounts
         .lines()
@@ -138,9 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_given_does_not_hide_the_account() {
-        let actor = operator(Some("somebody else"));
-        assert_eq!(actor.name, "somebody else");
+    fn who_acts_is_the_account_whomever_it_acts_for() {
+        let actor = operator(Some("alice"));
+        assert_eq!(actor.name, account_name());
+        assert_eq!(actor.on_behalf_of.as_deref(), Some("alice"));
         assert_eq!(actor.origin.account, Some(account_name()));
         assert!(actor.origin.host.is_some_and(|host| !host.is_empty()));
     }

@@ -256,6 +256,7 @@ pub async fn acknowledge_by_link(
 ) -> Result<bool, AcknowledgeError> {
     let actor = Actor {
         name: format!("{} (link in a mail)", link.who),
+        on_behalf_of: None,
         via: Via::AckLink,
         tenant: None,
         origin,

@@ -6,6 +6,7 @@ pub mod assessment_package;
 pub mod assets;
 pub mod checks;
 pub mod claims;
+pub mod description;
 pub mod evidence;
 pub mod evidence_store;
 mod ids;

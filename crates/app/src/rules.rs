@@ -147,11 +147,16 @@ pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64>
     let entries: Vec<store::compliance::Entry<'_>> = catalog
         .requirements
         .iter()
-        .map(|r| store::compliance::Entry {
-            control_id: &r.control_id.0,
-            family_id: &r.family_id,
-            family: &r.family,
-            requirement: &r.requirement,
+        .map(|r| {
+            let (evidence_type, assessor_notes) = compliance::evidence_types::default_for(r);
+            store::compliance::Entry {
+                control_id: &r.control_id.0,
+                family_id: &r.family_id,
+                family: &r.family,
+                requirement: &r.requirement,
+                evidence_type,
+                assessor_notes,
+            }
         })
         .collect();
 

@@ -64,7 +64,7 @@ pub async fn add(
         mute_id: SilenceId(Uuid::now_v7()),
         kind: request.kind,
         scope: known_scope(conn, config, request).await?,
-        author: actor.name.clone(),
+        author: actor.to_string(),
         reason: request.reason.trim().to_owned(),
         ticket: request.ticket.map(str::to_owned),
         starts_at,

@@ -84,8 +84,8 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the arguments name; 1 is every failure but wrong arguments.
 pub fn main() -> ExitCode {
-    let (args, warning) = renamed::present(std::env::args_os().collect());
-    if let Some(warning) = warning {
+    let (args, warnings) = renamed::present(std::env::args_os().collect());
+    for warning in warnings {
         out::note(warning);
     }
 

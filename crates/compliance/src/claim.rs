@@ -9,7 +9,7 @@ use std::fmt;
 
 use model::{
     Control, ControlId, Evidence, EvidenceKind, Plan, PlanKind, PlanStatus, Scored, Standing,
-    Timestamp, Validity,
+    Timestamp,
 };
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ pub enum Obstacle {
         /// The score.
         points: i32,
     },
-    /// Requirements are not decided, or rest on lapsed evidence.
+    /// Requirements are not decided, or rest on evidence that lapsed or was tampered with.
     Open {
         /// How many.
         count: usize,
@@ -134,7 +134,8 @@ impl fmt::Display for Obstacle {
             }
             Self::Open { count } => write!(
                 f,
-                "{count} requirements are not assessed or rest on lapsed evidence"
+                "{count} requirements are not assessed, or rest on evidence that lapsed or was \
+                    tampered with"
             ),
             Self::Barred { control_id, rule } => {
                 write!(
@@ -233,7 +234,7 @@ impl Claim {
     /// Decides on score and status.
     pub fn of(basis: &Basis<'_>) -> Self {
         let score = Score::of(basis.catalog, basis.controls);
-        let mut obstacles = plan_obstacles(basis.system, basis.evidence, basis.now);
+        let mut obstacles = plan_obstacles(basis.system, basis.controls, basis.evidence, basis.now);
         obstacles.extend(plan_not_met(basis.controls));
         let points = obstacles.is_empty().then(|| MAX_SCORE - score.lost());
 
@@ -380,7 +381,7 @@ pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence>
             && !e.review
             && of_plan(e)
             && approved(e)
-            && matches!(e.validity(now), Validity::Valid | Validity::Lapsing)
+            && e.validity(now).counts()
     };
 
     evidence.iter().filter(counts).max_by_key(|e| e.approved_at)
@@ -389,9 +390,12 @@ pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence>
 /// Returns why 3.12.4 cannot be met, whatever its findings: the plan is not approved, or lacks
 /// something.
 ///
-/// A missing system description bars nothing: the plan may have been written elsewhere.
+/// A missing system description bars nothing: the plan may have been written elsewhere. Where there
+/// is one, the plan is the one that blueteam writes, and it must say of each requirement how it is
+/// implemented (3.12.4[e]).
 pub fn plan_obstacles(
     system: Option<&System>,
+    controls: &[Control],
     evidence: &[Evidence],
     now: Timestamp,
 ) -> Vec<Obstacle> {
@@ -404,12 +408,37 @@ pub fn plan_obstacles(
         None => obstacles.push(Obstacle::PlanUnreadable),
         Some(system) if *system == System::default() => {}
         Some(system) => {
-            let missing = system.missing();
+            let mut missing = system.missing();
+            missing.extend(undescribed(controls));
             obstacles.extend((!missing.is_empty()).then_some(Obstacle::PlanIncomplete { missing }));
         }
     }
 
     obstacles
+}
+
+/// Returns what the plan lacks of implementation statements (3.12.4[e]). What does not apply has its
+/// rationale, and what is not met its plan of action; 3.12.4 is implemented by the plan.
+fn undescribed(controls: &[Control]) -> Option<String> {
+    let needs_one = |c: &&Control| {
+        !matches!(c.standing(), Standing::NotApplicable | Standing::NotMet)
+            && c.control_id != PLAN
+            && !c.is_described()
+    };
+    let lacking: Vec<String> = controls
+        .iter()
+        .filter(needs_one)
+        .map(|c| c.control_id.to_string())
+        .collect();
+
+    let first = lacking.first()?;
+    Some(match lacking.len() {
+        1 => format!("how {first} is implemented (3.12.4[e]): `compliance assess --notes`"),
+        n => format!(
+            "how {n} requirements are implemented (3.12.4[e]), {first} the first: \
+                `compliance assess --notes`"
+        ),
+    })
 }
 
 fn plan_not_met(controls: &[Control]) -> Option<Obstacle> {
@@ -549,19 +578,16 @@ fn collect_cautions(controls: &[Control]) -> Vec<Caution> {
     let not_applicable = controls
         .iter()
         .filter(|c| c.standing() == Standing::NotApplicable);
-    let unproven = |c: &&Control| c.objectives.iter().all(|o| o.support.valid == 0);
-    let unsaid = |text: Option<&String>| text.is_none_or(|text| text.trim().is_empty());
-    let unexplained = |c: &&Control| unsaid(c.notes.as_ref()) && unsaid(c.provider_duties.as_ref());
 
     let (bare, silent) = (
-        met().filter(unproven).count(),
-        met().filter(unexplained).count(),
+        met().filter(|c| c.lacks_evidence()).count(),
+        met().filter(|c| !c.is_described()).count(),
     );
     let mut cautions = Vec::new();
     cautions.extend((bare > 0).then_some(Caution::MetWithoutEvidence { count: bare }));
     cautions.extend((silent > 0).then_some(Caution::MetWithoutMethod { count: silent }));
 
-    let unshown = not_applicable.filter(unproven).count();
+    let unshown = not_applicable.filter(|c| c.lacks_evidence()).count();
     cautions
         .extend((unshown > 0).then_some(Caution::NotApplicableWithoutEvidence { count: unshown }));
 

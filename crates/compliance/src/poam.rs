@@ -151,9 +151,23 @@ pub fn may_be_on_poam(catalog: &Catalog, control: &ControlId) -> bool {
         .is_some_and(|r| r.poam_eligibility.allows(true))
 }
 
-/// The day by which an item must be closed out, if it is due only after that.
-pub fn due_after_close_out(plan: &Plan) -> Option<Timestamp> {
-    close_out(plan).filter(|by| plan.due.is_some_and(|due| due > *by))
+/// Returns the plan that a requirement belongs on while it is not met.
+pub fn plan_for(catalog: &Catalog, control: &Control) -> PlanKind {
+    catalog
+        .get(&control.control_id)
+        .map_or(PlanKind::Operational, |r| required_kind(control, r))
+}
+
+/// Returns the day by which an item must be closed out, if it is due only after that. The 180 days
+/// are those of the status, which begins once: they run for an item on the POA&M from the first
+/// conditional date of any open one.
+pub fn due_after_close_out(plan: &Plan, all: &[Plan]) -> Option<Timestamp> {
+    let due = plan.due.filter(|_| plan.kind == PlanKind::Poam)?;
+    let others = all
+        .iter()
+        .filter(|p| p.poam_id != plan.poam_id && p.status.is_open());
+    let deadline = others.chain([plan]).filter_map(close_out).min()?;
+    (due > deadline).then_some(deadline)
 }
 
 /// The columns of the eMASS POA&M template, in its order (A to Y).

@@ -100,7 +100,8 @@ fn evidence_reminders(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
             let late = match e.validity(now) {
                 Validity::Lapsed => true,
                 Validity::Lapsing => false,
-                Validity::Valid | Validity::Draft => return None,
+                // What is tampered with is no matter of days.
+                Validity::Valid | Validity::Draft | Validity::Tampered => return None,
             };
 
             let verb = if late { "has lapsed" } else { "lapses" };
@@ -319,6 +320,8 @@ mod tests {
             control_id: ControlId::known("3.1.1"),
             objectives: vec![objective],
             notes: None,
+            evidence_type: None,
+            assessor_notes: None,
             owner: None,
             due: None,
             responsibility: model::Responsibility::Own,

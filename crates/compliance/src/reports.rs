@@ -8,7 +8,7 @@ use model::facts::Facts;
 use model::{Control, Evidence, Plan, Scored, Timestamp};
 
 pub use assessor::build_report as assessor;
-pub use poam::build_report as poam;
+pub use poam::{Plans, build_report as poam};
 pub use ssp::build_report as ssp;
 
 use crate::catalog::Catalog;
@@ -47,6 +47,16 @@ impl<'a> ReportContext<'a> {
             system: Some(self.system),
             controls: self.controls,
             evidence: self.evidence,
+            plans: self.plans,
+            now: self.now,
+        }
+    }
+
+    /// Returns the plans of action.
+    pub const fn plans_of_action(&self) -> Plans<'a> {
+        Plans {
+            catalog: self.catalog,
+            controls: self.controls,
             plans: self.plans,
             now: self.now,
         }

@@ -312,6 +312,8 @@ mod tests {
         vec![Control {
             control_id: PLAN,
             notes: None,
+            evidence_type: None,
+            assessor_notes: None,
             owner: None,
             due: None,
             responsibility: Responsibility::Own,

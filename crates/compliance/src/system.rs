@@ -1,7 +1,8 @@
 //! The system under assessment, as its owner describes it in `system.toml`: boundary, people,
 //! connections. The system security plan (3.12.4) is built from it.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A commented sample of `system.toml`.
 pub const SAMPLE: &str = include_str!("../data/system.sample.toml");
@@ -31,7 +32,8 @@ pub struct System {
     pub update_frequency: String,
     /// The marking on every page.
     pub marking: String,
-    /// `operational`, `under-development`, `under-major-modification`, `disposition`, `other`.
+    /// One of [`STATES`], or empty.
+    #[serde(deserialize_with = "known_state")]
     pub state: String,
     /// The organization that runs the system. Its key was spelled `organisation` once.
     #[serde(alias = "organisation")]
@@ -57,6 +59,27 @@ pub struct System {
     /// What the reader should know of old names that the file uses.
     #[serde(skip)]
     pub warnings: Vec<String>,
+}
+
+/// The states that OSCAL knows of a system.
+pub const STATES: [&str; 5] = [
+    "operational",
+    "under-development",
+    "under-major-modification",
+    "disposition",
+    "other",
+];
+
+fn known_state<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let state = String::deserialize(from)?;
+    if state.is_empty() || STATES.contains(&state.as_str()) {
+        return Ok(state);
+    }
+
+    Err(D::Error::custom(format!(
+        "state: `{state}` is not one of {}",
+        STATES.join(", ")
+    )))
 }
 
 /// The organization that runs the system.

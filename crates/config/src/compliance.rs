@@ -15,6 +15,9 @@ pub struct Compliance {
     pub interval: Span,
     /// By which ways people are reminded; the default is cut down to those that are configured.
     pub channels: Vec<Channel>,
+    /// Whether evidence is approved by another account than the one that collected it. Where an
+    /// organization has one person alone, reports say so instead.
+    pub separate_approver: bool,
 }
 
 impl Default for Compliance {
@@ -22,6 +25,7 @@ impl Default for Compliance {
         Self {
             interval: Span::days(1),
             channels: vec![Channel::Email],
+            separate_approver: false,
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Origin {
     pub host: Option<String>,
     /// Its terminal.
     pub terminal: Option<String>,
-    /// The account of the operating system, whatever name was given with `--as`.
+    /// The account of the operating system.
     pub account: Option<String>,
 }
 
@@ -48,8 +48,11 @@ pub struct Origin {
 /// `audit.audit_log` (3.3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name, as lists show it.
+    /// Who acts: an account of the operating system, the reader of a link, a task.
     pub name: String,
+    /// For whom, if they say that it is for another person. Recorded beside the name, and never
+    /// instead of it.
+    pub on_behalf_of: Option<String>,
     /// The way.
     pub via: Via,
     /// For which tenant, when it is for one.
@@ -71,6 +74,7 @@ impl Actor {
 
         Self {
             name: name.to_owned(),
+            on_behalf_of: None,
             via: Via::Daemon,
             tenant: None,
             origin,
@@ -78,8 +82,42 @@ impl Actor {
     }
 }
 
+/// What stands between who acts and for whom, in the text of an [`Actor`].
+const ON_BEHALF_OF: &str = ", on behalf of ";
+
+/// As records name them: `dana`, or `dana, on behalf of alice`.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.name)?;
+        match &self.on_behalf_of {
+            Some(person) => write!(f, "{ON_BEHALF_OF}{person}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns who acted, from the text that a record has of an [`Actor`].
+pub fn acting(recorded: &str) -> &str {
+    recorded
+        .split_once(ON_BEHALF_OF)
+        .map_or(recorded, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_name_who_acts_and_for_whom() {
+        let mut actor = Actor::task("dana");
+        assert_eq!(
+            (actor.to_string().as_str(), acting("dana")),
+            ("dana", "dana")
+        );
+
+        actor.on_behalf_of = Some("alice, on behalf of bob".to_owned());
+        let recorded = actor.to_string();
+        assert_eq!(recorded, "dana, on behalf of alice, on behalf of bob");
+        assert_eq!(acting(&recorded), "dana");
     }
 }

@@ -48,6 +48,9 @@ pub struct Alert {
     /// Accounts that failed logins tried, sorted: as many as are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
+    /// The machines that logged its events, by name, as far as they are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Where its events came from.
     pub source: String,
     /// Whose events they are, where they say it: names of services, sorted.

@@ -123,6 +123,20 @@ pub enum Responsibility {
 words!(Responsibility, "own, inherited, \
     shared", Own => "own", Inherited => "inherited", Shared => "shared");
 
+/// Where the evidence of a requirement comes from (`blueteam.compliance_controls.evidence_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvidenceType {
+    /// A check looks at every objective.
+    Automated,
+    /// People alone provide it.
+    Manual,
+    /// Checks look at some objectives, people at the others.
+    Hybrid,
+}
+words!(EvidenceType, "automated, manual, \
+    hybrid", Automated => "automated", Manual => "manual", Hybrid => "hybrid");
+
 /// A finding that a named person stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -158,8 +172,17 @@ pub struct Support {
     pub valid: u32,
     /// Pieces past their date.
     pub lapsed: u32,
+    /// Pieces that are not what was taken in, if somebody has hashed them again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tampered: u32,
     /// Pieces that nobody has approved; they support nothing.
     pub drafts: u32,
+}
+
+/// For serde.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Where an objective stands today.
@@ -172,7 +195,7 @@ pub enum Standing {
     NotMet,
     /// Does not apply, by a decision.
     NotApplicable,
-    /// Was met, by evidence that has lapsed since.
+    /// Was met, by evidence that has lapsed or was tampered with since.
     Stale,
     /// Nobody has decided.
     NotAssessed,
@@ -201,13 +224,16 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// Where it stands: decided, unless all evidence that it was met by has lapsed.
+    /// Where it stands: decided, unless all evidence that it was met by has lapsed, or is not what
+    /// was taken in.
     pub fn standing(&self) -> Standing {
         match self.decision.as_ref().map(|decision| decision.finding) {
             None => Standing::NotAssessed,
             Some(Finding::NotMet) => Standing::NotMet,
             Some(Finding::NotApplicable) => Standing::NotApplicable,
-            Some(Finding::Met) if self.support.lapsed > 0 && self.support.valid == 0 => {
+            Some(Finding::Met)
+                if self.support.lapsed + self.support.tampered > 0 && self.support.valid == 0 =>
+            {
                 Standing::Stale
             }
             Some(Finding::Met) => Standing::Met,
@@ -223,6 +249,10 @@ pub struct Control {
     pub control_id: ControlId,
     /// How it is done here: what, by which product and setting, how often, by whom.
     pub notes: Option<String>,
+    /// Where its evidence comes from; `None` in a database that nobody has migrated since.
+    pub evidence_type: Option<EvidenceType>,
+    /// What an assessor should know, such as why no check looks at it.
+    pub assessor_notes: Option<String>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// When it is to be assessed next.
@@ -245,6 +275,19 @@ pub struct Control {
 }
 
 impl Control {
+    /// Whether it says how it is done: here, or by a provider.
+    pub fn is_described(&self) -> bool {
+        [&self.notes, &self.provider_duties]
+            .into_iter()
+            .flatten()
+            .any(|text| !text.trim().is_empty())
+    }
+
+    /// Whether it counts as met, and no valid evidence in final form shows any objective of it.
+    pub fn lacks_evidence(&self) -> bool {
+        self.standing().counts() && self.objectives.iter().all(|o| o.support.valid == 0)
+    }
+
     /// Where the requirement stands: the worst of its objectives, as 32 CFR 170.24(b) rolls them
     /// up.
     pub fn standing(&self) -> Standing {

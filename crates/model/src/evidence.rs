@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::actor::acting;
 use crate::ids::{ControlId, EvidenceId, ObjectiveId, UnknownWord};
 use crate::time::Timestamp;
 use crate::words;
@@ -44,9 +45,19 @@ pub enum Validity {
     Lapsed,
     /// Nobody has approved it: drafts and working papers count for nothing.
     Draft,
+    /// It is not what was taken in.
+    Tampered,
 }
-words!(Validity, "valid, lapsing, lapsed, draft",
-    Valid => "valid", Lapsing => "lapsing", Lapsed => "lapsed", Draft => "draft");
+words!(Validity, "valid, lapsing, lapsed, draft, tampered",
+    Valid => "valid", Lapsing => "lapsing", Lapsed => "lapsed", Draft => "draft",
+    Tampered => "tampered");
+
+impl Validity {
+    /// Whether it counts.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Valid | Self::Lapsing)
+    }
+}
 
 /// How long before it lapses a piece is shown as lapsing.
 pub const REMIND: crate::Span = crate::Span::days(30);
@@ -142,6 +153,8 @@ pub struct Evidence {
     pub confirmed_at: Option<Timestamp>,
     /// It is a review of what is logged (3.3.3) that this program prepared and somebody signed.
     pub review: bool,
+    /// Somebody has hashed it again, and it is not what was taken in.
+    pub tampered: bool,
 }
 
 impl Evidence {
@@ -176,16 +189,39 @@ impl Evidence {
             recorded: None,
             confirmed_at: None,
             review: false,
+            tampered: false,
         }
     }
 
     /// Whether it counts at `now`.
     pub fn validity(&self, now: Timestamp) -> Validity {
         match (self.approved_at, self.valid_until) {
+            _ if self.tampered => Validity::Tampered,
             (None, _) => Validity::Draft,
             (_, Some(until)) if until <= now => Validity::Lapsed,
             (_, Some(until)) if until <= now.plus(REMIND) => Validity::Lapsing,
             _ => Validity::Valid,
+        }
+    }
+
+    /// Whether who approved it is who collected it: nobody else has looked at it. Of the result of a
+    /// check a machine is the collector, and a review is prepared by one.
+    pub fn is_self_approved(&self) -> bool {
+        let same = |by: &String| {
+            self.collected_by
+                .as_ref()
+                .is_some_and(|collector| acting(collector) == acting(by))
+        };
+        self.recorded.is_none() && !self.review && self.approved_by.as_ref().is_some_and(same)
+    }
+
+    /// How it is cited: its mark where it does not count any more.
+    pub fn mark(&self, now: Timestamp) -> &'static str {
+        match self.validity(now) {
+            Validity::Valid | Validity::Lapsing => "",
+            Validity::Lapsed => " (LAPSED)",
+            Validity::Draft => " (draft)",
+            Validity::Tampered => " (TAMPERED WITH)",
         }
     }
 

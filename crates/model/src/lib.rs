@@ -27,11 +27,11 @@ pub mod sql;
 pub mod text;
 pub mod time;
 
-pub use actor::{Actor, Origin, Via};
+pub use actor::{Actor, Origin, Via, acting};
 pub use alert::{Alert, AlertState, Channel};
 pub use assessment::{
-    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility,
-    Scored, Standing, Support,
+    Control, Decision, EvidenceType, Finding, Implementation, Method, Objective, Proposal,
+    Responsibility, Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{

@@ -91,6 +91,7 @@ impl Notice {
             },
             entity_name: None,
             accounts: Vec::new(),
+            hosts: Vec::new(),
             source: self.topic.source().to_owned(),
             services: Vec::new(),
             tenant: None,

@@ -61,6 +61,7 @@ fn sample_alert(n: u32) -> Alert {
         },
         entity_name: None,
         accounts: Vec::new(),
+        hosts: Vec::new(),
         source: "audit_db".to_owned(),
         services: Vec::new(),
         tenant: None,

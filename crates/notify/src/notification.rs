@@ -130,6 +130,7 @@ pub(crate) mod samples {
             },
             entity_name: None,
             accounts: vec!["ann".to_owned(), "bob".to_owned()],
+            hosts: Vec::new(),
             source: "audit_db".to_owned(),
             services: vec!["eqmon".to_owned()],
             tenant: Some(Uuid::from_u128(0x7e)),

@@ -111,6 +111,12 @@ pub(crate) fn services(alert: &Alert) -> String {
         .join(", ")
 }
 
+/// The machines that logged the events; empty when the log does not name them.
+fn hosts(alert: &Alert) -> String {
+    let hosts: Vec<_> = alert.hosts.iter().map(|host| field(host)).collect();
+    hosts.join(", ")
+}
+
 /// The accounts that failed logins tried, as far as they are kept; empty when there were none.
 fn accounts(alert: &Alert) -> String {
     /// A mail names this many.
@@ -156,6 +162,7 @@ pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
             field(&alert.subject_value()),
         ),
         ("Accounts tried", accounts(&alert)),
+        ("Host", clip(&hosts(&alert), FIELD_MAX).into_owned()),
         ("First seen", message.clock.seconds(alert.first_seen)),
         ("Last seen", message.clock.seconds(alert.last_seen)),
         ("Events", alert.event_count.to_string()),

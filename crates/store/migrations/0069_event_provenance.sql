@@ -108,6 +108,9 @@ CREATE TABLE blueteam.source_senders (
 GRANT SELECT, INSERT, UPDATE ON blueteam.source_senders TO blueteam_engine;
 GRANT SELECT ON blueteam.source_senders TO blueteam_admin;
 
+-- The machines that the events of an alert were logged on, as far as they are looked up.
+ALTER TABLE blueteam.alert_history ADD COLUMN hosts text[] NOT NULL DEFAULT '{}';
+
 -- Since when a file that a folder or a pattern found is there no more.
 ALTER TABLE blueteam.sources ADD COLUMN gone_at timestamptz;
 

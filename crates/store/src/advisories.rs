@@ -230,7 +230,7 @@ pub async fn retire(
          WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
         kind,
         name,
-        actor.name,
+        actor.to_string(),
         reason
     )
     .execute(&mut *conn)
@@ -310,7 +310,7 @@ async fn note_import(
         import.origin,
         import.digest,
         items as i64,
-        import.actor.name
+        import.actor.to_string()
     )
     .execute(conn)
     .await?;
@@ -354,7 +354,7 @@ pub async fn note_failure(
         import.kind,
         import.name,
         import.origin,
-        import.actor.name,
+        import.actor.to_string(),
         why
     )
     .execute(conn)

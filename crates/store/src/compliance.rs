@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::Actor;
 use model::{
-    Control, ControlId, Decision, Finding, Method, Objective, ObjectiveId, Proposal,
+    Control, ControlId, Decision, EvidenceType, Finding, Method, Objective, ObjectiveId, Proposal,
     Responsibility, Support, Timestamp,
 };
 use serde::Serialize;
@@ -24,6 +24,10 @@ pub struct Entry<'a> {
     pub family: &'a str,
     /// Its wording.
     pub requirement: &'a str,
+    /// Where its evidence comes from, unless people have said otherwise.
+    pub evidence_type: EvidenceType,
+    /// Why, where that needs a reason.
+    pub assessor_notes: Option<&'a str>,
 }
 
 /// Writes the requirements and the ids of their objectives. What people wrote about them stays; the
@@ -43,21 +47,14 @@ pub async fn load(
     };
 
     let mut tx = begin(conn, actor).await?;
-    let controls = sqlx::query!(
-        "INSERT INTO blueteam.compliance_controls AS c (control_id, family_id, family, requirement)
-         SELECT *
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-         ON CONFLICT (control_id) DO UPDATE
-         SET
-             family_id = excluded.family_id, family = excluded.family,
-             requirement = excluded.requirement
-         WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (
-             excluded.family_id, excluded.family, excluded.requirement
-         )",
+    let controls = sqlx::query_file!(
+        "src/compliance/load_controls.sql",
         &column(|e| e.control_id),
         &column(|e| e.family_id),
         &column(|e| e.family),
         &column(|e| e.requirement),
+        &column(|e| e.evidence_type.as_str()),
+        &column(|e| e.assessor_notes.unwrap_or_default()),
     )
     .execute(&mut *tx)
     .await?;
@@ -84,6 +81,12 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
             objectives: objectives.remove(&row.control_id).unwrap_or_default(),
             control_id: ControlId(row.control_id.into()),
             notes: row.implementation_notes,
+            evidence_type: row
+                .evidence_type
+                .map(|word| word.parse())
+                .transpose()
+                .map_err(|e| StoreError::corrupt("compliance_controls.evidence_type", e))?,
+            assessor_notes: row.assessor_notes,
             owner: row.responsible_party,
             due: row.due.map(|at| at.0),
             responsibility: (row.responsibility.parse::<Responsibility>())
@@ -152,6 +155,7 @@ async fn read_objectives(
                 valid: to_u32(row.valid),
                 lapsed: to_u32(row.lapsed),
                 drafts: to_u32(row.drafts),
+                tampered: 0,
             },
         });
     }
@@ -206,6 +210,8 @@ pub struct Changes {
     pub provider_duties: Option<String>,
     pub customer_duties: Option<String>,
     pub partial_credit: Option<bool>,
+    pub evidence_type: Option<EvidenceType>,
+    pub assessor_notes: Option<String>,
 }
 
 /// Writes decisions, all or none, each into the history as well.
@@ -217,32 +223,8 @@ pub async fn decide(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&NewDecision) -> String| decisions.iter().map(of).collect::<Vec<String>>();
     let mut tx = begin(conn, actor).await?;
-    // In one order, whoever else decides at the same time: two sheets would wait for each other for
-    // good.
-    sqlx::query!(
-        "SELECT
-         FROM blueteam.compliance_controls
-         WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o)
-         ORDER BY control_id
-         FOR UPDATE",
-        &column(|d| d.objective_id.0.clone())
-    )
-    .execute(&mut *tx)
-    .await?;
     let written = sqlx::query_scalar!(
-        "UPDATE blueteam.compliance_objectives o
-         SET
-             finding = d.finding,
-             reason = d.reason,
-             methods = string_to_array(d.methods, ' '),
-             decided_by = $5,
-             decided_at = $6,
-             updated_at = now()
-         FROM unnest(
-             $1::text[], $2::text[], $3::text[], $4::text[]
-         ) AS d (id, finding, reason, methods)
-         WHERE objective_id = d.id
-         RETURNING objective_id",
+        r#"SELECT blueteam.decide_objectives($1, $2, $3, $4, $5) AS "objective_id!""#,
         &column(|d| d.objective_id.0.clone()),
         &column(|d| d.finding.map_or("not_assessed", Finding::as_str).to_owned()),
         &column(|d| d.reason.clone()),
@@ -252,7 +234,6 @@ pub async fn decide(
             .map(|m| m.as_str())
             .collect::<Vec<_>>()
             .join(" ")),
-        actor.name,
         Ts(now) as Ts
     )
     .fetch_all(&mut *tx)
@@ -278,19 +259,8 @@ pub async fn change(
     changes: &Changes,
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "UPDATE blueteam.compliance_controls
-         SET
-             implementation_notes = coalesce($2, implementation_notes),
-             responsible_party = coalesce($3, responsible_party),
-             next_assessment = coalesce($4, next_assessment),
-             responsibility = coalesce($5, responsibility),
-             provider = coalesce($6, provider),
-             provider_duties = coalesce($7, provider_duties),
-             customer_duties = coalesce($8, customer_duties),
-             partial_credit = coalesce($9, partial_credit),
-             updated_at = now()
-         WHERE control_id = $1",
+    let done = sqlx::query_file!(
+        "src/compliance/change_control.sql",
         control.0.as_ref(),
         changes.notes,
         changes.owner,
@@ -299,7 +269,9 @@ pub async fn change(
         changes.provider,
         changes.provider_duties,
         changes.customer_duties,
-        changes.partial_credit
+        changes.partial_credit,
+        changes.evidence_type.map(EvidenceType::as_str),
+        changes.assessor_notes
     )
     .execute(&mut *tx)
     .await?;

@@ -240,7 +240,8 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
              set_config('blueteam.session', $6, true),
              set_config('blueteam.host', $7, true),
              set_config('blueteam.terminal', $8, true),
-             set_config('blueteam.account', $9, true)
+             set_config('blueteam.account', $9, true),
+             set_config('blueteam.on_behalf_of', $10, true)
          ]",
         storable_text(&actor.name),
         actor.via.as_str(),
@@ -254,6 +255,7 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
         optional_text(origin.host.as_deref()),
         optional_text(origin.terminal.as_deref()),
         optional_text(origin.account.as_deref()),
+        optional_text(actor.on_behalf_of.as_deref()),
     )
     .fetch_one(conn)
     .await?;

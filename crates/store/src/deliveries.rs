@@ -151,22 +151,13 @@ pub async fn resend(
     ids: Option<&[Uuid]>,
 ) -> Result<u64, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "WITH d AS (
-             UPDATE blueteam.notifications
-             SET state = 'pending', attempts = 0, next_attempt_at = now()
-             WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1))
-             RETURNING delivery_id
-         )
-         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000)
-         FROM d",
-        ids,
-        actor.name
+    let resent = sqlx::query_scalar!(
+        r#"SELECT blueteam.resend_notifications($1) AS "resent!""#,
+        ids
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
 
     tx.commit().await?;
-    Ok(done.rows_affected())
+    Ok(resent.unsigned_abs())
 }

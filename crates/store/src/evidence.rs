@@ -3,71 +3,60 @@
 use model::Actor;
 use model::evidence::Confirmation;
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
 use crate::db::{Ts, begin};
 
-/// Takes a piece in, with the objectives that it supports.
+/// Takes a piece in, with the objectives that it supports. The database writes down who collected
+/// and approved it, and whom it records is who acts.
 pub async fn add(conn: &mut PgConnection, actor: &Actor, e: &Evidence) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let size = e
-        .size_bytes
-        .map(|size| i64::try_from(size).unwrap_or(i64::MAX));
-    sqlx::query!(
-        "INSERT INTO blueteam.compliance_evidence (
-             evidence_id, control_id, evidence_type, description, content, file_path, file_name,
-             size_bytes, sha256, collected_at, automated, collected_by, effective_at,
-             valid_until, owner, state, approved_by, approved_at, facts, check_id, facts_sha256,
-             form
-         )
-         VALUES (
-             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21, $22
-         )",
-        e.evidence_id.0,
-        e.control_id.0.as_ref(),
-        e.kind.as_str(),
-        e.description,
-        e.content,
-        e.file_path,
-        e.file_name,
-        size,
-        e.sha256,
-        Ts(e.collected_at) as Ts,
-        e.recorded.is_some(),
-        e.collected_by,
-        e.effective_at.map(Ts) as Option<Ts>,
-        e.valid_until.map(Ts) as Option<Ts>,
-        e.owner,
-        if e.approved_at.is_some() {
-            "final"
-        } else {
-            "draft"
-        },
-        e.approved_by,
-        e.approved_at.map(Ts) as Option<Ts>,
-        e.recorded.as_ref().map(|r| &r.facts),
-        e.recorded.as_ref().map(|r| &r.check_id),
-        e.recorded.as_ref().and_then(|r| r.facts_sha256.as_ref()),
-        e.review.then_some("review"),
-    )
-    .execute(&mut *tx)
-    .await?;
-
     let objectives: Vec<String> = e.objectives.iter().map(|o| o.0.clone()).collect();
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_objectives (evidence_id, objective_id)
-         SELECT $1, unnest($2::text[])",
-        e.evidence_id.0,
+        "SELECT blueteam.add_evidence($1, $2)",
+        to_row(e),
         &objectives
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
 
     tx.commit().await?;
     Ok(())
+}
+
+/// A row of `compliance_evidence`, by the names of its columns.
+fn to_row(e: &Evidence) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let state = if e.approved_at.is_some() {
+        "final"
+    } else {
+        "draft"
+    };
+
+    json!({
+        "evidence_id": e.evidence_id.0,
+        "control_id": e.control_id,
+        "evidence_type": e.kind,
+        "description": e.description,
+        "content": e.content,
+        "file_path": e.file_path,
+        "file_name": e.file_name,
+        "size_bytes": e.size_bytes,
+        "sha256": e.sha256,
+        "collected_at": time(Some(e.collected_at)),
+        "effective_at": time(e.effective_at),
+        "valid_until": time(e.valid_until),
+        "owner": e.owner,
+        "state": state,
+        "approved_at": time(e.approved_at),
+        "facts": e.recorded.as_ref().map(|r| &r.facts),
+        "check_id": e.recorded.as_ref().map(|r| &r.check_id),
+        "facts_sha256": e.recorded.as_ref().and_then(|r| r.facts_sha256.as_ref()),
+        "form": e.review.then_some("review"),
+    })
 }
 
 /// What somebody asks for.
@@ -112,6 +101,7 @@ pub async fn list(
             Ok(Evidence {
                 confirmed_at: row.confirmed.map(|at| at.0),
                 review: row.review,
+                tampered: false,
                 evidence_id: EvidenceId(row.evidence_id),
                 control_id: ControlId(row.control_id.into()),
                 objectives: row.objectives.into_iter().map(ObjectiveId).collect(),
@@ -224,30 +214,14 @@ pub async fn confirm(
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_confirmations (
-             evidence_id, n, confirmed_at, confirmed_by, sha256
-         )
-         VALUES ($1, $2, $3, $4, $5)",
+        "SELECT blueteam.confirm_evidence($1, $2, $3, $4, $5)",
         c.evidence_id.0,
         i32::try_from(c.n).unwrap_or(i32::MAX),
         Ts(c.at) as Ts,
-        c.by,
-        c.sha256
-    )
-    .execute(&mut *tx)
-    .await?;
-
-    sqlx::query!(
-        "UPDATE blueteam.compliance_evidence
-         SET
-             valid_until = $2,
-             retain_until = greatest(retain_until, $3::timestamptz + interval '6 years')
-         WHERE evidence_id = $1",
-        c.evidence_id.0,
+        c.sha256,
         Ts(valid_until) as Ts,
-        Ts(c.at) as Ts
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
 
     tx.commit().await?;
@@ -314,18 +288,16 @@ pub async fn approve(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "UPDATE blueteam.compliance_evidence SET state = 'final', approved_by = $2, approved_at = $3
-          WHERE evidence_id = $1 AND state = 'draft'",
+    let done = sqlx::query_scalar!(
+        r#"SELECT blueteam.approve_evidence($1, $2) AS "done!""#,
         id.0,
-        actor.name,
         Ts(now) as Ts
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
 
     tx.commit().await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done)
 }
 
 /// The recorded facts of a check's result that a person last approved as a baseline: those of the
@@ -333,7 +305,7 @@ pub async fn approve(
 pub async fn baseline(
     conn: &mut PgConnection,
     check_id: &str,
-) -> Result<Option<serde_json::Value>, StoreError> {
+) -> Result<Option<Value>, StoreError> {
     let facts = sqlx::query_scalar!(
         r#"SELECT facts AS "facts!" FROM blueteam.compliance_evidence
             WHERE check_id = $1 AND owner IS NOT NULL ORDER BY seq DESC LIMIT 1"#,
@@ -352,16 +324,10 @@ pub async fn make_baseline(
     id: EvidenceId,
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!(
-        "UPDATE blueteam.compliance_evidence
-         SET owner = $2
-         WHERE evidence_id = $1 AND check_id IS NOT NULL",
-        id.0,
-        actor.name
-    )
-    .execute(&mut *tx)
-    .await?;
+    let done = sqlx::query_scalar!(r#"SELECT blueteam.approve_baseline($1) AS "done!""#, id.0)
+        .fetch_one(&mut *tx)
+        .await?;
 
     tx.commit().await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done)
 }

@@ -39,6 +39,7 @@ pub mod search;
 pub mod senders;
 pub mod silences;
 pub mod sources;
+pub mod ssp_sections;
 pub mod stored_events;
 pub mod users;
 

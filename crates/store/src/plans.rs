@@ -88,3 +88,26 @@ pub async fn save(
     tx.commit().await?;
     Ok(())
 }
+
+/// Completes an item, with the evidence that shows it. False when there is no such item, or it is
+/// completed.
+pub async fn close(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: PlanId,
+    evidence: EvidenceId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    let done = sqlx::query_scalar!(
+        r#"SELECT blueteam.close_plan($1, $2, $3) AS "done!""#,
+        id.0,
+        evidence.0,
+        Ts(now) as Ts
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+
+    tx.commit().await?;
+    Ok(done)
+}

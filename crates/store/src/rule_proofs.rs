@@ -39,7 +39,7 @@ pub async fn note(
         version,
         i32::try_from(cases).unwrap_or(i32::MAX),
         i32::try_from(failed).unwrap_or(i32::MAX),
-        actor.name
+        actor.to_string()
     )
     .execute(conn)
     .await?;

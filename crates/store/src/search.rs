@@ -335,7 +335,7 @@ pub async fn record(
         "INSERT INTO blueteam.event_searches (actor, command, filter)
          VALUES ($1, $2, $3)
          RETURNING query_id",
-        actor.name,
+        actor.to_string(),
         command.as_str(),
         filter
     )

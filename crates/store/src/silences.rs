@@ -98,7 +98,7 @@ pub async fn end(
          SET ends_at = $3, ended_by = $2
          WHERE mute_id = $1 AND ends_at > $3 AND ended_by IS NULL",
         id.0,
-        actor.name,
+        actor.to_string(),
         Ts(now) as Ts
     )
     .execute(&mut *tx)

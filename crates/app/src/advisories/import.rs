@@ -123,7 +123,7 @@ pub async fn import(
         // A download that broke off, or a file that is being written, must not close what is open.
         bail!(
             "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
-                retire` ends it)"
+                remove` ends it)"
         );
     }
 

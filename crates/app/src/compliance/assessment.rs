@@ -10,16 +10,17 @@ use compliance::score::PLAN;
 use compliance::sheets::findings;
 use config::StateDir;
 use model::{
-    Clock as _, Control, EvidenceId, Finding, Implementation, Method, ObjectiveId, Responsibility,
-    Standing, SystemClock, Timestamp,
+    Clock as _, Control, Evidence, EvidenceId, Finding, Implementation, Method, ObjectiveId,
+    Responsibility, Standing, SystemClock, Timestamp,
 };
 use serde::Serialize;
 use store::compliance::NewDecision;
 use store::evidence::EvidenceFilter;
 use store::{PgConnection, StoreError};
 
-use super::assessment_package::{SYSTEM, system_description};
-use super::{checks, claims, current_controls, find_control, find_requirement};
+use super::assessment_package::SYSTEM;
+use super::evidence::mark_tampered;
+use super::{checks, claims, current_controls, description, find_control, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -103,10 +104,10 @@ pub struct LastResult {
 }
 
 /// Shows a requirement.
-pub async fn show(session: &mut Session, id: &str) -> Result<Assessed, AppError> {
+pub async fn show(session: &mut Session, state: &StateDir, id: &str) -> Result<Assessed, AppError> {
     let conn = session.read()?;
     let (requirement, _) = find_requirement(id)?;
-    assess_requirement(conn, requirement).await
+    assess_requirement(conn, state, requirement).await
 }
 
 /// Every decision about a requirement, or about all, the oldest first.
@@ -138,10 +139,11 @@ pub async fn set(
     check_changes(request, requirement, &decisions)?;
 
     let now = SystemClock.now();
-    if decisions.iter().any(needs_plan)
-        && let Some(why) = no_plan(conn, state, now).await?
-    {
-        return Err(AppError::conflict(why));
+    if decisions.iter().any(needs_plan) {
+        let controls = current_controls(conn, now).await?;
+        if let Some(why) = no_plan(conn, state, &controls, now).await? {
+            return Err(AppError::conflict(why));
+        }
     }
 
     check_provider(conn, request, requirement, now).await?;
@@ -157,15 +159,25 @@ pub async fn set(
 
     Ok(Outcome {
         decided: decisions.into_iter().map(|d| d.objective_id).collect(),
-        assessed: assess_requirement(conn, requirement).await?,
+        assessed: assess_requirement(conn, state, requirement).await?,
     })
 }
 
 async fn assess_requirement(
     conn: &mut PgConnection,
+    state: &StateDir,
     requirement: &'static Requirement,
 ) -> Result<Assessed, AppError> {
-    let controls = current_controls(conn, SystemClock.now()).await?;
+    let now = SystemClock.now();
+    let mut controls = current_controls(conn, now).await?;
+    let filter = EvidenceFilter {
+        control: Some(requirement.control_id.clone()),
+        latest: true,
+        ..EvidenceFilter::default()
+    };
+    let mut pieces = store::evidence::list(conn, &filter).await?;
+    mark_tampered(conn, state, &mut pieces).await?;
+    claims::discount_tampered(&mut controls, &pieces, now);
     let control = find_control(requirement, &controls)?.clone();
 
     Ok(Assessed {
@@ -173,32 +185,22 @@ async fn assess_requirement(
         status: control.implementation(),
         finding: control.standing(),
         standing: control,
-        check: last_result(conn, requirement).await?,
+        check: last_result(&pieces),
     })
 }
 
-async fn last_result(
-    conn: &mut PgConnection,
-    requirement: &Requirement,
-) -> Result<Option<LastResult>, AppError> {
-    let filter = EvidenceFilter {
-        control: Some(requirement.control_id.clone()),
-        latest: true,
-        ..EvidenceFilter::default()
-    };
-
-    let pieces = store::evidence::list(conn, &filter).await?;
-    let last = pieces.iter().rev().find(|e| e.recorded.is_some());
-    Ok(last.map(|e| LastResult {
-        check_id: e
+fn last_result(pieces: &[Evidence]) -> Option<LastResult> {
+    let last = pieces.iter().rev().find(|e| e.recorded.is_some())?;
+    Some(LastResult {
+        check_id: last
             .recorded
             .as_ref()
             .map(|r| r.check_id.clone())
             .unwrap_or_default(),
-        evidence_id: e.evidence_id,
-        at: e.confirmed_at.unwrap_or(e.collected_at),
-        says: checks::replay(e).map(|r| r.says).unwrap_or_default(),
-    }))
+        evidence_id: last.evidence_id,
+        at: last.confirmed_at.unwrap_or(last.collected_at),
+        says: checks::replay(last).map(|r| r.says).unwrap_or_default(),
+    })
 }
 
 /// What is decided about which objectives.
@@ -266,7 +268,7 @@ fn check_changes(
     if decisions.is_empty() && request.changes == Changes::default() {
         return Err(AppError::invalid(
             "say what is to be set: --finding with --reason, --owner, --due, --notes, \
-                --responsibility, --partial",
+                --responsibility, --partial, --evidence-type, --assessor-notes",
         ));
     }
 
@@ -314,9 +316,10 @@ pub(super) fn needs_plan(decision: &NewDecision) -> bool {
 pub(super) async fn no_plan(
     conn: &mut PgConnection,
     state: &StateDir,
+    controls: &[Control],
     now: Timestamp,
 ) -> Result<Option<String>, AppError> {
-    let obstacles = claims::against_plan(conn, state, now).await?;
+    let obstacles = claims::against_plan(conn, state, controls, now).await?;
     let path = state.join(SYSTEM);
     let Some(first) = obstacles.first() else {
         return Ok(None);
@@ -326,7 +329,7 @@ pub(super) async fn no_plan(
         Obstacle::PlanIncomplete { missing } => describe_incomplete(&path, missing),
         Obstacle::PlanUnreadable => {
             // The error names the line.
-            system_description(None, state)?;
+            description::read(conn, None, state).await?;
             format!("{} cannot be read", path.display())
         }
         _ => format!("{NOT_APPROVED}{}", describe_obstacles(&path, &obstacles)),

@@ -19,8 +19,10 @@ use store::StoreError;
 use store::evidence::EvidenceFilter;
 
 use self::package::Package;
-use super::current_controls;
+use super::claims::discount_tampered;
+use super::evidence::mark_tampered;
 use super::evidence_store::{self, EvidenceStore};
+use super::{current_controls, description};
 use crate::{AppError, Session, temp_files};
 
 /// The name of the system's description in the state directory.
@@ -45,6 +47,8 @@ pub struct AssessmentData {
     facts: Option<Facts>,
     /// When it was read.
     pub now: Timestamp,
+    /// The state directory has a description that says something else than the imported one.
+    pub ignored_file: bool,
 }
 
 /// An OSCAL document.
@@ -95,39 +99,25 @@ impl AssessmentData {
         now: Timestamp,
     ) -> Result<Self, AppError> {
         let conn = session.read()?;
-        let system = system_description(given, state)?;
+        let ignored_file = given.is_none() && description::is_file_ignored(conn, state).await?;
         let mut tx = store::snapshot(conn).await?;
-        let controls = current_controls(&mut tx, now).await?;
+        let system = description::read(&mut tx, given, state).await?;
+        let assets = description::inventory(&mut tx, &system).await?;
+        let mut controls = current_controls(&mut tx, now).await?;
         let filter = EvidenceFilter {
             latest: true,
             ..EvidenceFilter::default()
         };
 
-        let evidence = store::evidence::list(&mut tx, &filter).await?;
+        let mut evidence = store::evidence::list(&mut tx, &filter).await?;
         let ids: Vec<_> = evidence.iter().map(|e| e.evidence_id).collect();
         let confirmations = store::evidence::confirmations(&mut tx, Some(&ids)).await?;
         let plans = store::plans::list(&mut tx).await?;
         let scores = store::scores::all(&mut tx).await?;
 
-        let mut assets: Vec<Asset> = store::assets::list(&mut tx)
-            .await?
-            .into_iter()
-            .map(|a| Asset {
-                name: a.name,
-                category: a.category,
-                owner: a.owner.unwrap_or_default(),
-                description: a.description.unwrap_or_default(),
-                treatment: a.treatment.unwrap_or_default(),
-            })
-            .collect();
-
+        mark_tampered(&mut tx, state, &mut evidence).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        let more = system
-            .assets
-            .iter()
-            .filter(|a| !assets.iter().any(|b| b.name == a.name))
-            .cloned();
-        assets.extend(more.collect::<Vec<_>>());
+        discount_tampered(&mut controls, &evidence, now);
 
         let facts = latest_facts(&evidence, now);
         Ok(Self {
@@ -140,7 +130,13 @@ impl AssessmentData {
             scores,
             facts,
             now,
+            ignored_file,
         })
+    }
+
+    /// The pieces that are not what was taken in.
+    pub fn tampered(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(|e| e.tampered)
     }
 
     /// As reports want it.
@@ -255,10 +251,7 @@ impl AssessmentData {
         for (name, doc) in [
             ("assessor-report", reports::assessor(&known)),
             ("system-security-plan", reports::ssp(&known)),
-            (
-                "plan-of-action",
-                reports::poam(known.catalog, &self.plans, self.now),
-            ),
+            ("plan-of-action", reports::poam(&known.plans_of_action())),
         ] {
             package.put(&format!("{name}.md"), doc.markdown().as_bytes())?;
             package.put(&format!("{name}.html"), doc.html().as_bytes())?;

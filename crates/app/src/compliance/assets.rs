@@ -1,5 +1,8 @@
 //! The assets that an assessment is about, each in one CMMC category (32 CFR 170.19(c)).
 
+use config::StateDir;
+
+use super::description;
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -8,9 +11,12 @@ pub use store::assets::Asset;
 /// The longest name of an asset, in octets.
 const NAME_MAX: usize = 200;
 
-/// All of them, by name.
-pub async fn list(session: &mut Session) -> Result<Vec<Asset>, AppError> {
-    Ok(store::assets::list(session.read()?).await?)
+/// The one inventory: what was set here and what the description of the system names, by name.
+pub async fn list(session: &mut Session, state: &StateDir) -> Result<Vec<Asset>, AppError> {
+    let conn = session.read()?;
+    let system = description::read(conn, None, state).await?;
+    let assets = description::inventory(conn, &system).await?;
+    Ok(assets.into_iter().map(description::to_stored).collect())
 }
 
 /// Writes an asset; what was there under its name is replaced.
@@ -36,10 +42,18 @@ pub async fn set(session: &mut Session, asset: &Asset) -> Result<(), AppError> {
 }
 
 /// Removes the asset of that name.
-pub async fn remove(session: &mut Session, name: &str) -> Result<(), AppError> {
+pub async fn remove(session: &mut Session, state: &StateDir, name: &str) -> Result<(), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     if store::assets::remove(conn, actor, name).await? {
         return Ok(());
+    }
+
+    let system = description::read(conn, None, state).await?;
+    if system.assets.iter().any(|a| a.name == name) {
+        return Err(AppError::conflict(format!(
+            "`{}` is an asset of the description of the system; take it out there",
+            model::text::sanitize(name)
+        )));
     }
 
     Err(AppError::not_found(format!(

@@ -21,7 +21,7 @@ use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use self::host::Host;
-use super::{claims, current_controls, evidence_store, find_requirement};
+use super::{claims, current_controls, description, evidence_store, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session, clock_sync};
 
@@ -216,6 +216,7 @@ async fn gather_facts(
 
     let mut inventory = store::facts::inventory(conn, now, since).await?;
     inventory.this_host = Some(crate::actor::hostname());
+    inventory.in_scope = assets_in_scope(conn, around.state).await?;
     facts.inventory = Some(inventory);
 
     step("machine");
@@ -228,6 +229,9 @@ async fn gather_facts(
 
     Ok(facts)
 }
+
+/// The check whose results are compared with an approved baseline.
+pub(super) const BASELINE: &str = "cm_3_4_1";
 
 /// The rules, each with what it does not see.
 async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
@@ -276,11 +280,27 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
     Ok(rules)
 }
 
+/// The assets of the one inventory, those out of scope apart. A description that cannot be read adds
+/// none.
+async fn assets_in_scope(conn: &mut PgConnection, state: &StateDir) -> anyhow::Result<Vec<String>> {
+    let system = description::read(conn, None, state)
+        .await
+        .unwrap_or_default();
+    let mut names: Vec<String> = description::inventory(conn, &system)
+        .await?
+        .into_iter()
+        .filter(|asset| asset.category != "out_of_scope")
+        .map(|asset| asset.name)
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// The machine as it was when somebody last approved it.
 async fn approved_baseline(
     conn: &mut PgConnection,
 ) -> anyhow::Result<Option<model::facts::HostFacts>> {
-    let approved = store::evidence::baseline(conn, "cm_3_4_1").await?;
+    let approved = store::evidence::baseline(conn, BASELINE).await?;
     let facts: Option<Facts> = approved.and_then(|facts| serde_json::from_value(facts).ok());
     Ok(facts.and_then(|facts| facts.host))
 }

@@ -6,13 +6,14 @@ use compliance::claim::{Basis, Claim, Obstacle, plan_obstacles};
 use compliance::score::PLAN;
 use compliance::system::System;
 use model::Actor;
-use model::{Control, Evidence, Plan, Timestamp};
+use model::{Control, ControlId, Evidence, Plan, Timestamp};
 use store::evidence::EvidenceFilter;
 use store::{PgConnection, StoreError};
 
 use config::StateDir;
 
-use super::assessment_package::system_description;
+use super::description;
+use super::evidence::mark_tampered;
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -30,23 +31,31 @@ pub struct Grounds {
 }
 
 impl Grounds {
-    /// Reads everything in one snapshot.
+    /// Reads everything in one snapshot, and hashes the evidence again: what is not what was taken in
+    /// supports nothing, and is no plan.
     pub(super) async fn read(
         conn: &mut PgConnection,
         system: Option<System>,
+        state: &StateDir,
         now: Timestamp,
     ) -> Result<Self, AppError> {
         let mut tx = store::snapshot(conn).await?;
-        let grounds = Self {
+        let mut grounds = Self {
             system,
             controls: store::compliance::all(&mut tx, now).await?,
             plans: store::plans::list(&mut tx).await?,
-            evidence: plan_evidence(&mut tx).await?,
+            evidence: hashed_evidence(&mut tx, state, None).await?,
             now,
         };
 
         tx.commit().await.map_err(StoreError::from)?;
+        discount_tampered(&mut grounds.controls, &grounds.evidence, now);
         Ok(grounds)
+    }
+
+    /// The evidence that is not what was taken in.
+    pub fn tampered(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(|e| e.tampered)
     }
 
     /// What a claim is decided from.
@@ -67,20 +76,21 @@ impl Grounds {
     }
 }
 
-/// The description of the system in the state directory; `None` where it cannot be read, which bars
-/// every claim.
-pub(super) fn description(state: &StateDir) -> Option<System> {
-    system_description(None, state).ok()
+/// The description of the system; `None` where it cannot be read, which bars every claim.
+pub(super) async fn describe(conn: &mut PgConnection, state: &StateDir) -> Option<System> {
+    description::read(conn, None, state).await.ok()
 }
 
-/// Why 3.12.4 cannot be met now.
+/// Why 3.12.4 cannot be met now, by these requirements.
 pub(super) async fn against_plan(
     conn: &mut PgConnection,
     state: &StateDir,
+    controls: &[Control],
     now: Timestamp,
 ) -> Result<Vec<Obstacle>, AppError> {
-    let evidence = plan_evidence(conn).await?;
-    Ok(plan_obstacles(description(state).as_ref(), &evidence, now))
+    let evidence = hashed_evidence(conn, state, Some(PLAN)).await?;
+    let system = describe(conn, state).await;
+    Ok(plan_obstacles(system.as_ref(), controls, &evidence, now))
 }
 
 /// Records the score for its history, when it changed or a day has passed.
@@ -100,18 +110,43 @@ pub(super) async fn record(
     state: &StateDir,
     now: Timestamp,
 ) -> Result<(), AppError> {
-    let grounds = Grounds::read(conn, description(state), now).await?;
+    let system = describe(conn, state).await;
+    let grounds = Grounds::read(conn, system, state, now).await?;
     store::scores::note(conn, actor, &grounds.claim().noted(now)).await?;
     Ok(())
 }
 
-/// The evidence that a system security plan may be among, without its texts.
-async fn plan_evidence(conn: &mut PgConnection) -> Result<Vec<Evidence>, AppError> {
+/// The evidence of a requirement, or all, of each check the last result; hashed again.
+async fn hashed_evidence(
+    conn: &mut PgConnection,
+    state: &StateDir,
+    control: Option<ControlId>,
+) -> Result<Vec<Evidence>, AppError> {
     let filter = EvidenceFilter {
-        control: Some(PLAN),
+        control,
         latest: true,
-        bare: true,
         ..EvidenceFilter::default()
     };
-    Ok(store::evidence::list(conn, &filter).await?)
+    let mut evidence = store::evidence::list(conn, &filter).await?;
+    mark_tampered(conn, state, &mut evidence).await?;
+    Ok(evidence)
+}
+
+/// Counts what is not what was taken in apart from valid evidence: what rests on it alone is stale.
+pub(super) fn discount_tampered(controls: &mut [Control], evidence: &[Evidence], now: Timestamp) {
+    for piece in evidence.iter().filter(|e| e.tampered) {
+        let untouched = Evidence {
+            tampered: false,
+            ..piece.clone()
+        };
+        if !untouched.validity(now).counts() {
+            continue;
+        }
+
+        let objectives = controls.iter_mut().flat_map(|c| &mut c.objectives);
+        for objective in objectives.filter(|o| piece.objectives.contains(&o.objective_id)) {
+            objective.support.valid = objective.support.valid.saturating_sub(1);
+            objective.support.tampered += 1;
+        }
+    }
 }

@@ -21,6 +21,7 @@ use super::{find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
+pub(super) use integrity::mark_tampered;
 pub use integrity::{Altered, Verified, hash_list, verify};
 
 /// The largest text, in octets.
@@ -77,13 +78,22 @@ impl Listed {
     }
 }
 
-/// Takes a piece in.
+/// Takes a piece in. With `separate_approver` somebody else has to approve it.
 pub async fn add(
     session: &mut Session,
     state: &StateDir,
     new: &NewEvidence<'_>,
+    separate_approver: bool,
 ) -> Result<Evidence, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
+    if separate_approver && new.approved {
+        return Err(AppError::conflict(format!(
+            "--final: {} collects this piece, and another account approves it \
+                (compliance.separate_approver); take it in as a draft",
+            actor.name
+        )));
+    }
+
     let mut evidence = new_piece(new, actor, SystemClock.now())?;
     state.create()?;
     fill_content(&mut evidence, new.source, state)?;
@@ -107,13 +117,13 @@ fn new_piece(new: &NewEvidence<'_>, actor: &Actor, now: Timestamp) -> Result<Evi
         effective_at: Some(effective),
         valid_until: new.valid_for.map(|length| effective.plus(length)),
         owner: new.owner.map(str::to_owned),
-        approved_by: new.approved.then(|| actor.name.clone()),
+        approved_by: new.approved.then(|| actor.to_string()),
         approved_at: new.approved.then_some(now),
         ..Evidence::draft(
             EvidenceId(Uuid::now_v7()),
             control,
             new.kind,
-            &actor.name,
+            &actor.to_string(),
             now,
         )
     })
@@ -194,7 +204,11 @@ pub struct Filter<'a> {
 }
 
 /// The pieces that are asked for, by the time when they were taken in.
-pub async fn list(session: &mut Session, filter: &Filter<'_>) -> Result<Vec<Listed>, AppError> {
+pub async fn list(
+    session: &mut Session,
+    state: &StateDir,
+    filter: &Filter<'_>,
+) -> Result<Vec<Listed>, AppError> {
     let conn = session.read()?;
     let control = filter.control.map(find_requirement).transpose()?;
     let wanted = EvidenceFilter {
@@ -204,8 +218,9 @@ pub async fn list(session: &mut Session, filter: &Filter<'_>) -> Result<Vec<List
     };
 
     let now = SystemClock.now();
-    Ok(store::evidence::list(conn, &wanted)
-        .await?
+    let mut pieces = store::evidence::list(conn, &wanted).await?;
+    mark_tampered(conn, state, &mut pieces).await?;
+    Ok(pieces
         .into_iter()
         .map(|evidence| Listed::of(evidence, now))
         .filter(|l| filter.validity.is_empty() || filter.validity.contains(&l.validity))
@@ -213,15 +228,31 @@ pub async fn list(session: &mut Session, filter: &Filter<'_>) -> Result<Vec<List
 }
 
 /// The piece whose id begins or ends like this.
-pub async fn show(session: &mut Session, id: &str) -> Result<Listed, AppError> {
-    let evidence = one(session.read()?, id).await?;
+pub async fn show(session: &mut Session, state: &StateDir, id: &str) -> Result<Listed, AppError> {
+    let conn = session.read()?;
+    let mut piece = [one(conn, id).await?];
+    mark_tampered(conn, state, &mut piece).await?;
+    let [evidence] = piece;
     Ok(Listed::of(evidence, SystemClock.now()))
 }
 
-/// Makes a draft final, under the actor's name.
-pub async fn approve(session: &mut Session, id: &str) -> Result<Listed, AppError> {
+/// Makes a draft final, under the actor's name. With `separate_approver` that is not who collected
+/// it, whomever either acted for.
+pub async fn approve(
+    session: &mut Session,
+    id: &str,
+    separate_approver: bool,
+) -> Result<Listed, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let draft = one(conn, id).await?;
+    let is_collector = |by: &String| model::acting(by) == actor.name;
+    if separate_approver && draft.collected_by.as_ref().is_some_and(is_collector) {
+        return Err(AppError::conflict(format!(
+            "{} collected {}, and another account approves it (compliance.separate_approver)",
+            actor.name, draft.evidence_id
+        )));
+    }
+
     let now = SystemClock.now();
     if !store::evidence::approve(conn, actor, draft.evidence_id, now).await? {
         return Err(AppError::conflict(format!(
@@ -247,7 +278,17 @@ pub struct Baseline {
 /// Makes a check's result the baseline that later ones are compared with (3.4.1).
 pub async fn make_baseline(session: &mut Session, id: &str) -> Result<Baseline, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let evidence_id = one(conn, id).await?.evidence_id;
+    let piece = one(conn, id).await?;
+    let evidence_id = piece.evidence_id;
+    let check = piece.recorded.as_ref().map(|r| r.check_id.as_str());
+    if let Some(check) = check.filter(|check| *check != checks::BASELINE) {
+        return Err(AppError::conflict(format!(
+            "{evidence_id} is a result of {check}; only those of {} (3.4.1) are compared with a \
+                baseline",
+            checks::BASELINE
+        )));
+    }
+
     if !store::evidence::make_baseline(conn, actor, evidence_id).await? {
         return Err(AppError::conflict(format!(
             "{evidence_id} was not taken in by a check"
@@ -256,7 +297,7 @@ pub async fn make_baseline(session: &mut Session, id: &str) -> Result<Baseline, 
 
     Ok(Baseline {
         evidence_id,
-        approved_by: actor.name.clone(),
+        approved_by: actor.to_string(),
     })
 }
 

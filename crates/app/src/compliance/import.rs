@@ -7,9 +7,10 @@ use compliance::oscal::{Described, Imported, read};
 use compliance::sheets::{findings, plain};
 use compliance::{Catalog, Requirement};
 use config::StateDir;
+use model::ids::UnknownWord;
 use model::{
     Actor, Clock as _, Control, ControlId, Decision, Finding, Method, ObjectiveId, Plan,
-    SystemClock, Timestamp,
+    Responsibility, SystemClock, Timestamp,
 };
 use store::compliance::{Changes, NewDecision};
 use store::{PgConnection, StoreError};
@@ -114,8 +115,8 @@ async fn describe_changes(
     before: &[Control],
 ) -> Result<usize, AppError> {
     let mut changed = 0;
-    for (control, notes, owner) in described {
-        let Some(requirement) = Catalog::r2().get(control) else {
+    for d in described {
+        let Some(requirement) = Catalog::r2().get(&d.control_id) else {
             continue;
         };
 
@@ -123,13 +124,18 @@ async fn describe_changes(
         let differs =
             |new: &Option<String>, old: Option<&String>| new.clone().filter(|n| Some(n) != old);
         let changes = Changes {
-            notes: differs(notes, now.and_then(|c| c.notes.as_ref())),
-            owner: differs(owner, now.and_then(|c| c.owner.as_ref())),
+            notes: differs(&d.notes, now.and_then(|c| c.notes.as_ref())),
+            owner: differs(&d.owner, now.and_then(|c| c.owner.as_ref())),
+            due: d.due.filter(|due| now.and_then(|c| c.due) != Some(*due)),
+            partial_credit: d
+                .partial_credit
+                .filter(|_| requirement.partial_weight.is_some())
+                .filter(|said| now.is_none_or(|c| c.partial_credit != *said)),
             ..Changes::default()
         };
 
         if changes != Changes::default() {
-            store::compliance::change(conn, actor, control, &changes).await?;
+            store::compliance::change(conn, actor, &d.control_id, &changes).await?;
             changed += 1;
         }
     }
@@ -145,9 +151,16 @@ async fn import_sheet(
 ) -> Result<Changed, AppError> {
     let now = SystemClock.now();
     let before = current_controls(conn, now).await?;
-    let no_plan = no_plan(conn, state, now).await?;
-    let sheet = Sheet::parse(document.text, &before, no_plan.as_deref())
-        .with_context(|| format!("{} was not imported", document.name))?;
+    let not_imported = || format!("{} was not imported", document.name);
+    let mut sheet = Sheet::parse(document.text, &before).with_context(not_imported)?;
+    if !sheet.needing_plan.is_empty() {
+        // What the sheet itself says of requirements counts for the plan.
+        let after = sheet.applied_to(&before, actor, now);
+        let why = no_plan(conn, state, &after, now).await?;
+        sheet.refuse_plan(why);
+    }
+
+    let sheet = sheet.checked().with_context(not_imported)?;
 
     if !document.dry_run {
         let mut tx = store::begin(conn, actor).await?;
@@ -178,45 +191,83 @@ struct Said {
 struct Sheet {
     decisions: Vec<NewDecision>,
     said: Vec<Said>,
+    /// Lines that meet an objective of 3.12.4, which takes a plan, and what to say if there is none.
+    needing_plan: Vec<String>,
+    /// What is wrong, by line and column.
+    wrong: Vec<String>,
 }
 
 impl Sheet {
-    /// Every wrong row is named, by line and column.
-    ///
-    /// `no_plan` says why 3.12.4 cannot be met, if it cannot: each row that decides so is wrong, as
-    /// it is for a single decision.
-    fn parse(text: &[u8], before: &[Control], no_plan: Option<&str>) -> anyhow::Result<Self> {
-        let (mut sheet, mut wrong) = (Self::default(), Vec::new());
-        let mut planless = false;
+    /// Reads every row, and notes those that are wrong.
+    fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Self> {
+        let mut sheet = Self::default();
         for findings::Line { number, row } in findings::read(text)? {
             match Change::of(&row, before) {
-                Ok(change) => match change.decision {
-                    Some(decision) if no_plan.is_some() && needs_plan(&decision) => {
-                        planless = true;
-                        wrong.push(format!(
+                Ok(change) => {
+                    let planned = change.decision.iter().filter(|d| needs_plan(d));
+                    sheet.needing_plan.extend(planned.map(|d| {
+                        format!(
                             "line {number}: {} cannot be met without an approved plan",
-                            decision.objective_id
-                        ));
-                    }
-                    decision => {
-                        sheet.decisions.extend(decision);
-                        sheet.said.extend(change.said);
-                    }
-                },
-                Err(error) => wrong.push(format!(
+                            d.objective_id
+                        )
+                    }));
+                    sheet.decisions.extend(change.decision);
+                    sheet.said.extend(change.said);
+                }
+                Err(error) => sheet.wrong.push(format!(
                     "line {number}: {}",
                     model::text::sanitize(&error.to_string())
                 )),
             }
         }
 
-        wrong.extend(no_plan.filter(|_| planless).map(str::to_owned));
-        wrong.extend(sheet.contradictions());
-        if wrong.is_empty() {
-            return Ok(sheet);
+        Ok(sheet)
+    }
+
+    /// The requirements as the sheet leaves them.
+    fn applied_to(&self, before: &[Control], actor: &Actor, now: Timestamp) -> Vec<Control> {
+        let mut after = before.to_vec();
+        for decided in &self.decisions {
+            let objectives = after.iter_mut().flat_map(|c| &mut c.objectives);
+            for o in objectives.filter(|o| o.objective_id == decided.objective_id) {
+                o.decision = decided.finding.map(|finding| Decision {
+                    finding,
+                    reason: decided.reason.clone(),
+                    methods: decided.methods.clone(),
+                    by: actor.to_string(),
+                    at: now,
+                });
+            }
         }
 
-        anyhow::bail!("{}", wrong.join("\n"))
+        for said in &self.said {
+            for c in after.iter_mut().filter(|c| c.control_id == said.control_id) {
+                let keep = |new: &Option<String>, old: Option<String>| new.clone().or(old);
+                c.notes = keep(&said.changes.notes, c.notes.take());
+                c.provider_duties = keep(&said.changes.provider_duties, c.provider_duties.take());
+            }
+        }
+
+        after
+    }
+
+    /// Makes each row that needs a plan wrong, as a single decision would be, and says why.
+    fn refuse_plan(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            self.wrong.append(&mut self.needing_plan);
+            self.wrong.push(why);
+        }
+    }
+
+    /// Every wrong row is an error, and nothing of the sheet counts.
+    fn checked(mut self) -> anyhow::Result<Self> {
+        let contradictions = self.contradictions();
+        self.wrong.extend(contradictions);
+        if self.wrong.is_empty() {
+            return Ok(self);
+        }
+
+        anyhow::bail!("{}", self.wrong.join("\n"))
     }
 
     /// What rows say in different ways.
@@ -283,13 +334,68 @@ fn stated_finding(
         owner: new(plain(&row.owner), control.owner.as_ref()),
         notes: new(plain(&row.notes), control.notes.as_ref()),
         partial_credit: partial.filter(|said| *said != control.partial_credit),
-        ..Changes::default()
+        due: due(&row.due)?
+            .filter(|said| control.due.is_none_or(|due| !is_same_second(due, *said))),
+        responsibility: word("responsibility", &row.responsibility)?
+            .filter(|said| *said != control.responsibility),
+        provider: new(plain(&row.provider), control.provider.as_ref()),
+        provider_duties: new(
+            plain(&row.provider_duties),
+            control.provider_duties.as_ref(),
+        ),
+        customer_duties: new(
+            plain(&row.customer_duties),
+            control.customer_duties.as_ref(),
+        ),
+        evidence_type: word("evidence_type", &row.evidence_type)?
+            .filter(|said| control.evidence_type != Some(*said)),
+        assessor_notes: new(plain(&row.assessor_notes), control.assessor_notes.as_ref()),
     };
+    let shared = changes
+        .responsibility
+        .is_some_and(|r| r != Responsibility::Own);
+    if shared && changes.provider.is_none() && control.provider.is_none() {
+        anyhow::bail!("provider: what is inherited or shared has one");
+    }
 
     Ok((changes != Changes::default()).then(|| Said {
         control_id: requirement.control_id.clone(),
         changes,
     }))
+}
+
+/// A word of a closed set; none where the field is empty.
+fn word<T: std::str::FromStr<Err = UnknownWord>>(
+    column: &str,
+    text: &str,
+) -> anyhow::Result<Option<T>> {
+    let text = text.trim().to_ascii_lowercase();
+    if text.is_empty() {
+        return Ok(None);
+    }
+
+    text.parse()
+        .map(Some)
+        .map_err(|e| anyhow::anyhow!("{column}: {e}"))
+}
+
+/// A day, or a time with its zone.
+fn due(text: &str) -> anyhow::Result<Option<Timestamp>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+
+    let midnight = || Timestamp::parse(&format!("{text}T00:00:00Z"));
+    let at = Timestamp::parse(text).or_else(|_| midnight());
+    at.map(Some).map_err(|_| {
+        anyhow::anyhow!("due: `{text}` is neither a day (2027-01-31) nor a time with its zone")
+    })
+}
+
+/// Sheets hold whole seconds.
+fn is_same_second(a: Timestamp, b: Timestamp) -> bool {
+    a.as_micros().div_euclid(1_000_000) == b.as_micros().div_euclid(1_000_000)
 }
 
 /// Whether the partial score is taken, by a row that says so of a requirement that has one.
@@ -318,8 +424,8 @@ fn to_decision(
         return Ok(None);
     }
 
-    let Decided(finding) = (row.finding.trim().parse())
-        .map_err(|e: model::ids::UnknownWord| anyhow::anyhow!("finding: {e}"))?;
+    let Decided(finding) =
+        (row.finding.trim().parse()).map_err(|e: UnknownWord| anyhow::anyhow!("finding: {e}"))?;
     let reason = plain(&row.reason);
     let words = row.methods.split([' ', ',', ';']).filter(|w| !w.is_empty());
     let mut methods = words

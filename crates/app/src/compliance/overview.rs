@@ -4,7 +4,9 @@ use compliance::claim::Claim;
 use compliance::reminders::Reminder;
 use compliance::{Catalog, Eligibility, Requirement};
 use config::StateDir;
-use model::{Clock as _, Control, Implementation, Span, Standing, SystemClock, Timestamp};
+use model::{
+    Clock as _, Control, Evidence, Implementation, Span, Standing, SystemClock, Timestamp,
+};
 use serde::Serialize;
 use store::PgConnection;
 
@@ -26,6 +28,26 @@ pub struct Filter<'a> {
 }
 
 impl Filter<'_> {
+    /// That there is such a family: a misspelled one would look like one without gaps.
+    fn check(&self) -> Result<(), AppError> {
+        let all = &Catalog::r2().requirements;
+        match self.family {
+            Some(wanted) if !all.iter().any(|r| is_of_family(r, wanted)) => {
+                let families = Catalog::r2().families();
+                let known: Vec<String> = families
+                    .iter()
+                    .map(|(id, name)| format!("{id} {name}"))
+                    .collect();
+                Err(AppError::invalid(format!(
+                    "--family: there is no `{}`; there are {}",
+                    model::text::sanitize(wanted),
+                    known.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn takes(&self, requirement: &Requirement, control: &Control, now: Timestamp) -> bool {
         let of_owner = |wanted: &str| {
             control
@@ -67,6 +89,8 @@ pub struct Listed {
     pub weight: Option<u8>,
     pub poam_eligibility: Eligibility,
     pub planned: bool,
+    pub lacks_evidence: bool,
+    pub lacks_statement: bool,
     pub owner: Option<String>,
     pub due: Option<Timestamp>,
 }
@@ -89,6 +113,8 @@ impl Listed {
             weight: requirement.dod_weight,
             poam_eligibility: requirement.poam_eligibility,
             planned: control.planned,
+            lacks_evidence: control.lacks_evidence(),
+            lacks_statement: control.standing() == Standing::Met && !control.is_described(),
             owner: control.owner.clone(),
             due: control.due,
         }
@@ -106,6 +132,8 @@ pub struct Overview {
     pub claim: Claim,
     /// What is due soon or late; nothing among the gaps.
     pub due: Vec<Reminder>,
+    /// Evidence that is not what was taken in.
+    pub tampered: Vec<Evidence>,
 }
 
 /// Where the requirements stand, by their number.
@@ -142,8 +170,10 @@ async fn read_overview(
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
+    filter.check()?;
     let now = SystemClock.now();
-    let grounds = Grounds::read(conn, claims::description(state), now).await?;
+    let system = claims::describe(conn, state).await;
+    let grounds = Grounds::read(conn, system, state, now).await?;
     require_loaded(&grounds.controls)?;
 
     let requirements = Catalog::r2()
@@ -159,5 +189,6 @@ async fn read_overview(
         standings: grounds.controls.iter().map(Control::standing).collect(),
         claim: grounds.claim(),
         due: Vec::new(),
+        tampered: grounds.tampered().cloned().collect(),
     })
 }

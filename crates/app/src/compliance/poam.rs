@@ -1,6 +1,8 @@
 //! Plans of action and milestones (3.12.2; 32 CFR 170.21).
 
-use compliance::poam::{Generated, close_out, due_after_close_out, is_overdue, may_be_on_poam};
+use compliance::poam::{
+    Generated, close_out, due_after_close_out, is_overdue, may_be_on_poam, plan_for,
+};
 use compliance::sheets::plans;
 use compliance::{Catalog, reports};
 use config::StateDir;
@@ -12,7 +14,7 @@ use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
-use super::{claims, current_controls, evidence, find_requirement, ids};
+use super::{claims, current_controls, evidence, find_control, find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -65,6 +67,8 @@ pub struct Listed {
     pub plan: Plan,
     /// Whether it is past its day, or past its 180 days.
     pub overdue: bool,
+    /// Whether it is due only after its 180 days.
+    pub due_too_late: bool,
     /// The day by which it must be closed out.
     pub close_out_by: Option<Timestamp>,
 }
@@ -72,11 +76,13 @@ pub struct Listed {
 /// The items that are asked for, the next due first.
 pub async fn list(session: &mut Session, filter: Filter) -> Result<Vec<Listed>, AppError> {
     let now = SystemClock.now();
-    let mut listed: Vec<Listed> = store::plans::list(session.read()?)
-        .await?
-        .into_iter()
+    let all = store::plans::list(session.read()?).await?;
+    let mut listed: Vec<Listed> = all
+        .iter()
+        .cloned()
         .map(|plan| Listed {
             overdue: is_overdue(&plan, now),
+            due_too_late: plan.status.is_open() && due_after_close_out(&plan, &all).is_some(),
             close_out_by: close_out(&plan),
             plan,
         })
@@ -188,8 +194,8 @@ fn format_time(at: Timestamp) -> String {
 pub struct Saved {
     /// The item.
     pub plan: Plan,
-    /// The day by which it must be closed out, when it is due only after that.
-    pub due_after_close_out: Option<Timestamp>,
+    /// What whoever wrote it should know.
+    pub notes: Vec<String>,
 }
 
 /// Adds an item about a requirement.
@@ -208,10 +214,61 @@ pub async fn add(
         ..Plan::new(id, requirement.control_id.clone(), risk, now)
     };
 
+    let controls = current_controls(conn, now).await?;
+    let control = find_control(requirement, &controls)?;
+    let all = store::plans::list(conn).await?;
+    plan.kind = plan_for(Catalog::r2(), control);
+
     details.apply(&mut plan, actor, now);
     check_plan(&plan, now)?;
-    current_controls(conn, now).await?;
-    save_plan(conn, actor, plan, now).await
+    check_due(&plan, &all, now)?;
+
+    let notes = [met_already(control), doubled(&plan, &all)];
+    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
+    Ok(Saved {
+        plan,
+        notes: notes.into_iter().flatten().collect(),
+    })
+}
+
+/// Says that a requirement is met: an item about it plans for nothing.
+fn met_already(control: &Control) -> Option<String> {
+    control.standing().counts().then(|| {
+        format!(
+            "{} is {}: there is nothing to correct, as its findings say",
+            control.control_id,
+            if control.standing() == Standing::Met {
+                "MET"
+            } else {
+                "N/A"
+            }
+        )
+    })
+}
+
+/// Says that there is an open item about the same requirement on the same plan.
+fn doubled(plan: &Plan, all: &[Plan]) -> Option<String> {
+    let same =
+        |p: &&Plan| p.control_id == plan.control_id && p.kind == plan.kind && p.status.is_open();
+    let other = all.iter().find(same)?;
+    Some(format!(
+        "{} has an open item on the same plan already: {} (`poam update` changes it)",
+        plan.control_id, other.poam_id
+    ))
+}
+
+/// That an item is not due after the 180 days of its conditional status (32 CFR 170.21(b)). Once
+/// they are over the work goes on, and every later day is shown as late.
+fn check_due(plan: &Plan, all: &[Plan], now: Timestamp) -> Result<(), AppError> {
+    match due_after_close_out(plan, all) {
+        Some(by) if by >= now && plan.status.is_open() => Err(AppError::invalid(format!(
+            "--due: {} must be closed out by {}, when the 180 days of the conditional status end \
+                (32 CFR 170.21(b)); give an earlier day",
+            plan.control_id,
+            by.to_jiff().strftime("%Y-%m-%d")
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Changes the item whose id begins or ends like this.
@@ -233,9 +290,25 @@ pub async fn update(session: &mut Session, id: &str, details: &Details) -> Resul
         )));
     }
 
+    let all = store::plans::list(conn).await?;
     details.apply(&mut plan, actor, now);
     check_plan(&plan, now)?;
-    save_plan(conn, actor, plan, now).await
+    check_due(&plan, &all, now)?;
+
+    let notes = late(&plan, &all).into_iter().collect();
+    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
+    Ok(Saved { plan, notes })
+}
+
+/// Says that the conditional status of an item ended before the day on which it is due.
+fn late(plan: &Plan, all: &[Plan]) -> Option<String> {
+    let by = due_after_close_out(plan, all)?;
+    Some(format!(
+        "LATE: {} was to be closed out by {}, and the conditional status has expired (32 CFR \
+            170.21(b))",
+        plan.control_id,
+        by.to_jiff().strftime("%Y-%m-%d")
+    ))
 }
 
 /// Completes the item whose id begins or ends like this, with the evidence that shows it.
@@ -254,11 +327,18 @@ pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Pl
     check_closure(&plan, &evidence)?;
 
     let now = SystemClock.now();
+    if !store::plans::close(conn, actor, plan.poam_id, evidence.evidence_id, now).await? {
+        return Err(AppError::conflict(format!(
+            "{} was completed meanwhile",
+            plan.poam_id
+        )));
+    }
+
     plan.status = PlanStatus::Completed;
     plan.completed = Some(now);
-    plan.closed_by = Some(actor.name.clone());
+    plan.closed_by = Some(actor.to_string());
     plan.closing_evidence = Some(evidence.evidence_id);
-    Ok(save_plan(conn, actor, plan, now).await?.plan)
+    Ok(plan)
 }
 
 /// That a piece of evidence can show that an item is done.
@@ -277,7 +357,7 @@ fn check_closure(plan: &Plan, evidence: &Evidence) -> Result<(), AppError> {
 
     Err(AppError::conflict(format!(
         "{} does not support {}; add a file that shows the closure: `compliance evidence add FILE \
-            --supports {} --kind config_export --shows 'what it shows' --final`",
+            --supports {} --kind test_result --shows 'what it shows' --final`",
         evidence.evidence_id, plan.control_id, plan.control_id
     )))
 }
@@ -307,19 +387,6 @@ fn check_plan(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn save_plan(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    plan: Plan,
-    now: Timestamp,
-) -> Result<Saved, AppError> {
-    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
-    Ok(Saved {
-        due_after_close_out: due_after_close_out(&plan),
-        plan,
-    })
-}
-
 /// The one item whose id begins or ends like this.
 async fn find_plan(conn: &mut PgConnection, id: &str) -> Result<Plan, AppError> {
     let all = store::plans::list(conn).await?;
@@ -344,7 +411,15 @@ pub enum Form {
 pub async fn export(session: &mut Session, form: Form) -> Result<Vec<u8>, AppError> {
     let all = store::plans::list(session.read()?).await?;
     let now = SystemClock.now();
-    let document = || reports::poam(Catalog::r2(), &all, now);
+    let controls = current_controls(session.read()?, now).await?;
+    let document = || {
+        reports::poam(&reports::Plans {
+            catalog: Catalog::r2(),
+            controls: &controls,
+            plans: &all,
+            now,
+        })
+    };
 
     Ok(match form {
         Form::Csv => plans::csv(&all).map_err(anyhow::Error::new)?,

@@ -59,7 +59,7 @@ pub async fn sign(session: &mut Session, conclusion: &str) -> Result<Signed, App
     Ok(Signed {
         prepared,
         evidence_id: piece.evidence_id,
-        by: actor.name.clone(),
+        by: actor.to_string(),
     })
 }
 
@@ -91,15 +91,15 @@ fn to_evidence(content: String, actor: &Actor, now: Timestamp) -> Evidence {
         sha256: Some(evidence_store::sha256(content.as_bytes())),
         content: Some(content),
         valid_until: Some(now.plus(VALID)),
-        owner: Some(actor.name.clone()),
-        approved_by: Some(actor.name.clone()),
+        owner: Some(actor.to_string()),
+        approved_by: Some(actor.to_string()),
         approved_at: Some(now),
         review: true,
         ..Evidence::draft(
             EvidenceId(Uuid::now_v7()),
             CONTROL,
             EvidenceKind::LogSample,
-            &actor.name,
+            &actor.to_string(),
             now,
         )
     }

@@ -7,9 +7,8 @@ use compliance::sprs::Submission;
 use config::StateDir;
 use model::{Clock as _, Scored, SystemClock};
 
-use super::assessment_package::system_description;
 use super::claims::Grounds;
-use super::require_loaded;
+use super::{description, require_loaded};
 use crate::{AppError, Session};
 
 /// The score of today.
@@ -33,7 +32,7 @@ pub async fn today(
 ) -> Result<Today, AppError> {
     let conn = session.read()?;
     let mut unreadable = None;
-    let system = match system_description(given, state) {
+    let system = match description::read(conn, given, state).await {
         Err(error) if given.is_none() => {
             unreadable = Some(format!("{error:#}"));
             None
@@ -41,7 +40,7 @@ pub async fn today(
         read => Some(read?),
     };
 
-    let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
+    let grounds = Grounds::read(conn, system, state, SystemClock.now()).await?;
     require_loaded(&grounds.controls)?;
 
     let claim = grounds.claim();

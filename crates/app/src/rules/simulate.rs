@@ -1,21 +1,18 @@
-//! What would happen if a rule fired now: which alert, which incident, who is notified. All of it
-//! is done as it would be, and rolled back.
-
-use std::collections::HashMap;
+//! What would happen if a rule fired now: which alert, which incident, who is notified. Nothing is
+//! written.
 
 use anyhow::Context as _;
 use config::Config;
 use model::text::sanitize;
 use model::time::Calendar;
 use model::{
-    Actor, Alert, AlertId, Channel, Clock as _, DetectionUpdate, Phase, SecurityEvent, SilencedBy,
-    Span, SystemClock, Timestamp,
+    Alert, Channel, Clock as _, DetectionUpdate, Phase, SecurityEvent, SilencedBy, Span,
+    SystemClock, Timestamp,
 };
 use notify::Silences;
 use serde::Serialize;
-use store::alerts::{Applied, Next};
+use store::alerts::Preview;
 use store::rules::RuleSetting;
-use store::{PgConnection, StoreError};
 
 use super::Selection;
 use crate::alert_routing::AlertRouter;
@@ -51,9 +48,8 @@ pub struct Would {
     pub muted_by: Option<SilencedBy>,
 }
 
-/// Has the first fixture of a rule that must fire happen now, and keeps nothing of it.
+/// Has the first fixture of a rule that must fire happen now, and writes nothing of it.
 pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<Outcome, AppError> {
-    let actor = session.actor().clone();
     let conn = session.read()?;
     let rule = crate::names::rule(config, rule)?;
     let rule = rule.as_str();
@@ -87,7 +83,11 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
         stale_before: Timestamp::MIN,
     };
 
-    let alerts = apply_and_roll_back(conn, &actor, &changes, &router).await?;
+    let alerts = store::alerts::preview(conn, &changes)
+        .await?
+        .into_iter()
+        .map(|preview| would_be(preview, &router))
+        .collect();
 
     Ok(Outcome {
         case: case.name,
@@ -181,55 +181,25 @@ fn shift_weeks(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'sta
     }
 }
 
-/// Applies the changes as detection does, and rolls everything back.
-async fn apply_and_roll_back(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    changes: &[DetectionUpdate],
-    router: &AlertRouter<'_>,
-) -> Result<Vec<Would>, StoreError> {
-    let mut tx = store::begin(conn, actor).await?;
-    let mut channels_of: HashMap<AlertId, Vec<Channel>> = HashMap::new();
-    let mut batch = store::alerts::apply(changes);
-    let applied = loop {
-        match batch.write_next(&mut tx).await? {
-            Next::Written(mut part) => {
-                for written in part.alerts.iter_mut().filter(|w| w.needs_route()) {
-                    written.route = router.route(&written.alert);
-                    let channels = written.route.channels.clone();
-                    channels_of.insert(written.alert.alert_id, channels);
-                }
+/// What an alert would be: where it would go, and what would keep it quiet.
+fn would_be(preview: Preview, router: &AlertRouter<'_>) -> Would {
+    let route = router.route(&preview.alert);
+    let muted_by = route
+        .muted_by
+        .map(SilencedBy::Silence)
+        .or(preview.alert.muted_by);
 
-                batch = part.enqueue(&mut tx).await?;
-            }
-            Next::Done(applied) => break applied,
-        }
-    };
-
-    let mut would = Vec::new();
-    for id in &applied.opened {
-        if let Some(alert) = store::alerts::show(&mut tx, *id).await? {
-            let channels = channels_of.remove(id).unwrap_or_default();
-            would.push(would_be(alert, &applied, channels));
-        }
-    }
-
-    tx.rollback().await?;
-    Ok(would)
-}
-
-fn would_be(alert: Alert, applied: &Applied, channels: Vec<Channel>) -> Would {
-    let muted_by = alert.muted_by;
     Would {
-        new_incident: alert
-            .incident_id
-            .is_some_and(|incident| applied.incidents.contains(&incident)),
+        new_incident: preview.new_incident,
         channels: if muted_by.is_some() {
             Vec::new()
         } else {
-            channels
+            route.channels
         },
         muted_by,
-        alert,
+        alert: Alert {
+            muted_by,
+            ..preview.alert
+        },
     }
 }

@@ -84,9 +84,9 @@ struct ImportArgs {
     /// The format; told from the text without it
     #[arg(long, value_parser = PossibleValuesParser::new(feeds::ALL.iter().map(|f| f.name).chain(inventory::ALL.iter().map(|f| f.name))))]
     format: Option<String>,
-    /// Who does so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON array
     #[arg(long)]
     json: bool,
@@ -140,9 +140,9 @@ struct RespondArgs {
     /// In this inventory alone
     #[arg(long)]
     inventory: Option<String>,
-    /// Who says so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON array of the matches
     #[arg(long)]
     json: bool,
@@ -171,9 +171,9 @@ struct RemoveArgs {
     /// Why; an assessor reads it
     #[arg(long)]
     reason: String,
-    /// Who says so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -214,7 +214,7 @@ fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::R
         name: args.name.as_deref(),
         format: args.format.as_deref(),
     };
-    let imported = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let imported = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(cases::import_all(session, &request).await?)
     })?;
 
@@ -508,7 +508,7 @@ fn record_response(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<E
         due: args.due.map(|due| due.to_string()),
         ticket: args.ticket.as_deref(),
     };
-    let decided = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let decided = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(cases::respond(session, &decision).await?)
     })?;
 
@@ -528,11 +528,11 @@ fn record_response(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<E
 }
 
 fn remove_origin(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let given = args.actor.as_deref();
+    let given = args.on_behalf_of.as_deref();
     let (retired, by) = with_session(globals, given, async |session, loaded| {
         let config = &loaded.config.advisories;
         let retired = cases::retire(session, config, &args.name, args.kind, &args.reason).await?;
-        Ok((retired, session.actor().name.clone()))
+        Ok((retired, session.actor().to_string()))
     })?;
 
     if args.json {

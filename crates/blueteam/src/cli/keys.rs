@@ -46,9 +46,9 @@ enum Action {
         /// The user that owns it; without it, the service account `ingest`
         #[arg(long, value_name = "USER")]
         owner: Option<String>,
-        /// Who makes it, for the record; without it, the system's user name
-        #[arg(long = "as", value_name = "NAME")]
-        actor: Option<String>,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
         /// As a JSON object: the key with its id and what it may do
         #[arg(long)]
         json: bool,
@@ -72,9 +72,9 @@ enum Action {
     Revoke {
         /// The key's id or its first characters
         id: String,
-        /// Who revokes it, for the record; without it, the system's user name
-        #[arg(long = "as", value_name = "NAME")]
-        actor: Option<String>,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
     },
 }
 
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             service,
             expires,
             owner,
-            actor,
+            on_behalf_of,
             json,
         } => {
             let request = keys::Request {
@@ -97,10 +97,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 owner: owner.as_deref(),
             };
 
-            create_key(&request, actor.as_deref(), *json, globals)
+            create_key(&request, on_behalf_of.as_deref(), *json, globals)
         }
         Action::List { json } => list_keys(*json, globals),
-        Action::Revoke { id, actor } => revoke_key(id, actor.as_deref(), globals),
+        Action::Revoke { id, on_behalf_of } => revoke_key(id, on_behalf_of.as_deref(), globals),
     }
 }
 

@@ -112,6 +112,6 @@ fn arg_help(arg: &Arg) -> String {
 fn write_renamed(out: &mut String) {
     out.push_str("## Old names\n\n| old | new |\n|---|---|\n");
     for (old, new) in super::renamed::all() {
-        let _ = writeln!(out, "| `blueteam {old}` | `blueteam {new}` |");
+        let _ = writeln!(out, "| `{old}` | `{new}` |");
     }
 }

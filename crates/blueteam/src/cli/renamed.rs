@@ -1,5 +1,5 @@
-//! Commands that have a new name. The old one still works, with a warning; `--help` shows the new
-//! one alone.
+//! Commands and options that have a new name. The old one still works, with a warning; `--help`
+//! shows the new one alone.
 
 use std::ffi::OsString;
 
@@ -28,18 +28,54 @@ const RENAMED: &[(&[&str], &[&str])] = &[
     (&["advisories", "retire"], &["advisories", "remove"]),
 ];
 
-/// Every old command with its new name.
+/// An old option and the new one, wherever it is taken.
+const RENAMED_OPTIONS: &[(&str, &str)] = &[("--as", "--on-behalf-of")];
+
+/// Every old command and option with its new name.
 pub(super) fn all() -> impl Iterator<Item = (String, String)> {
-    RENAMED
+    let command = |words: &[&str]| format!("blueteam {}", words.join(" "));
+    let commands = RENAMED
         .iter()
-        .map(|(old, new)| (old.join(" "), new.join(" ")))
+        .map(move |(old, new)| (command(old), command(new)));
+    let options = RENAMED_OPTIONS
+        .iter()
+        .map(|(old, new)| ((*old).to_owned(), (*new).to_owned()));
+    commands.chain(options)
 }
 
 /// Options before the command that take a value.
 const WITH_VALUE: [&str; 2] = ["--state-dir", "--config"];
 
-/// The arguments with the present names, and the warning about an old one, if there is one.
-pub(super) fn present(args: Vec<OsString>) -> (Vec<OsString>, Option<String>) {
+/// The arguments with the present names, and the warnings about old ones.
+pub(super) fn present(args: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
+    let (mut args, command) = present_command(args);
+    let option = present_options(&mut args);
+    (args, command.into_iter().chain(option).collect())
+}
+
+/// Gives options their present names, up to `--`, after which there are none.
+fn present_options(args: &mut [OsString]) -> Option<String> {
+    let mut warning = None;
+    for arg in args.iter_mut().take_while(|arg| *arg != "--") {
+        let Some(text) = arg.to_str() else { continue };
+        let renamed = RENAMED_OPTIONS.iter().find_map(|(old, new)| {
+            let rest = text.strip_prefix(old)?;
+            (rest.is_empty() || rest.starts_with('=')).then(|| (old, new, format!("{new}{rest}")))
+        });
+
+        if let Some((old, new, present)) = renamed {
+            warning = Some(format!(
+                "warning: `{old}` is now `{new}`; the old name still works. Who acts is your \
+                    account"
+            ));
+            *arg = present.into();
+        }
+    }
+
+    warning
+}
+
+fn present_command(args: Vec<OsString>) -> (Vec<OsString>, Option<String>) {
     let start = command_at(&args);
     for (old, new) in RENAMED {
         let given = args.get(start..start + old.len());
@@ -84,9 +120,9 @@ mod tests {
 
     fn renamed(line: &str) -> (String, bool) {
         let args = line.split(' ').map(OsString::from).collect();
-        let (args, warning) = present(args);
+        let (args, warnings) = present(args);
         let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
-        (args.join(" "), warning.is_some())
+        (args.join(" "), !warnings.is_empty())
     }
 
     #[test]
@@ -109,6 +145,14 @@ mod tests {
                 "blueteam alerts deliveries list --json",
                 "blueteam notifications list --json",
             ),
+            (
+                "blueteam alerts ack 3f2a --as alice",
+                "blueteam alerts ack 3f2a --on-behalf-of alice",
+            ),
+            (
+                "blueteam keys create --as=alice -- --as",
+                "blueteam keys create --on-behalf-of=alice -- --as",
+            ),
         ];
 
         for (old, new) in cases {
@@ -123,6 +167,7 @@ mod tests {
             "blueteam",
             "blueteam keys create up",
             "blueteam events search --user up",
+            "blueteam events search --asn 64500",
             "blueteam compliance evidence",
         ] {
             assert_eq!(renamed(line), (line.to_owned(), false));

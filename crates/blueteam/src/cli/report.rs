@@ -39,7 +39,8 @@ enum Action {
   blueteam report assessor --system system.toml --output cmmc-report.pdf
 
 Run `blueteam compliance evidence` first, so that the checks have looked.
-Exit code: 0 done, 1 failed (also when a piece of evidence was tampered with), 2 wrong arguments.")]
+Exit code: 0 done, 1 failed, or written with a piece of evidence that was tampered with (a .zip is
+not written then), 2 wrong arguments.")]
 struct AssessorArgs {
     /// The description of the system [default: system.toml in the state directory]
     #[arg(long, value_name = "FILE")]
@@ -63,7 +64,29 @@ fn write_assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<E
         Ok(AssessmentData::read(session, &state, args.system.as_deref(), now).await?)
     })?;
     give(&data, &state, args.output.as_deref())?;
-    Ok(ExitCode::SUCCESS)
+
+    let mut code = ExitCode::SUCCESS;
+    for piece in data.tampered() {
+        out::note(format_args!(
+            "evidence {} ({}) is not what was taken in, and is marked where it is cited; \
+                `blueteam compliance evidence verify` says how",
+            piece.evidence_id,
+            model::text::sanitize(&piece.artifact())
+        ));
+        code = ExitCode::FAILURE;
+    }
+
+    Ok(code)
+}
+
+/// Says that a file which looks like the description of the system does not count.
+pub(super) fn note_ignored_file(data: &AssessmentData) {
+    if data.ignored_file {
+        out::note(
+            "system.toml in the state directory says something else than the description that was \
+                imported, which counts; `blueteam compliance ssp --import` takes it over",
+        );
+    }
 }
 
 /// Writes the report, or the whole package when the file is a .zip, and says what of the system is
@@ -79,6 +102,7 @@ pub(super) fn give(
         write(&reports::assessor(&data.known()), output)?;
     }
 
+    note_ignored_file(data);
     let missing = data.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(

@@ -46,14 +46,14 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(work)
 }
 
-/// Does `work` on behalf of the operator, by the name that was given with `--as` if there is one,
-/// and leaves the database as it was found.
+/// Does `work` as the operator, for the person whom `--on-behalf-of` names if it does, and leaves
+/// the database as it was found.
 pub(super) fn with_session<T>(
     globals: Globals<'_>,
-    given: Option<&str>,
+    on_behalf_of: Option<&str>,
     work: impl AsyncFnOnce(&mut Session, &Loaded) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let actor = current_operator(given)?;
+    let actor = current_operator(on_behalf_of)?;
     let (loaded, state) = (globals.load()?, globals.state()?);
     block_on(async {
         let database = Database::existing(&loaded, &state).await?;
@@ -70,21 +70,22 @@ pub(super) fn with_session<T>(
     })
 }
 
-/// The longest name that `--as` takes, in characters.
-const NAME_MAX: usize = 200;
+/// The longest name that `--on-behalf-of` takes, in characters. Beside an account it fits where a
+/// table takes 200.
+const NAME_MAX: usize = 120;
 
-/// Who acts. A name that is given must be one that others can read in the record.
-fn current_operator(given: Option<&str>) -> anyhow::Result<Actor> {
-    let given = given.map(str::trim);
+/// Who acts. The name of another person must be one that others can read in the record.
+fn current_operator(on_behalf_of: Option<&str>) -> anyhow::Result<Actor> {
+    let person = on_behalf_of.map(str::trim);
     let is_name = |name: &str| {
         (1..=NAME_MAX).contains(&name.chars().count()) && name.contains(char::is_alphanumeric)
     };
-    if given.is_some_and(|name| !is_name(name)) {
+    if person.is_some_and(|name| !is_name(name)) {
         usage!(
-            "--as: a name of 1 to {NAME_MAX} characters, one of them a letter or digit; it stands \
+            "--on-behalf-of: a name of 1 to {NAME_MAX} characters, one of them a letter or digit; it stands \
                 in the record"
         );
     }
 
-    Ok(actor(given))
+    Ok(actor(person))
 }

@@ -60,7 +60,7 @@ async fn no_word_breaks_on_a_narrow_terminal_and_what_matters_stays() {
             "not_met",
             "--reason",
             "nobody keeps the list of authorized users up to date",
-            "--as",
+            "--on-behalf-of",
             "bartholomew",
         ])
         .good();
@@ -421,8 +421,8 @@ async fn everything_that_lists_or_changes_has_json() {
 
     assert!(
         office
-            .run(&["set", "3.1.1", "--owner", "x", "--as", "  "])
+            .run(&["set", "3.1.1", "--owner", "x", "--on-behalf-of", "  "])
             .err
-            .contains("--as: a name")
+            .contains("--on-behalf-of: a name")
     );
 }

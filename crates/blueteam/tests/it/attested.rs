@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
+use crate::cli::account;
 use crate::compliance::Office;
 
 /// Follows the chain of the confirmations as the package's README tells it.
@@ -214,7 +215,7 @@ async fn a_review_is_what_the_program_prepared_and_somebody_signed() {
             "--sign",
             "--conclusion",
             "as it should be",
-            "--as",
+            "--on-behalf-of",
             "alice",
             "--json",
         ])
@@ -565,7 +566,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
         children.push(spawn(&[
             "import",
             if n % 2 == 0 { &up } else { &down },
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
 
@@ -576,7 +577,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
             "not_met",
             "--reason",
             &format!("said by {n}"),
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
 
@@ -587,7 +588,7 @@ async fn many_decide_at_once_and_nothing_is_lost() {
             "met",
             "--reason",
             &format!("said by {n}"),
-            "--as",
+            "--on-behalf-of",
             &who,
         ]));
     }
@@ -604,8 +605,10 @@ async fn many_decide_at_once_and_nothing_is_lost() {
     let history = office.run(&["history", "3.1.1", "--json"]).json();
     let history = history.as_array().unwrap();
     for n in 0..4 {
-        let of =
-            |h: &&Value| h["reason"] == format!("said by {n}") && h["by"] == format!("person {n}");
+        let of = |h: &&Value| {
+            h["reason"] == format!("said by {n}")
+                && h["by"] == format!("{}, on behalf of person {n}", account())
+        };
         assert_eq!(
             history.iter().filter(of).count(),
             6,

@@ -27,11 +27,16 @@ fn all_met_but(office: &Office, not_met: &[&str]) -> String {
 }
 
 /// An office with an approved plan, in which all is met but these.
-async fn met_but(not_met: &[&str]) -> Office {
+pub(crate) async fn met_but(not_met: &[&str]) -> Office {
     let office = Office::new().await;
     office.piece("3.12.4", "the plan");
     office
-        .run(&["import", &all_met_but(&office, not_met), "--as", "alice"])
+        .run(&[
+            "import",
+            &all_met_but(&office, not_met),
+            "--on-behalf-of",
+            "alice",
+        ])
         .good();
     office
 }
@@ -358,10 +363,19 @@ async fn an_item_follows_the_partial_score_and_a_sheet_carries_it() {
     let office = met_but(&["3.13.11["]).await;
     office.run(&["poam", "generate"]).good();
     assert_eq!(office.run(&["score"]).code, 3);
-    let set = office.run(&["set", "3.13.11", "--partial", "true", "--as", "alice"]);
+    let set = office.run(&[
+        "set",
+        "3.13.11",
+        "--partial",
+        "true",
+        "--on-behalf-of",
+        "alice",
+    ]);
     assert!(set.err.contains("poam generate"), "{}", set.err);
 
-    let moved = office.run(&["poam", "generate", "--as", "bob"]).good();
+    let moved = office
+        .run(&["poam", "generate", "--on-behalf-of", "bob"])
+        .good();
     assert!(
         moved.starts_with("0 items written") && moved.contains("for 3.13.11 moved to the POA&M"),
         "{moved}"

@@ -9,9 +9,9 @@ use scenario::Random;
 use serde_json::Value;
 use testkit::TestDb;
 
-use crate::cli::Program;
+use crate::cli::{Program, account, for_alice};
 
-/// Times and the login differ from run to run.
+/// Times, the account and the login differ from run to run.
 fn steady(text: &str) -> String {
     let day = |word: &str| word.len() >= 20 && word.starts_with("20") && word.contains('T');
     let line = |line: &str| {
@@ -23,7 +23,8 @@ fn steady(text: &str) -> String {
             .join(" ")
     };
 
-    text.lines()
+    text.replace(&account(), "tester")
+        .lines()
         .map(|l| line(l.trim_end()))
         .collect::<Vec<_>>()
         .join("\n")
@@ -93,7 +94,7 @@ async fn findings_are_decided_rolled_up_scored_and_kept() {
                 finding,
                 "--reason",
                 reason,
-                "--as",
+                "--on-behalf-of",
                 "alice",
             ])
             .good()
@@ -174,7 +175,7 @@ async fn findings_are_decided_rolled_up_scored_and_kept() {
             &history[6]["finding"],
             &history[6]["by"]
         ),
-        (&"met".into(), &"not_met".into(), &"alice".into())
+        (&"met".into(), &"not_met".into(), &for_alice().into())
     );
 
     assert!(
@@ -274,7 +275,7 @@ async fn a_sheet_goes_out_and_comes_back_whole_or_not_at_all() {
 
     assert!(
         other
-            .run(&["import", &path, "--as", "carol"])
+            .run(&["import", &path, "--on-behalf-of", "carol"])
             .good()
             .contains("changed 6 findings and 1 requirement\n")
     );
@@ -426,11 +427,11 @@ async fn evidence_is_taken_in_approved_verified_and_missed_when_tampered_with() 
 
     let id = draft["evidence_id"].as_str().unwrap();
     assert_eq!(evidence(&["list", "--json"]).json()[0]["validity"], "draft");
-    evidence(&["approve", id, "--as", "alice"]).good();
+    evidence(&["approve", id, "--on-behalf-of", "alice"]).good();
     assert!(
         evidence(&["approve", id])
             .err
-            .contains("is final already, by alice")
+            .contains("on behalf of alice")
     );
 
     let note = [
@@ -615,7 +616,7 @@ async fn checks_look_propose_and_decide_the_same_again() {
             "evidence",
             "baseline",
             first[0]["evidence_id"].as_str().unwrap(),
-            "--as",
+            "--on-behalf-of",
             "alice",
         ])
         .good();

@@ -35,7 +35,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     );
 
     let tested = program
-        .run(&["alerts", "rules", "test", "--json", "--as", "ann"])
+        .run(&["alerts", "rules", "test", "--json", "--on-behalf-of", "ann"])
         .json();
     assert_eq!(tested.as_array().unwrap().len(), 23);
     assert!(
@@ -203,7 +203,7 @@ async fn a_simulation_shows_what_would_be_and_leaves_nothing() {
         "test",
         "--for",
         "1h",
-        "--as",
+        "--on-behalf-of",
         "ann",
     ];
     program.run(&silence).good();

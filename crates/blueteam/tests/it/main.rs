@@ -21,4 +21,5 @@ mod operations_audit;
 mod origin;
 mod reference;
 mod scenarios;
+mod statements;
 mod tidy;

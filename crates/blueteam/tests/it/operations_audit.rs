@@ -29,7 +29,7 @@ async fn every_change_of_operations_says_who_where_and_how() {
     let mut conn = db.connect().await;
     let lacking: Vec<(String, String)> = sqlx::query_as(
         "SELECT metadata ->> 'table', coalesce(resource_id, '-') FROM audit.audit_log
-          WHERE actor = 'Dana'
+          WHERE metadata ->> 'on_behalf_of' = 'Dana'
             AND (ip_address IS NULL OR user_agent IS NULL OR metadata ->> 'host' IS NULL
                  OR metadata ->> 'via' IS NULL OR metadata ->> 'account' IS NULL)",
     )
@@ -39,7 +39,8 @@ async fn every_change_of_operations_says_who_where_and_how() {
     assert!(lacking.is_empty(), "{lacking:?}");
 
     let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT metadata ->> 'table' FROM audit.audit_log WHERE actor = 'Dana' ORDER BY 1",
+        "SELECT DISTINCT metadata ->> 'table' FROM audit.audit_log
+          WHERE metadata ->> 'on_behalf_of' = 'Dana' AND actor <> 'Dana' ORDER BY 1",
     )
     .fetch_all(&mut conn)
     .await
@@ -50,15 +51,15 @@ async fn every_change_of_operations_says_who_where_and_how() {
     for (what, statement) in [
         (
             "resend",
-            "SELECT count(*) FROM blueteam.notification_attempts WHERE detail = 'by Dana'",
+            "SELECT count(*) FROM blueteam.notification_attempts WHERE detail LIKE 'by %, on behalf of Dana'",
         ),
         (
             "test",
-            "SELECT count(*) FROM blueteam.rule_test_results WHERE actor = 'Dana'",
+            "SELECT count(*) FROM blueteam.rule_test_results WHERE actor LIKE '%, on behalf of Dana'",
         ),
         (
             "search",
-            "SELECT count(*) FROM blueteam.event_searches WHERE actor = 'Dana'",
+            "SELECT count(*) FROM blueteam.event_searches WHERE actor LIKE '%, on behalf of Dana'",
         ),
     ] {
         let rows: i64 = sqlx::query_scalar(statement)
@@ -72,7 +73,9 @@ async fn every_change_of_operations_says_who_where_and_how() {
 }
 
 fn as_dana(program: &Program, args: &[&str]) -> String {
-    program.run(&[args, &["--as", "Dana"]].concat()).good()
+    program
+        .run(&[args, &["--on-behalf-of", "Dana"]].concat())
+        .good()
 }
 
 async fn give_up_deliveries(db: &TestDb) {

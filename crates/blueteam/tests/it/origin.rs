@@ -3,12 +3,11 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use crate::cli::account;
 use crate::compliance::Office;
 
 /// Who the commands act for.
 const DANA: &str = "Dana";
-/// The account that runs them.
-const ACCOUNT: &str = "tester";
 
 /// A row of the audit log.
 #[derive(Debug, sqlx::FromRow)]
@@ -18,6 +17,7 @@ struct Change {
     operation: String,
     complete: bool,
     account: Option<String>,
+    on_behalf_of: Option<String>,
 }
 
 /// The rows after the first `seen`, the oldest first.
@@ -27,7 +27,7 @@ async fn changes_since(conn: &mut PgConnection, seen: usize) -> Vec<Change> {
                 ip_address IS NOT NULL AND user_agent IS NOT NULL AND metadata ->> 'host' IS NOT \
             NULL
                     AND metadata ->> 'via' = 'command line' AS complete,
-                metadata ->> 'account' AS account
+                metadata ->> 'account' AS account, metadata ->> 'on_behalf_of' AS on_behalf_of
            FROM audit.audit_log ORDER BY created_at, id OFFSET $1",
     )
     .bind(i64::try_from(seen).unwrap())
@@ -51,21 +51,26 @@ impl Witness {
         Self { office, conn, seen }
     }
 
-    /// Runs a command as Dana. It must change these tables, and each change must say everything.
+    /// Runs a command for Dana. It must change these tables, and each change must say everything.
     async fn as_dana(&mut self, args: &[&str], changed: &[(&str, &str)]) -> Value {
-        let args = [args, &["--as", DANA, "--json"]].concat();
+        let args = [args, &["--on-behalf-of", DANA, "--json"]].concat();
         let said = self.office.run(&args).json();
-        self.check(&args, DANA, changed).await;
+        self.check(&args, Some(DANA), changed).await;
         said
     }
 
-    async fn check(&mut self, args: &[&str], actor: &str, changed: &[(&str, &str)]) {
+    async fn check(&mut self, args: &[&str], person: Option<&str>, changed: &[(&str, &str)]) {
         let changes = changes_since(&mut self.conn, self.seen).await;
         self.seen += changes.len();
         for change in &changes {
-            assert_eq!(change.actor, actor, "{args:?}: {change:?}");
+            assert_eq!(change.actor, account(), "{args:?}: {change:?}");
+            assert_eq!(
+                change.on_behalf_of.as_deref(),
+                person,
+                "{args:?}: {change:?}"
+            );
             assert!(change.complete, "{args:?}: {change:?}");
-            assert_eq!(change.account.as_deref(), Some(ACCOUNT), "{args:?}");
+            assert_eq!(change.account, Some(account()), "{args:?}");
         }
 
         for (table, operation) in changed {
@@ -156,7 +161,7 @@ async fn evidence(witness: &mut Witness) -> String {
     let run = ["evidence", "--control", "3.4.1", "--json"];
     let ran = witness.office.run(&run);
     let found: Value = serde_json::from_str(&ran.out).unwrap();
-    witness.check(&run, ACCOUNT, &taken[..1]).await;
+    witness.check(&run, None, &taken[..1]).await;
 
     let result = id(&found[0], "evidence_id");
     witness

@@ -25,8 +25,20 @@ pub enum ImportError {
     },
 }
 
-/// A requirement, how it is implemented, and its owner.
-pub type Described = (ControlId, Option<String>, Option<String>);
+/// What a plan says of a requirement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The requirement.
+    pub control_id: ControlId,
+    /// How it is implemented.
+    pub notes: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// When it is to be assessed next.
+    pub due: Option<Timestamp>,
+    /// Whether the partial score is taken.
+    pub partial_credit: Option<bool>,
+}
 
 /// The contents of an imported document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +110,25 @@ fn prop_value<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     non_empty_text(found, "value")
 }
 
+fn prop_values(value: &Value, name: &str) -> Vec<String> {
+    let props = value.get("props").and_then(Value::as_array);
+    props
+        .into_iter()
+        .flatten()
+        .filter(|p| p.get("name").and_then(Value::as_str) == Some(name))
+        .filter_map(|p| non_empty_text(p, "value"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn time_prop(value: &Value, name: &str, place: &str) -> Result<Option<Timestamp>, ImportError> {
+    let parse = |text: &str| {
+        Timestamp::parse(text)
+            .map_err(|_| invalid_part(place, format!("{name}: `{text}` is not a time")))
+    };
+    prop_value(value, name).map(parse).transpose()
+}
+
 fn read_plan(catalog: &Catalog, ssp: &Value) -> Result<Vec<Described>, ImportError> {
     const PLACE: &str = "control-implementation.implemented-requirements";
     let list = ssp
@@ -126,11 +157,13 @@ fn read_plan(catalog: &Catalog, ssp: &Value) -> Result<Vec<Described>, ImportErr
 
         let notes: Vec<&str> = described.chain(own).collect();
         let notes = (!notes.is_empty()).then(|| notes.join("\n"));
-        found.push((
-            parse_control(catalog, id, &place)?,
+        found.push(Described {
+            control_id: parse_control(catalog, id, &place)?,
             notes,
-            prop_value(r, "owner").map(str::to_owned),
-        ));
+            owner: prop_value(r, "owner").map(str::to_owned),
+            due: time_prop(r, "next-assessment", &place)?,
+            partial_credit: prop_value(r, "partial-credit").map(|word| word == "true"),
+        });
     }
 
     Ok(found)
@@ -240,7 +273,12 @@ fn read_item(
             .to_owned(),
         milestones: (!milestones.is_empty()).then(|| milestones.join("; ")),
         due: due.transpose()?,
-        completed: (status == PlanStatus::Completed).then_some(now),
+        completed: match status {
+            PlanStatus::Completed => time_prop(item, "completed-at", place)?.or(Some(now)),
+            _ => None,
+        },
+        conditional_since: time_prop(item, "conditional-since", place)?,
+        tasks: prop_values(item, "task"),
         status,
         owner: word("owner").map(str::to_owned),
         identified_by: word("identified-by").map(str::to_owned),

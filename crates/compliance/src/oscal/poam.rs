@@ -66,6 +66,8 @@ fn item_props(p: &Plan) -> Vec<Value> {
 
     add("owner", p.owner.clone());
     add("close-out-by", close_out(p).map(format_time));
+    add("conditional-since", p.conditional_since.map(format_time));
+    add("completed-at", p.completed.map(format_time));
     add("identified-by", p.identified_by.clone());
     props.extend(
         p.tasks

@@ -33,7 +33,9 @@ pub(super) fn results_document(known: &ReportContext<'_>) -> Value {
     insert_list(
         &mut result,
         "observations",
-        observations.map(evidence_observation).collect(),
+        observations
+            .map(|e| evidence_observation(known, e))
+            .collect(),
     );
     insert_list(
         &mut result,
@@ -68,6 +70,12 @@ fn claim_props(claim: &Claim) -> Vec<Value> {
 
     props.extend(
         claim
+            .cautions()
+            .iter()
+            .map(|caution| oscal_prop("cmmc-status-caution", caution)),
+    );
+    props.extend(
+        claim
             .until()
             .map(|until| oscal_prop("cmmc-status-until", format_time(until))),
     );
@@ -80,7 +88,7 @@ fn observation_id(e: &Evidence) -> uuid::Uuid {
     stable_id(&["observation", &e.evidence_id.to_string()])
 }
 
-fn evidence_observation(e: &Evidence) -> Value {
+fn evidence_observation(known: &ReportContext<'_>, e: &Evidence) -> Value {
     let method = match e.kind {
         EvidenceKind::TestResult | EvidenceKind::ScanResult => "TEST",
         _ => "EXAMINE",
@@ -90,6 +98,7 @@ fn evidence_observation(e: &Evidence) -> Value {
         oscal_prop("evidence-id", e.evidence_id),
         oscal_prop("artifact", e.artifact()),
         oscal_prop("kind", e.kind),
+        oscal_prop("validity", e.validity(known.now)),
     ];
     props.extend(e.sha256.as_ref().map(|hash| oscal_prop("sha-256", hash)));
     props.extend(

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::component::component_id;
 use super::{
-    document_metadata, insert_list, oscal_control_id, oscal_prop, stable_id, statement_id,
-    text_or_not_stated, trestle_href,
+    document_metadata, format_time, insert_list, oscal_control_id, oscal_prop, stable_id,
+    statement_id, text_or_not_stated, trestle_href,
 };
 use crate::reports::ReportContext;
-use crate::system::System;
+use crate::system::{STATES, System};
 
 /// Returns the id of the component that stands for the whole system.
 fn this_system() -> String {
@@ -111,14 +111,6 @@ fn metadata_with_people(known: &ReportContext<'_>) -> Value {
 }
 
 fn system_characteristics(s: &System) -> Value {
-    const STATES: [&str; 5] = [
-        "operational",
-        "under-development",
-        "under-major-modification",
-        "disposition",
-        "other",
-    ];
-
     let state = if STATES.contains(&s.state.as_str()) {
         &s.state
     } else {
@@ -271,6 +263,14 @@ fn implemented_requirement(c: &Control) -> Value {
             .filter(|o| !o.trim().is_empty())
             .map(|o| oscal_prop("owner", o.trim())),
     );
+    props.extend(
+        c.due
+            .map(|due| oscal_prop("next-assessment", format_time(due))),
+    );
+    if c.partial_credit {
+        props.push(oscal_prop("partial-credit", true));
+    }
+
     if c.responsibility != Responsibility::Own {
         props.extend(
             c.provider

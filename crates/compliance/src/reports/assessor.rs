@@ -3,7 +3,7 @@
 //! attested.
 
 use model::facts::SampleEvent;
-use model::{Control, Decision, Responsibility, Standing};
+use model::{Control, Decision, Evidence, Responsibility, Standing, Validity};
 
 use super::{ReportContext, format_day, maybe_day, or_missing, poam, standing_word};
 use crate::catalog::Requirement;
@@ -52,7 +52,7 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
     add_all_requirements(&mut doc, known, &claim);
     add_details(&mut doc, known);
     add_not_met(&mut doc, known);
-    poam::add_chapters(&mut doc, known.catalog, known.plans, known.now);
+    poam::add_chapters(&mut doc, &known.plans_of_action());
     add_inapplicable_and_shared(&mut doc, known);
 
     add_evidence_register(&mut doc, known);
@@ -107,6 +107,24 @@ fn add_result(doc: &mut Document, known: &ReportContext<'_>, claim: &Claim) {
         )
     }));
     points.extend(claim.cautions().iter().map(ToString::to_string));
+    let self_approved = known
+        .evidence
+        .iter()
+        .filter(|e| e.is_self_approved())
+        .count();
+    if self_approved > 0 {
+        points.push(format!(
+            "Evidence that was approved by who collected it, number of pieces: {self_approved}"
+        ));
+    }
+
+    let tampered = known.evidence.iter().filter(|e| e.tampered).count();
+    if tampered > 0 {
+        points.push(format!(
+            "Evidence that is NOT what was taken in, number of pieces: {tampered}"
+        ));
+    }
+
     doc.list(points);
 
     if !claim.obstacles().is_empty() {
@@ -275,6 +293,9 @@ fn add_details(doc: &mut Document, known: &ReportContext<'_>) {
                     .as_deref()
                     .unwrap_or("How it is implemented is not stated.")
             ));
+            if let Some(note) = evidence_note(c) {
+                doc.text(note);
+            }
 
             let rows = r
                 .assessment_objectives
@@ -294,7 +315,10 @@ fn add_details(doc: &mut Document, known: &ReportContext<'_>) {
                             format!("{} ({}, {})", d.reason, d.by, format_day(d.at))
                         }),
                         pieces
-                            .map(|e| short_id(&e.evidence_id.to_string()))
+                            .map(|e| {
+                                let id = short_id(&e.evidence_id.to_string());
+                                format!("{id}{}", e.mark(known.now))
+                            })
                             .collect::<Vec<_>>()
                             .join(" "),
                     ]
@@ -395,13 +419,13 @@ fn add_evidence_register(doc: &mut Document, known: &ReportContext<'_>) {
             short_id(&e.evidence_id.to_string()),
             artifact.name,
             e.description.clone(),
-            e.validity(known.now).to_string(),
+            counts_word(e.validity(known.now)),
             e.confirmed_at.map_or_else(
                 || maybe_day(e.effective_at),
                 |at| format!("{}, again {}", maybe_day(e.effective_at), format_day(at)),
             ),
             maybe_day(e.valid_until),
-            e.approved_by.clone().unwrap_or_else(|| "-".to_owned()),
+            approval(e),
             artifact.sha256,
         ]
     });
@@ -419,6 +443,36 @@ fn add_evidence_register(doc: &mut Document, known: &ReportContext<'_>) {
         ],
         rows.collect(),
     );
+}
+
+/// Returns whether a piece counts; what must not be overlooked is in capitals.
+fn counts_word(validity: Validity) -> String {
+    match validity {
+        Validity::Lapsed => "LAPSED".to_owned(),
+        Validity::Tampered => "TAMPERED WITH".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Returns who approved a piece, and whether nobody else has looked at it.
+fn approval(e: &Evidence) -> String {
+    let by = e.approved_by.clone().unwrap_or_else(|| "-".to_owned());
+    if e.is_self_approved() {
+        format!("{by} (who also collected it)")
+    } else {
+        by
+    }
+}
+
+/// Returns what an assessor should know of the evidence of a requirement.
+fn evidence_note(c: &Control) -> Option<String> {
+    let kind = c.evidence_type.map(|kind| format!("Evidence is {kind}."));
+    let notes = c
+        .assessor_notes
+        .clone()
+        .filter(|text| !text.trim().is_empty());
+    let parts: Vec<String> = kind.into_iter().chain(notes).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 fn add_observations(doc: &mut Document, known: &ReportContext<'_>) {

@@ -1,7 +1,7 @@
 //! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds.
 //! Missing information is marked as missing.
 
-use model::{Control, Implementation, Responsibility};
+use model::{Control, Implementation, Responsibility, Validity};
 
 use super::{ReportContext, format_day, maybe_day, or_missing, standing_word};
 use crate::catalog::Requirement;
@@ -28,7 +28,8 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
             approval_line(known),
         ],
         marking: s.marking.clone(),
-        date: format_day(known.now),
+        // The day that SPRS is told.
+        date: s.plan_date().unwrap_or_else(|| format_day(known.now)),
         blocks: Vec::new(),
     };
 
@@ -65,9 +66,11 @@ fn approval_line(known: &ReportContext<'_>) -> String {
 /// Adds the first chapter: what an assessor would find missing.
 fn add_missing(doc: &mut Document, known: &ReportContext<'_>) {
     let mut points = known.system.missing();
-    points.extend(known.claim().no_score().map(|why| format!("score: {why}")));
+    let claim = known.claim();
+    points.extend(claim.no_score().map(|why| format!("score: {why}")));
+    points.extend(claim.cautions().iter().map(ToString::to_string));
     let count = |what: fn(&&Control) -> bool| known.controls.iter().filter(what).count();
-    let unwritten = count(|c| c.notes.as_deref().unwrap_or_default().trim().is_empty());
+    let unwritten = count(|c| !c.is_described());
     let undecided = count(|c| c.objectives.iter().any(|o| o.decision.is_none()));
     let unowned = count(|c| c.owner.is_none());
 
@@ -325,11 +328,12 @@ fn add_requirement(doc: &mut Document, known: &ReportContext<'_>, r: &Requiremen
             e.approved_at.is_some() && e.objectives.iter().any(|o| o.control() == r.control_id.0)
         })
         .map(|e| {
-            format!(
-                "{} (valid until {})",
-                e.artifact(),
-                maybe_day(e.valid_until)
-            )
+            let until = match e.validity(known.now) {
+                Validity::Lapsed => format!("LAPSED on {}", maybe_day(e.valid_until)),
+                Validity::Tampered => "TAMPERED WITH".to_owned(),
+                _ => format!("valid until {}", maybe_day(e.valid_until)),
+            };
+            format!("{} ({until})", e.artifact())
         })
         .collect();
 

@@ -8,7 +8,7 @@ use super::{SheetError, csv_writer, decode, delimiter, into_bytes, no_formula};
 use crate::catalog::{Catalog, ObjectiveText, Requirement};
 
 /// The columns that are written.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 22] = [
     "control_id",
     "objective_id",
     "cmmc_practice",
@@ -26,6 +26,11 @@ const COLUMNS: [&str; 17] = [
     "provider",
     "notes",
     "status",
+    "provider_duties",
+    "customer_duties",
+    "due",
+    "evidence_type",
+    "assessor_notes",
 ];
 /// The columns without which a sheet is not read.
 const NEEDED: [&str; 3] = ["objective_id", "finding", "reason"];
@@ -64,7 +69,7 @@ fn to_record(
     control: &Control,
     objective: &Objective,
     about: Option<&Control>,
-) -> [String; 17] {
+) -> [String; 22] {
     let decision = objective.decision.as_ref();
     let methods: Vec<&str> = decision
         .map(|d| d.methods.iter().map(|m| m.as_str()).collect())
@@ -92,6 +97,15 @@ fn to_record(
         text(about.and_then(|c| c.provider.as_deref())),
         text(about.and_then(|c| c.notes.as_deref())),
         objective.standing().as_str().to_owned(),
+        text(about.and_then(|c| c.provider_duties.as_deref())),
+        text(about.and_then(|c| c.customer_duties.as_deref())),
+        about
+            .and_then(|c| c.due)
+            .map_or_else(String::new, format_time),
+        about
+            .and_then(|c| c.evidence_type)
+            .map_or_else(String::new, |kind| kind.to_string()),
+        text(about.and_then(|c| c.assessor_notes.as_deref())),
     ]
 }
 
@@ -115,6 +129,20 @@ pub struct Row {
     pub notes: String,
     #[serde(default)]
     pub partial_credit: String,
+    #[serde(default)]
+    pub responsibility: String,
+    #[serde(default)]
+    pub provider: String,
+    #[serde(default)]
+    pub provider_duties: String,
+    #[serde(default)]
+    pub customer_duties: String,
+    #[serde(default)]
+    pub due: String,
+    #[serde(default)]
+    pub evidence_type: String,
+    #[serde(default)]
+    pub assessor_notes: String,
 }
 
 /// A row, and the line on which it stands.

@@ -47,6 +47,8 @@ fn all_controls(finding: Option<Finding>) -> Vec<Control> {
     let control = |r: &compliance::Requirement| Control {
         control_id: r.control_id.clone(),
         notes: None,
+        evidence_type: None,
+        assessor_notes: None,
         owner: None,
         due: None,
         responsibility: Responsibility::Own,
@@ -270,9 +272,8 @@ fn conditional_status_needs_88_points() {
 fn lapsed_evidence_does_not_support_a_finding() {
     let mut controls = all_controls(Some(Finding::Met));
     controls[0].objectives[0].support = Support {
-        valid: 0,
         lapsed: 1,
-        drafts: 0,
+        ..Support::default()
     };
 
     assert_eq!(controls[0].standing(), Standing::Stale);

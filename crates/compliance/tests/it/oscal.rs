@@ -44,6 +44,7 @@ fn policy_evidence() -> Evidence {
         recorded: None,
         confirmed_at: None,
         review: false,
+        tampered: false,
     }
 }
 
@@ -66,6 +67,17 @@ fn for_empty_and_full(check: impl Fn(&ReportContext<'_>, Vec<oscal::File>)) {
     plans[0].milestones = Some("2027-01-15 buy; 2027-02-01 roll out".to_owned());
     plans[0].mitigation = Some("watched".to_owned());
     plans[0].owner = Some("bob".to_owned());
+    plans[0].conditional_since = Some(now().minus(Span::days(30)));
+    plans[0].tasks = vec![
+        "https://tracker.example/SEC-7".to_owned(),
+        "SEC-8".to_owned(),
+    ];
+    let fips = controls
+        .iter_mut()
+        .find(|c| c.control_id.0 == *"3.13.11")
+        .unwrap();
+    fips.partial_credit = true;
+    fips.due = Some(now().plus(Span::days(90)));
 
     let pieces = [policy_evidence()];
     let base = ReportContext {
@@ -195,10 +207,13 @@ fn written_documents_are_read_back() {
             match oscal::read(known.catalog, text.as_bytes(), now()) {
                 Ok(Imported::Plan(found)) => {
                     assert_eq!(found.len(), 110);
-                    let (control, notes, owner) = &found[0];
-                    assert_eq!(control.0, "3.1.1");
-                    assert_eq!(notes.as_ref(), known.controls[0].notes.as_ref());
-                    assert_eq!(owner.as_ref(), known.controls[0].owner.as_ref());
+                    for (read, c) in found.iter().zip(known.controls) {
+                        assert_eq!(read.control_id, c.control_id);
+                        assert_eq!(read.notes, c.notes);
+                        assert_eq!(read.owner, c.owner);
+                        assert_eq!(read.due, c.due);
+                        assert_eq!(read.partial_credit.unwrap_or_default(), c.partial_credit);
+                    }
                 }
                 Ok(Imported::Poam(plans)) => assert_eq!(plans, without_resources(known.plans)),
                 Err(error) => assert!(

@@ -42,6 +42,7 @@ fn message() -> Notification {
             rule_name: None,
             entity_name: None,
             accounts: Vec::new(),
+            hosts: Vec::new(),
             source: "syslog".to_owned(),
             services: Vec::new(),
             tenant: Some(Uuid::from_u128(0x7e)),

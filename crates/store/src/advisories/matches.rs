@@ -106,7 +106,7 @@ pub async fn save_matches(
                    vulnerability text, inventory text, ecosystem text, name text, version text
                )
            )",
-        actor.name,
+        actor.to_string(),
         found
     )
     .execute(&mut *conn)
@@ -199,7 +199,7 @@ pub async fn decide(
         decision.owner,
         decision.due,
         decision.ticket,
-        actor.name
+        actor.to_string()
     )
     .execute(&mut *tx)
     .await?;

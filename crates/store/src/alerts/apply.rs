@@ -100,18 +100,23 @@ async fn ensure_rules_exist(
 
 /// Whose the events are, as they say.
 #[derive(Default)]
-struct Owners {
-    services: Vec<String>,
+pub(super) struct Owners {
+    pub(super) services: Vec<String>,
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
     /// an event without a tenant.
-    tenants: Vec<Uuid>,
+    pub(super) tenants: Vec<Uuid>,
     /// Those that failed logins tried.
-    accounts: Vec<String>,
+    pub(super) accounts: Vec<String>,
+    /// The machines that logged them.
+    pub(super) hosts: Vec<String>,
 }
 
-/// The services, tenants and accounts that the events name. Asked of the tables, so that windows need not
-/// remember them; one look-up by the key for each event.
-async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
+/// The services, tenants, accounts and machines that the events name. Asked of the tables, so that
+/// windows need not remember them; one look-up by the key for each event.
+pub(super) async fn event_owners(
+    conn: &mut PgConnection,
+    events: &[EventKey],
+) -> Result<Owners, StoreError> {
     if events.is_empty() {
         return Ok(Owners::default());
     }
@@ -139,6 +144,7 @@ struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
     accounts: Vec<String>,
+    hosts: Vec<String>,
     new: bool,
     /// Whether it was there and open before.
     was_open: bool,
@@ -194,6 +200,7 @@ async fn write_alert(
         &owners.tenants,
         d.entity_name,
         &owners.accounts,
+        &owners.hosts,
     )
     .fetch_optional(conn)
     .await?;
@@ -348,27 +355,45 @@ async fn name_services(
 }
 
 fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<IncidentId>) -> Alert {
+    Alert {
+        rule_name: super::custom_name(
+            written.rule_name.clone(),
+            Some(change.detection.rule_id.as_str()),
+        ),
+        accounts: written.accounts.clone(),
+        hosts: written.hosts.clone(),
+        services: written.services.clone(),
+        tenant: super::the_tenant(&written.tenants),
+        incident_id,
+        created_at: written.created_at.0,
+        ..unwritten(change)
+    }
+}
+
+/// The alert of a change, as far as the change says.
+pub(super) fn unwritten(change: &DetectionUpdate) -> Alert {
     let d = &change.detection;
     Alert {
         alert_id: AlertId(d.fingerprint.0),
-        rule_name: super::custom_name(written.rule_name.clone(), Some(d.rule_id.as_str())),
+        rule_name: None,
         rule_id: d.rule_id.clone(),
         severity: d.severity,
         title: d.title.clone(),
         description: d.description.clone(),
         entity: d.entity.clone(),
         entity_name: d.entity_name.clone(),
-        accounts: written.accounts.clone(),
+        accounts: Vec::new(),
+        hosts: Vec::new(),
         source: d.source.to_string(),
-        services: written.services.clone(),
-        tenant: super::the_tenant(&written.tenants),
+        services: Vec::new(),
+        tenant: None,
         first_seen: d.first_seen,
         last_seen: d.last_seen,
         event_count: d.event_count,
         event_ids: d.event_ids.clone(),
         nist_controls: d.nist_controls.clone(),
         cui_involved: d.cui_involved,
-        incident_id,
+        incident_id: None,
         state: if change.phase == Phase::Closed {
             AlertState::Closed
         } else {
@@ -377,7 +402,7 @@ fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<Inc
         fingerprint: Fingerprint(d.fingerprint.0),
         acknowledged_by: None,
         acknowledged_at: None,
-        created_at: written.created_at.0,
+        created_at: d.last_seen,
         muted_by: None,
     }
 }

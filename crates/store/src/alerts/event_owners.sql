@@ -1,10 +1,10 @@
--- Looks up the services and tenants that events name, and the accounts that failed logins among
--- them tried. The nil UUID stands for an event without a tenant.
+-- Looks up the services, tenants and machines that events name, and the accounts that failed logins
+-- among them tried. The nil UUID stands for an event without a tenant.
 --
--- $1 times and $2 IDs of the events, $3 most services and accounts
+-- $1 times and $2 IDs of the events, $3 most services, accounts and machines
 
 WITH owner AS MATERIALIZED (
-    SELECT found.service, found.tenant, left(found.account, 255) AS account
+    SELECT found.service, found.tenant, left(found.account, 255) AS account, found.host
     FROM unnest($1::timestamptz[], $2::uuid[]) AS key (at, id)
     CROSS JOIN LATERAL (
         SELECT
@@ -12,7 +12,8 @@ WITH owner AS MATERIALIZED (
             instance_id AS tenant,
             CASE WHEN category = 'auth' AND (action = 'login_failed' OR result <> 'success') THEN
                 coalesce(metadata ->> 'username', metadata ->> 'email')
-            END AS account
+            END AS account,
+            NULL::text AS host
         FROM public.audit_events
         WHERE timestamp = key.at AND event_id = key.id
         UNION ALL
@@ -21,7 +22,8 @@ WITH owner AS MATERIALIZED (
             instance_id,
             CASE WHEN category = 'auth' AND (action = 'login_failed' OR result <> 'success') THEN
                 coalesce(account, user_name)
-            END
+            END,
+            host
         FROM blueteam.log_events
         WHERE timestamp = key.at AND event_id = key.id
     ) AS found
@@ -46,4 +48,11 @@ SELECT
         WHERE account <> ''
         ORDER BY 1
         LIMIT $3
-    ) AS "accounts!"
+    ) AS "accounts!",
+    ARRAY(
+        SELECT DISTINCT host
+        FROM owner
+        WHERE host <> ''
+        ORDER BY 1
+        LIMIT $3
+    ) AS "hosts!"

@@ -4,6 +4,7 @@ mod apply;
 mod batch;
 mod messages;
 mod pending;
+mod preview;
 
 use model::Actor;
 use model::{
@@ -19,6 +20,7 @@ use crate::db::{Ts, begin};
 pub use apply::{apply, take_turn};
 pub use batch::{Applied, Batch, Next, Part, Route, WrittenAlert};
 pub use pending::{Pending, Waiting, pending, retry_pending};
+pub use preview::{Preview, preview};
 
 /// Selects alerts as [`AlertRow`]: `alerts!("WHERE …", arguments)`. The columns are written once.
 macro_rules! alerts {
@@ -27,7 +29,7 @@ macro_rules! alerts {
             AlertRow,
             r#"SELECT
                    alert_id, fingerprint, rule_id, severity, title, description, nist_controls,
-                   entity_type, entity_value, entity_name, accounts, source, services, tenants, cui_involved,
+                   entity_type, entity_value, entity_name, accounts, hosts, source, services, tenants, cui_involved,
                    event_ids, event_count, episode, incident_id, state,
                    first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts",
                    created_at AS "created_at: Ts",
@@ -61,6 +63,7 @@ struct AlertRow {
     entity_value: Option<String>,
     entity_name: Option<String>,
     accounts: Vec<String>,
+    hosts: Vec<String>,
     source: Option<String>,
     services: Vec<String>,
     tenants: Vec<Uuid>,
@@ -101,6 +104,7 @@ impl AlertRow {
             entity: self.entity()?,
             entity_name: self.entity_name,
             accounts: self.accounts,
+            hosts: self.hosts,
             rule_name: custom_name(self.rule_name, self.rule_id.as_deref()),
             rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
             title: self.title,
@@ -323,23 +327,9 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
 /// stays on record.
 pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let found = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE",
-        id.0
-    )
-    .fetch_optional(&mut *tx)
-    .await?
-    .is_some();
-
-    sqlx::query!(
-        "UPDATE blueteam.alert_history
-         SET acknowledged = true, acknowledged_by = $2, acknowledged_at = now()
-         WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
-        id.0,
-        actor.name
-    )
-    .execute(&mut *tx)
-    .await?;
+    let found = sqlx::query_scalar!(r#"SELECT blueteam.acknowledge_alert($1) AS "found!""#, id.0)
+        .fetch_one(&mut *tx)
+        .await?;
 
     tx.commit().await?;
     Ok(found)

@@ -4,7 +4,8 @@
 -- $1 fingerprint, which is the alert's ID, $2 rule, $3 severity, $4 title, $5 description,
 -- $6 event IDs, $7 entity type, $8 entity, $9 source, $10 first seen, $11 last seen,
 -- $12 event count, $13 controls, $14 CUI involved, $15 state, $16 episode, $17 services,
--- $18 most services and accounts, $19 tenants, $20 name of the entity, $21 accounts
+-- $18 most services, accounts and machines, $19 tenants, $20 name of the entity, $21 accounts,
+-- $22 machines
 
 INSERT INTO blueteam.alert_history AS stored (
     alert_id,
@@ -27,9 +28,12 @@ INSERT INTO blueteam.alert_history AS stored (
     services,
     tenants,
     entity_name,
-    accounts
+    accounts,
+    hosts
 )
-VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19, $20, $21)
+VALUES (
+    $1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19, $20, $21, $22
+)
 ON CONFLICT (fingerprint) DO UPDATE
 SET
     title = excluded.title,
@@ -58,6 +62,12 @@ SET
         SELECT DISTINCT a
         FROM unnest(stored.accounts || excluded.accounts) AS a
         ORDER BY a
+        LIMIT $18
+    ),
+    hosts = ARRAY(
+        SELECT DISTINCT h
+        FROM unnest(stored.hosts || excluded.hosts) AS h
+        ORDER BY h
         LIMIT $18
     )
 WHERE excluded.event_count > stored.event_count
@@ -91,4 +101,5 @@ RETURNING
     services,
     tenants,
     accounts,
+    hosts,
     created_at AS "created_at: Ts"

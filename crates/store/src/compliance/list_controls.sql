@@ -3,6 +3,8 @@
 SELECT
     control_id,
     implementation_notes,
+    evidence_type,
+    assessor_notes,
     responsible_party,
     next_assessment AS "due: Ts",
     responsibility,

@@ -1,4 +1,5 @@
--- Inserts a POA&M item or replaces all of it but its requirement.
+-- Inserts a POA&M item or replaces all of it but its requirement and its completion, which
+-- blueteam.close_plan writes.
 --
 -- $1 to $20 in the order of the columns
 
@@ -37,7 +38,6 @@ SET
     milestone = excluded.milestone,
     milestone_changes = excluded.milestone_changes,
     scheduled_completion = excluded.scheduled_completion,
-    actual_completion = excluded.actual_completion,
     status = excluded.status,
     resources_required = excluded.resources_required,
     owner = excluded.owner,
@@ -45,6 +45,4 @@ SET
     mitigation = excluded.mitigation,
     tasks = excluded.tasks,
     conditional_since = excluded.conditional_since,
-    closed_by = excluded.closed_by,
-    closing_evidence = excluded.closing_evidence,
     updated_at = excluded.updated_at

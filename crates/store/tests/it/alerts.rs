@@ -156,7 +156,8 @@ async fn one_attack_is_one_incident() {
     assert_eq!(apply(&mut conn, &[other]).await.incidents.len(), 1);
     sql(
         &mut db.connect_as("blueteam_admin").await,
-        "UPDATE blueteam.security_incidents SET status = 'closed'",
+        "SELECT blueteam.advance_incident(incident_id, 'closed', 'it is over') FROM \
+            blueteam.security_incidents",
     )
     .await;
 

@@ -21,7 +21,7 @@ async fn changes_are_recorded_with_their_author_and_without_secrets() {
             SET role = role",
     )
     .await;
-    sql(&mut conn, "DELETE FROM users.users").await;
+    sql(&mut db.connect().await, "DELETE FROM users.users").await;
 
     let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT actor, action::text, old_value ->> 'password_hash', new_value ->> 'password_hash' \
@@ -48,7 +48,7 @@ async fn changes_are_recorded_with_their_author_and_without_secrets() {
 
     assert_eq!(
         rows[2],
-        ("blueteam_admin", "DELETE", Some("[redacted]"), None)
+        ("blueteam_owner", "DELETE", Some("[redacted]"), None)
     );
     assert_eq!(rows.len(), 3);
     assert_eq!(

@@ -1,6 +1,10 @@
-use model::{Finding, Method, ObjectiveId, Standing, SystemClock};
+use model::{
+    Clock as _, ControlId, Evidence, EvidenceId, EvidenceKind, EvidenceType, Finding, Method,
+    ObjectiveId, Span, Standing, SystemClock, Timestamp,
+};
 use store::compliance::{self, Entry, NewDecision};
 use testkit::TestDb;
+use uuid::Uuid;
 
 use crate::{count, person, sql, try_sql};
 
@@ -10,17 +14,21 @@ const ENTRIES: [Entry<'_>; 2] = [
         family_id: "3.3",
         family: "Audit",
         requirement: "Create logs.",
+        evidence_type: EvidenceType::Hybrid,
+        assessor_notes: None,
     },
     Entry {
         control_id: "3.3.2",
         family_id: "3.3",
         family: "Audit",
         requirement: "Trace people.",
+        evidence_type: EvidenceType::Manual,
+        assessor_notes: Some("no check looks at it"),
     },
 ];
 const OBJECTIVES: [&str; 3] = ["3.3.1[a]", "3.3.1[b]", "3.3.2[a]"];
 
-fn met(id: &str) -> NewDecision {
+pub(crate) fn met(id: &str) -> NewDecision {
     NewDecision {
         objective_id: ObjectiveId(id.to_owned()),
         finding: Some(Finding::Met),
@@ -29,8 +37,26 @@ fn met(id: &str) -> NewDecision {
     }
 }
 
+/// Approved evidence of `3.3.1[a]`, valid for a day.
+pub(crate) fn policy(shows: &str, now: Timestamp) -> Evidence {
+    Evidence {
+        objectives: vec![ObjectiveId("3.3.1[a]".to_owned())],
+        description: shows.to_owned(),
+        valid_until: Some(now.plus(Span::days(1))),
+        approved_by: Some("the program's word for it".to_owned()),
+        approved_at: Some(now),
+        ..Evidence::draft(
+            EvidenceId(Uuid::now_v7()),
+            ControlId("3.3.1".into()),
+            EvidenceKind::PolicyDoc,
+            "the program's word for it",
+            now,
+        )
+    }
+}
+
 /// A decided requirement with a piece of evidence behind one objective.
-async fn decided() -> TestDb {
+pub(crate) async fn decided() -> TestDb {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     assert_eq!(
@@ -57,21 +83,10 @@ async fn decided() -> TestDb {
     .await
     .unwrap();
 
-    sql(
-        &mut admin,
-        "INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description, state, \
-            approved_by, approved_at, valid_until)
-         VALUES ('3.3.1', 'policy_doc', 'the policy', 'final', 'alice', now(), now() + interval \
-         '1 day')",
-    )
-    .await;
-
-    sql(
-        &mut admin,
-        "INSERT INTO blueteam.evidence_objectives SELECT evidence_id, '3.3.1[a]' FROM \
-            blueteam.compliance_evidence",
-    )
-    .await;
+    let policy = policy("the policy", SystemClock.now());
+    store::evidence::add(&mut admin, &person("alice"), &policy)
+        .await
+        .unwrap();
 
     db
 }
@@ -149,7 +164,7 @@ async fn evidence_lapses_with_the_clock() {
         Standing::Met
     );
 
-    let later = now.plus(model::Span::days(2));
+    let later = now.plus(Span::days(2));
     assert_eq!(
         standing(compliance::all(&mut conn, later).await.unwrap()),
         Standing::Stale
@@ -222,7 +237,7 @@ async fn only_the_newest_result_of_a_check_supports() {
         "the newest, and what people took in"
     );
 
-    let mut after = model::EvidenceId(uuid::Uuid::nil());
+    let mut after = EvidenceId(Uuid::nil());
     let mut paged = 0;
     loop {
         let filter = store::evidence::EvidenceFilter {
@@ -256,7 +271,7 @@ async fn rare_types_of_events_are_counted_together_and_none_is_left_out() {
     )
     .await;
 
-    let since = model::Clock::now(&SystemClock).minus(model::Span::days(30));
+    let since = model::Clock::now(&SystemClock).minus(Span::days(30));
     let facts = store::facts::events(&mut conn, since).await.unwrap();
     assert_eq!(
         (facts.total, facts.types.len()),
@@ -276,6 +291,47 @@ async fn rare_types_of_events_are_counted_together_and_none_is_left_out() {
         unnamed, 10,
         "a check sees those without a user, however rare"
     );
+}
+
+#[tokio::test]
+async fn what_the_evidence_is_comes_with_the_wording_and_stays_as_people_say() {
+    let db = TestDb::new().await;
+    // As migrations before left it, with a note that somebody wrote.
+    sql(
+        &mut db.connect().await,
+        "INSERT INTO blueteam.compliance_controls (control_id, family, family_id, requirement, \
+            assessor_notes)
+         VALUES ('3.3.2', 'Audit', '3.3', 'Trace people.', 'by hand')",
+    )
+    .await;
+
+    let mut admin = db.connect_as("blueteam_admin").await;
+    let load = async |conn: &mut sqlx::PgConnection| {
+        compliance::load(conn, &person("blueteam"), &ENTRIES, &OBJECTIVES)
+            .await
+            .unwrap()
+    };
+    load(&mut admin).await;
+    let now = SystemClock.now();
+    let said = |c: &model::Control| (c.evidence_type, c.assessor_notes.clone());
+    let controls = compliance::all(&mut admin, now).await.unwrap();
+    assert_eq!(said(&controls[0]), (Some(EvidenceType::Hybrid), None));
+    let by_hand = Some("by hand".to_owned());
+    assert_eq!(said(&controls[1]), (Some(EvidenceType::Manual), by_hand));
+
+    let changes = compliance::Changes {
+        evidence_type: Some(EvidenceType::Automated),
+        assessor_notes: Some("see SSP 3.3".to_owned()),
+        ..compliance::Changes::default()
+    };
+    let (ann, id) = (person("ann"), ControlId("3.3.1".into()));
+    compliance::change(&mut admin, &ann, &id, &changes)
+        .await
+        .unwrap();
+    assert_eq!(load(&mut admin).await, 0);
+    let controls = compliance::all(&mut admin, now).await.unwrap();
+    let notes = Some("see SSP 3.3".to_owned());
+    assert_eq!(said(&controls[0]), (Some(EvidenceType::Automated), notes));
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod events;
 mod misc;
 mod reader;
 mod reader_property;
+mod record;
 mod remote_audit;
 mod roles;
 mod search;

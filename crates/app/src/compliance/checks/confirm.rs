@@ -62,7 +62,7 @@ pub(super) async fn again(
         evidence_id: newest.evidence_id,
         n: newest.confirmations + 1,
         at: now,
-        by: actor.name.clone(),
+        by: actor.to_string(),
         sha256: String::new(),
     };
     c.sha256 = sha256(c.link(before).as_bytes());

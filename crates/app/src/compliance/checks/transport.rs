@@ -66,8 +66,10 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         ("Slack", &channels.slack.url_file),
         ("Teams", &channels.teams.url_file),
     ] {
-        if !file.is_empty() {
-            way(name.to_owned(), false, true);
+        // What cannot be read sends nothing, and says nothing.
+        let url = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some((scheme, host)) = url.trim().split_once("://") {
+            way(name.to_owned(), is_here(host), scheme == "https");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether evidence is what was taken in, and the list of hashes by which others can tell.
 
 use std::collections::HashMap;
+use std::io;
 
 use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations};
 use config::StateDir;
@@ -45,7 +46,7 @@ pub async fn verify(session: &mut Session, state: &StateDir) -> Result<Verified,
         pieces: 0,
         altered: Vec::new(),
     };
-    each_page(conn, false, |page| {
+    each_page(conn, |page| {
         verified.pieces += page.len();
         for e in page {
             let own = confirmed.get(&e.evidence_id).map_or(&[][..], Vec::as_slice);
@@ -64,17 +65,43 @@ pub async fn verify(session: &mut Session, state: &StateDir) -> Result<Verified,
     Ok(verified)
 }
 
-/// The list of hashes that an assessor takes along (32 CFR 170.17(c)(4)).
+/// Marks the pieces that are not what was taken in.
+pub(in crate::compliance) async fn mark_tampered(
+    conn: &mut PgConnection,
+    state: &StateDir,
+    pieces: &mut [Evidence],
+) -> Result<(), AppError> {
+    let ids: Vec<EvidenceId> = pieces.iter().map(|e| e.evidence_id).collect();
+    let confirmed = by_piece(store::evidence::confirmations(conn, Some(&ids)).await?);
+    let files = EvidenceStore::new(state.path());
+    for piece in pieces.iter_mut().filter(|e| e.sha256.is_some()) {
+        let own = confirmed
+            .get(&piece.evidence_id)
+            .map_or(&[][..], Vec::as_slice);
+        // A file that this account may not read says nothing either way; `verify` tells.
+        piece.tampered = is_altered(piece, &files) || checks::broken(piece, own).is_some();
+    }
+
+    Ok(())
+}
+
+/// The list of hashes that an assessor takes along (32 CFR 170.17(c)(4)): of what the package for
+/// assessors holds, which is of each check the last result.
 pub async fn hash_list(session: &mut Session) -> Result<Vec<Artifact>, AppError> {
     let conn = session.read()?;
-    let mut all = Vec::new();
-    each_page(conn, true, |page| all.extend(page)).await?;
+    let filter = EvidenceFilter {
+        latest: true,
+        bare: true,
+        ..EvidenceFilter::default()
+    };
+    let all = store::evidence::list(conn, &filter).await?;
+    let ids: Vec<EvidenceId> = all.iter().map(|e| e.evidence_id).collect();
     let mut list: Vec<Artifact> = artifacts(&all)
         .into_iter()
         .map(|(artifact, _)| artifact)
         .collect();
 
-    let confirmed = confirmations(&store::evidence::confirmations(conn, None).await?);
+    let confirmed = confirmations(&store::evidence::confirmations(conn, Some(&ids)).await?);
     if !confirmed.is_empty() {
         list.push(Artifact {
             name: CONFIRMATIONS.to_owned(),
@@ -98,17 +125,15 @@ fn by_piece(all: Vec<Confirmation>) -> HashMap<EvidenceId, Vec<Confirmation>> {
 }
 
 /// Gives every piece to `look`, a page at a time: six years of results are more than fits into
-/// memory. `bare` ones come without their texts.
+/// memory.
 async fn each_page(
     conn: &mut PgConnection,
-    bare: bool,
     mut look: impl FnMut(Vec<Evidence>),
 ) -> Result<(), AppError> {
     let mut after = EvidenceId(Uuid::nil());
     loop {
         let filter = EvidenceFilter {
             after: Some(after),
-            bare,
             ..EvidenceFilter::default()
         };
 
@@ -120,6 +145,18 @@ async fn each_page(
             return Ok(());
         }
     }
+}
+
+/// Whether a piece that can be read is another one now, or is gone.
+fn is_altered(piece: &Evidence, files: &EvidenceStore) -> bool {
+    let denied = piece.file_path.as_ref().is_some_and(|path| {
+        files.open(path).is_err_and(|error| {
+            error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        })
+    });
+    !denied && integrity_problem(piece, files).is_some()
 }
 
 /// What is wrong with a piece.

@@ -85,9 +85,9 @@ struct ResendArgs {
     /// All that were given up
     #[arg(long)]
     all: bool,
-    /// Who wants it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -192,7 +192,7 @@ fn show_delivery(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
 
 fn resend_deliveries(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let ids = (!args.all).then_some(&args.ids[..]);
-    let resent = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let resent = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(notifications::resend(session, ids).await?)
     })?;
 

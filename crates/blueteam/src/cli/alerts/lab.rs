@@ -41,9 +41,9 @@ pub(super) struct TestArgs {
     /// Record nothing
     #[arg(long)]
     no_record: bool,
-    /// Who runs them, for the record; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 /// Run one rule over the stored events and show what it would have found. Writes nothing; see
@@ -86,7 +86,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     }
 
     if !args.no_record {
-        match record_test(&tested, args.actor.as_deref(), &loaded, globals) {
+        match record_test(&tested, args.on_behalf_of.as_deref(), &loaded, globals) {
             Ok(true) => {}
             Ok(false) => out::note("not recorded: there is no database yet"),
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),

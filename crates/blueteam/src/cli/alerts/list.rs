@@ -263,6 +263,14 @@ fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
             },
         ),
         (
+            "host",
+            if a.hosts.is_empty() {
+                "-".to_owned()
+            } else {
+                safe(&a.hosts.join(", "))
+            },
+        ),
+        (
             "service",
             if a.services.is_empty() {
                 "-".to_owned()
@@ -339,22 +347,22 @@ fn print_escalations(told: &[Escalation]) -> anyhow::Result<()> {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam alerts ack 3f2a81c0\n  blueteam alerts ack 3f2a81c0 9b11 \
-        --as alice"
+       "
 )]
 pub(super) struct AckArgs {
     /// Ids of alerts, or enough of their beginnings
     #[arg(required = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     ids: Vec<String>,
-    /// Who has seen them; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON array of the alerts
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let seen = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let seen = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(alerts::acknowledge_all(session, &args.ids).await?)
     })?;
 

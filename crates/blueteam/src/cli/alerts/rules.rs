@@ -85,9 +85,9 @@ struct Switch {
     /// The rule
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Who decides, for the record; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -289,10 +289,11 @@ fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::
 }
 
 fn enable_rule(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let disabled_in_file =
-        with_session(globals, args.actor.as_deref(), async |session, loaded| {
-            Ok(rules::enable(session, &loaded.config, &args.id).await?)
-        })?;
+    let disabled_in_file = with_session(
+        globals,
+        args.on_behalf_of.as_deref(),
+        async |session, loaded| Ok(rules::enable(session, &loaded.config, &args.id).await?),
+    )?;
 
     out::line(format_args!("enabled {}", sanitize(&args.id)))?;
     if disabled_in_file {
@@ -304,9 +305,11 @@ fn enable_rule(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
 }
 
 fn disable_rule(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    with_session(globals, args.actor.as_deref(), async |session, loaded| {
-        Ok(rules::disable(session, &loaded.config, &args.id).await?)
-    })?;
+    with_session(
+        globals,
+        args.on_behalf_of.as_deref(),
+        async |session, loaded| Ok(rules::disable(session, &loaded.config, &args.id).await?),
+    )?;
 
     out::line(format_args!("disabled {}", sanitize(&args.id)))?;
     out::note("a running daemon follows within seconds");

@@ -98,9 +98,9 @@ struct AddArgs {
     /// Also if nothing of that name has been seen so far
     #[arg(long)]
     allow_unknown: bool,
-    /// Who decides so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -149,9 +149,9 @@ struct ExpireArgs {
     /// Its id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Who ends it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -173,9 +173,11 @@ fn add_silence(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         ticket: args.ticket.as_deref(),
         allow_unknown: args.allow_unknown,
     };
-    let added = with_session(globals, args.actor.as_deref(), async |session, loaded| {
-        Ok(silences::add(session, &loaded.config, &request).await?)
-    })?;
+    let added = with_session(
+        globals,
+        args.on_behalf_of.as_deref(),
+        async |session, loaded| Ok(silences::add(session, &loaded.config, &request).await?),
+    )?;
 
     let silence = &added.silence;
     if args.json {
@@ -285,7 +287,7 @@ fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
 }
 
 fn expire_silence(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let ended = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let ended = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(silences::expire(session, &args.id).await?)
     })?;
 

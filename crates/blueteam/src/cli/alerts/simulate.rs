@@ -64,8 +64,8 @@ fn print_outcome(outcome: &Outcome) -> anyhow::Result<()> {
         label(
             "incident",
             match (a.incident_id, would.new_incident) {
-                (None, _) => "none: its severity opens none".to_owned(),
-                (Some(_), true) => "a new one".to_owned(),
+                (None, false) => "none: its severity opens none".to_owned(),
+                (_, true) => "a new one".to_owned(),
                 (Some(id), false) => format!("joins {id}, which is open"),
             },
         )?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use app::compliance::assessment::{self, Changes, Decided, Request};
-use model::{Method, Responsibility, Timestamp};
+use model::{EvidenceType, Method, Responsibility, Timestamp};
 
 use super::when::day;
 use crate::cli::out;
@@ -14,7 +14,8 @@ use crate::cli::session::{Globals, with_session};
 /// Given a requirement, --finding decides all of its objectives; given an objective (3.1.1[a], or
 /// 3.1.1a for shells that expand brackets), that one. 3.12.4 can be met only when an approved
 /// system security plan is among its evidence, and the description of the system, where there is
-/// one, lacks nothing.
+/// one, lacks nothing; then each requirement must also say how it is implemented (--notes), not be
+/// applicable, or be on a plan of action.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance assess 3.3.1 --finding met --reason 'journal and application events, see SSP \
@@ -65,9 +66,15 @@ pub(super) struct Args {
     /// encryption that is not FIPS-validated)
     #[arg(long, value_name = "BOOL")]
     partial: Option<bool>,
-    /// Who decides; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// Where its evidence comes from: automated, manual or hybrid
+    #[arg(long, value_name = "TYPE")]
+    evidence_type: Option<EvidenceType>,
+    /// What an assessor should know of it, such as why no check looks at it
+    #[arg(long, value_name = "TEXT")]
+    assessor_notes: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object: the requirement as it stands then, as `show` has it
     #[arg(long)]
     json: bool,
@@ -83,7 +90,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     };
 
     let state = globals.state()?;
-    let outcome = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let outcome = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(assessment::set(session, &state, &request).await?)
     })?;
 
@@ -120,5 +127,7 @@ fn requested_changes(args: &Args) -> Changes {
         provider_duties: args.provider_duties.clone(),
         customer_duties: args.our_duties.clone(),
         partial_credit: args.partial,
+        evidence_type: args.evidence_type,
+        assessor_notes: args.assessor_notes.clone(),
     }
 }

@@ -36,9 +36,9 @@ enum Action {
         /// Its name
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         name: String,
-        /// Who does so; without it, the system's user name
-        #[arg(long = "as", value_name = "NAME")]
-        actor: Option<String>,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
         /// As a JSON object
         #[arg(long)]
         json: bool,
@@ -69,9 +69,9 @@ struct SetArgs {
     /// scope, why
     #[arg(long)]
     treatment: Option<String>,
-    /// Who says so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -81,9 +81,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     match &args.action {
         Action::List { json } => list_assets(*json, globals),
         Action::Set(args) => set_asset(args, globals),
-        Action::Remove { name, actor, json } => {
-            with_session(globals, actor.as_deref(), async |session, _| {
-                Ok(assets::remove(session, name).await?)
+        Action::Remove {
+            name,
+            on_behalf_of,
+            json,
+        } => {
+            let state = globals.state()?;
+            with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(assets::remove(session, &state, name).await?)
             })?;
 
             if *json {
@@ -98,8 +103,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn list_assets(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let state = globals.state()?;
     let assets = with_session(globals, None, async |session, _| {
-        Ok(assets::list(session).await?)
+        Ok(assets::list(session, &state).await?)
     })?;
     if json {
         out::json(&assets)?;
@@ -139,7 +145,7 @@ fn set_asset(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         treatment: args.treatment.clone(),
     };
 
-    with_session(globals, args.actor.as_deref(), async |session, _| {
+    with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(assets::set(session, &asset).await?)
     })?;
 

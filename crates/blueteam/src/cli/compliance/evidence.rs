@@ -76,13 +76,13 @@ struct ShowArgs {
 
 /// Approve a draft: it is final from then on, and counts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance evidence approve 8f2c1d7e90ab --as alice")]
+#[command(after_help = "Examples:\n  blueteam compliance evidence approve 8f2c1d7e90ab")]
 struct ApproveArgs {
     /// Its id, or enough of its beginning or its end
     id: String,
-    /// Who approves; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -108,8 +108,9 @@ fn list_evidence(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
         all: args.all,
         validity: &args.validity,
     };
+    let state = globals.state()?;
     let listed = with_session(globals, None, async |session, _| {
-        Ok(evidence::list(session, &filter).await?)
+        Ok(evidence::list(session, &state, &filter).await?)
     })?;
 
     if args.json {
@@ -152,8 +153,9 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
 }
 
 fn show_evidence(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let state = globals.state()?;
     let listed = with_session(globals, None, async |session, _| {
-        Ok(evidence::show(session, &args.id).await?)
+        Ok(evidence::show(session, &state, &args.id).await?)
     })?;
     if args.json {
         out::json(&listed)?;
@@ -191,9 +193,14 @@ fn show_piece(e: &Evidence, validity: Validity) -> anyhow::Result<()> {
         model::text::sanitize(e.collected_by.as_deref().unwrap_or("-"))
     ))?;
     out::line(format_args!(
-        "approved    {} by {}",
+        "approved    {} by {}{}",
         out::maybe_time(e.approved_at),
-        model::text::sanitize(e.approved_by.as_deref().unwrap_or("-"))
+        model::text::sanitize(e.approved_by.as_deref().unwrap_or("-")),
+        if e.is_self_approved() {
+            ", who also collected it"
+        } else {
+            ""
+        }
     ))?;
 
     if e.confirmed_at.is_some() {
@@ -227,8 +234,14 @@ fn show_piece(e: &Evidence, validity: Validity) -> anyhow::Result<()> {
 }
 
 fn approve_evidence(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let listed = with_session(globals, args.actor.as_deref(), async |session, _| {
-        Ok(evidence::approve(session, &args.id).await?)
+    let on_behalf_of = args.on_behalf_of.as_deref();
+    let listed = with_session(globals, on_behalf_of, async |session, loaded| {
+        Ok(evidence::approve(
+            session,
+            &args.id,
+            loaded.config.compliance.separate_approver,
+        )
+        .await?)
     })?;
     if args.json {
         out::json(&listed)?;

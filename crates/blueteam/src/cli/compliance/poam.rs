@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use app::compliance::poam::{self, Filter, Form, Listed, Saved};
+use app::compliance::poam::{self, Filter, Form, Listed};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Color;
 use model::{Plan, PlanKind, PlanStatus, RiskLevel, Timestamp};
@@ -53,9 +53,9 @@ enum Action {
     after_help = "Examples:\n  blueteam compliance poam generate\n  blueteam compliance poam generate --json | jq -r .[].control_id"
 )]
 struct GenerateArgs {
-    /// Who writes them; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON array of the items that were written or moved
     #[arg(long)]
     json: bool,
@@ -91,7 +91,7 @@ struct Details {
     /// low, moderate, high, very_high
     #[arg(long)]
     risk: Option<RiskLevel>,
-    /// poam or operational
+    /// poam or operational [default: where the requirement belongs]
     #[arg(long)]
     kind: Option<PlanKind>,
     /// Who answers for it
@@ -115,9 +115,9 @@ struct Details {
     /// The day of the conditional status, from which the 180 days run
     #[arg(long, value_parser = day, value_name = "TIME")]
     conditional_since: Option<Timestamp>,
-    /// Who writes it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -163,9 +163,9 @@ struct CloseArgs {
     /// The evidence that shows it: its id, or enough of its beginning or its end
     #[arg(long, value_name = "ID")]
     evidence: String,
-    /// Who closes it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -236,7 +236,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn generate_items(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
-    let written = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let written = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(poam::generate(session, &state).await?)
     })?;
     let (generated, undecided) = (written.items, written.undecided);
@@ -321,10 +321,15 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
     for Listed {
         plan: p,
         overdue,
+        due_too_late,
         close_out_by,
     } in listed
     {
-        let late = if *overdue { " OVERDUE" } else { "" };
+        let late = match (overdue, due_too_late) {
+            (true, _) => " OVERDUE",
+            (false, true) => " LATE",
+            (false, false) => "",
+        };
         table.row([
             shown(look, &p.poam_id).into(),
             (&p.control_id).into(),
@@ -333,7 +338,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
             p.status.as_str().replace('_', " ").into(),
             Bit::colored(
                 format!("{}{late}", out::maybe_day(p.due)),
-                overdue.then_some(Color::Red),
+                (*overdue || *due_too_late).then_some(Color::Red),
             ),
             out::maybe_day(*close_out_by).into(),
             p.owner.as_deref().unwrap_or("-").into(),
@@ -345,31 +350,21 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
 }
 
 fn add_item(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (given, details) = (args.details.actor.as_deref(), args.details.said(None));
+    let (given, details) = (
+        args.details.on_behalf_of.as_deref(),
+        args.details.said(None),
+    );
     let saved = with_session(globals, given, async |session, _| {
         Ok(poam::add(session, &args.control, &details).await?)
     })?;
 
-    warn_about_day(&saved);
+    saved.notes.iter().for_each(out::note);
     let plan = &saved.plan;
     report_change(
         plan,
         args.details.json,
         format_args!("{} for {}", plan.poam_id, plan.control_id),
     )
-}
-
-/// Says when an item is due too late for its conditional status.
-fn warn_about_day(saved: &Saved) {
-    if let Some(by) = saved.due_after_close_out {
-        out::note(format_args!(
-            "due {}, after the conditional status has expired: {} must be closed out by {} (32 \
-                CFR 170.21(b))",
-            out::maybe_day(saved.plan.due),
-            saved.plan.control_id,
-            out::maybe_day(Some(by))
-        ));
-    }
 }
 
 /// Says what became of an item.
@@ -388,14 +383,14 @@ fn report_change(
 
 fn update_item(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (given, details) = (
-        args.details.actor.as_deref(),
+        args.details.on_behalf_of.as_deref(),
         args.details.said(args.status),
     );
     let saved = with_session(globals, given, async |session, _| {
         Ok(poam::update(session, &args.id, &details).await?)
     })?;
 
-    warn_about_day(&saved);
+    saved.notes.iter().for_each(out::note);
     let plan = &saved.plan;
     report_change(
         plan,
@@ -405,7 +400,7 @@ fn update_item(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
 }
 
 fn close_item(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let plan = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let plan = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(poam::close(session, &args.id, &args.evidence).await?)
     })?;
 

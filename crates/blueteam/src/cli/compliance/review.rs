@@ -15,7 +15,7 @@ use crate::cli::session::{Globals, with_session};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance review
-  blueteam compliance review --sign --as alice --conclusion 'the new export type is wanted; nginx \
+  blueteam compliance review --sign --conclusion 'the new export type is wanted; nginx \
   is silent because it was moved'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -26,23 +26,24 @@ pub(super) struct Args {
     /// What follows from it
     #[arg(long, requires = "sign")]
     conclusion: Option<String>,
-    /// Who signs; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (prepared, signed) = with_session(globals, args.actor.as_deref(), async |session, _| {
-        let Some(conclusion) = args.conclusion.as_deref().filter(|_| args.sign) else {
-            return Ok((review::prepare(session).await?, None));
-        };
+    let (prepared, signed) =
+        with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
+            let Some(conclusion) = args.conclusion.as_deref().filter(|_| args.sign) else {
+                return Ok((review::prepare(session).await?, None));
+            };
 
-        let signed = review::sign(session, conclusion).await?;
-        Ok((signed.prepared, Some((signed.evidence_id, signed.by))))
-    })?;
+            let signed = review::sign(session, conclusion).await?;
+            Ok((signed.prepared, Some((signed.evidence_id, signed.by))))
+        })?;
 
     if args.json {
         out::json(&serde_json::json!({

@@ -52,7 +52,7 @@ pub(super) struct ExportArgs {
 /// answers for them is taken; of a POA&M, its items. Neither decides a finding.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance import findings.csv --as alice\n  blueteam \
+    after_help = "Examples:\n  blueteam compliance import findings.csv\n  blueteam \
         compliance import findings.csv --dry-run"
 )]
 pub(super) struct ImportArgs {
@@ -61,9 +61,9 @@ pub(super) struct ImportArgs {
     /// Check it and say what would change
     #[arg(long)]
     dry_run: bool,
-    /// Who decides so; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object: how much was, or would be, changed
     #[arg(long)]
     json: bool,
@@ -129,7 +129,7 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     };
 
     let state = globals.state()?;
-    let changed = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let changed = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(import::import(session, &state, &document).await?)
     })?;
 

@@ -6,7 +6,7 @@ use app::compliance::assessment::{self, LastResult};
 use compliance::catalog::Methods;
 use compliance::checks::{CheckResult, Verdict};
 use compliance::{Catalog, Requirement};
-use model::{Control, Objective, Responsibility};
+use model::{Control, EvidenceType, Objective, Responsibility};
 
 use super::evidence::collect::shown;
 use super::grid::paragraph;
@@ -34,8 +34,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let state = globals.state()?;
     let assessed = with_session(globals, None, async |session, _| {
-        Ok(assessment::show(session, &args.id).await?)
+        Ok(assessment::show(session, &state, &args.id).await?)
     })?;
     if args.json {
         out::json(&assessed)?;
@@ -135,6 +136,13 @@ fn print_head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
     tell("poa&m", &format!("{plan}{may}{note}"))?;
     tell("owner", c.owner.as_deref().unwrap_or("-"))?;
     tell("next due", &out::maybe_time(c.due))?;
+    tell(
+        "evidence",
+        c.evidence_type.map_or("-", EvidenceType::as_str),
+    )?;
+    if let Some(notes) = &c.assessor_notes {
+        tell("notes", notes)?;
+    }
 
     let provider = c
         .provider
@@ -219,10 +227,15 @@ fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
     let s = o.support;
     if s != model::Support::default() {
         print_heading(&format!(
-            "evidence: {} valid, {} lapsed, {}",
+            "evidence: {} valid, {} lapsed, {}{}",
             s.valid,
             s.lapsed,
-            many(s.drafts as usize, "draft", "drafts")
+            many(s.drafts as usize, "draft", "drafts"),
+            if s.tampered > 0 {
+                format!(", {} TAMPERED WITH", s.tampered)
+            } else {
+                String::new()
+            }
         ))?;
     }
 

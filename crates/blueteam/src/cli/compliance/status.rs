@@ -7,7 +7,7 @@ use app::compliance::reminders;
 use comfy_table::Color;
 use compliance::Catalog;
 use compliance::reminders::Reminder;
-use model::{Implementation, Standing};
+use model::{Evidence, Implementation, Standing};
 
 use super::grid::{Bit, Grid};
 use super::ids::many;
@@ -94,9 +94,22 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
     print_table(&overview.requirements, true)?;
     out::note(describe_totals(&overview));
+    overview.claim.cautions().iter().for_each(out::note);
+    print_tampered(&overview.tampered);
     print_reminders(&overview.due);
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// The evidence that is not what was taken in.
+fn print_tampered(tampered: &[Evidence]) {
+    for piece in tampered {
+        out::note(format_args!(
+            "TAMPERED WITH  evidence {} ({}); `blueteam compliance evidence verify` says how",
+            piece.evidence_id,
+            model::text::sanitize(&piece.artifact())
+        ));
+    }
 }
 
 /// What is due soon or late, as people are told by the daemon.
@@ -126,16 +139,19 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     }
 
     if gaps.is_empty() {
-        out::line("no gaps")?;
-        out::note(describe_totals(&overview));
+        out::line("no requirement costs points")?;
     } else {
         print_table(gaps, false)?;
-        out::note(describe_totals(&overview));
-        out::note(describe_apart(gaps));
     }
 
+    // An assessor will ask about these as about any gap.
     for caution in overview.claim.cautions() {
-        out::note(caution);
+        out::line(caution)?;
+    }
+
+    out::note(describe_totals(&overview));
+    if !gaps.is_empty() {
+        out::note(describe_apart(gaps));
     }
 
     Ok(ExitCode::SUCCESS)

@@ -58,9 +58,9 @@ pub(super) struct FilterArgs {
     /// These events, as an alert names them (`blueteam alerts show`)
     #[arg(long, value_name = "EVENT", value_delimiter = ',')]
     id: Vec<Uuid>,
-    /// Who asks, for the record; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 fn parse_category(text: &str) -> Result<Category, String> {
@@ -97,7 +97,7 @@ impl FilterArgs {
 
     /// Who asks, if a name was given.
     pub(super) fn asker(&self) -> Option<&str> {
-        self.actor.as_deref()
+        self.on_behalf_of.as_deref()
     }
 
     /// Whether one user or one session is asked for.

@@ -97,7 +97,13 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
     let respond = |status: &[&str]| {
         program.run(
             &[
-                &["advisories", "respond", "CVE-2026-1", "--as", "alice"],
+                &[
+                    "advisories",
+                    "respond",
+                    "CVE-2026-1",
+                    "--on-behalf-of",
+                    "alice",
+                ],
                 status,
             ]
             .concat(),
@@ -408,8 +414,9 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
         "the second feed lists rsa still, and the first lists time again"
     );
 
-    let retire =
-        |args: &[&str]| program.run(&[&["advisories", "remove", "--as", "alice"], args].concat());
+    let retire = |args: &[&str]| {
+        program.run(&[&["advisories", "remove", "--on-behalf-of", "alice"], args].concat())
+    };
     assert_eq!(retire(&["second", "--reason", " "]).code, 2);
     assert_eq!(retire(&["nothing", "--reason", "not used"]).code, 1);
     assert_eq!(
@@ -433,7 +440,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
 
     let sources = program.run(&["advisories", "sources"]).good();
     assert!(
-        sources.contains("by alice: we use them no more"),
+        sources.contains("on behalf of alice: we use them no more"),
         "{sources}"
     );
 
@@ -520,7 +527,7 @@ async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
                 "advisories",
                 "remove",
                 name,
-                "--as",
+                "--on-behalf-of",
                 "alice",
                 "--reason",
                 "the test",

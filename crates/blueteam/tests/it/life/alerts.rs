@@ -473,7 +473,7 @@ async fn an_alert_that_nobody_acknowledges_goes_to_the_next_tier() {
     let id: uuid::Uuid = sqlx::query_scalar(id).fetch_one(&mut conn).await.unwrap();
     let ack = daemon
         .command()
-        .args(["alerts", "ack", &id.to_string(), "--as", "ann"])
+        .args(["alerts", "ack", &id.to_string(), "--on-behalf-of", "ann"])
         .output()
         .unwrap();
     assert!(

@@ -51,9 +51,9 @@ pub(super) struct Args {
     /// It is approved: no draft and no working paper
     #[arg(long = "final")]
     approved: bool,
-    /// Who takes it in, and with --final approves it; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -76,8 +76,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     };
 
     let state = globals.state()?;
-    let evidence = with_session(globals, args.actor.as_deref(), async |session, _| {
-        Ok(evidence::add(session, &state, &new).await?)
+    let on_behalf_of = args.on_behalf_of.as_deref();
+    let evidence = with_session(globals, on_behalf_of, async |session, loaded| {
+        let separate = loaded.config.compliance.separate_approver;
+        Ok(evidence::add(session, &state, &new, separate).await?)
     })?;
 
     if args.json {

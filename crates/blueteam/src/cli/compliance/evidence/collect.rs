@@ -57,15 +57,15 @@ pub(super) struct ReplayArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam \
-        compliance baseline approve 8f2c1d7e90ab --as alice"
+        compliance baseline approve 8f2c1d7e90ab"
 )]
 pub(super) struct BaselineArgs {
     /// The evidence's id, or enough of its beginning or its end
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Who approves; without it, the system's user name
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -209,7 +209,7 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
 }
 
 pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let baseline = with_session(globals, args.actor.as_deref(), async |session, _| {
+    let baseline = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
         Ok(evidence::make_baseline(session, &args.id).await?)
     })?;
 

@@ -28,7 +28,11 @@ pub(super) struct VerifyArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance evidence hash-list --output hashes.csv
-  blueteam compliance evidence hash-list --sha256sum > SHA256SUMS && sha256sum -c SHA256SUMS")]
+  blueteam compliance evidence hash-list --sha256sum > hashes.txt
+  unzip -q cmmc.zip -d cmmc && cd cmmc/evidence && sha256sum -c ../../hashes.txt
+
+The list is of what the package of `report assessor` holds in evidence/: of each check the last
+result.")]
 pub(super) struct HashListArgs {
     /// As `sha256sum -c` reads it, in the place of CSV
     #[arg(long)]

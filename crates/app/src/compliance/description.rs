@@ -1,0 +1,214 @@
+//! The description of the system that the system security plan is written from: in a file, or
+//! imported into the database, which is then the one that counts.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use compliance::sections::{self, Section};
+use compliance::system::{Asset, CATEGORIES, System};
+use config::StateDir;
+use store::{PgConnection, StoreError};
+
+use super::assessment_package::{SYSTEM, system_description};
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+/// Reads the description: of the file that is named, else what was imported, else of the file in
+/// the state directory, else an empty one.
+pub(super) async fn read(
+    conn: &mut PgConnection,
+    given: Option<&Path>,
+    state: &StateDir,
+) -> anyhow::Result<System> {
+    let imported = if given.is_some() {
+        None
+    } else {
+        imported(conn).await?
+    };
+    let system = match imported {
+        Some(system) => system,
+        None => system_description(given, state)?,
+    };
+
+    // Without a description there is no plan of blueteam's, whatever assets are known.
+    if system == System::default() {
+        return Ok(system);
+    }
+
+    Ok(System {
+        assets: inventory(conn, &system).await?,
+        ..system
+    })
+}
+
+/// What was imported; `None` before the first time.
+async fn imported(conn: &mut PgConnection) -> anyhow::Result<Option<System>> {
+    let stored = store::ssp_sections::list(conn).await?;
+    if stored.is_empty() {
+        return Ok(None);
+    }
+
+    let sections: Vec<Section> = stored
+        .into_iter()
+        .map(|s| Section {
+            section: s.section,
+            title: s.title,
+            content: s.content,
+        })
+        .collect();
+    Ok(Some(sections::join(&sections)?))
+}
+
+/// The one inventory: the assets in the database, and those that the description names besides.
+pub(super) async fn inventory(
+    conn: &mut PgConnection,
+    system: &System,
+) -> Result<Vec<Asset>, StoreError> {
+    let mut assets: Vec<Asset> = store::assets::list(conn)
+        .await?
+        .into_iter()
+        .map(|a| Asset {
+            name: a.name,
+            category: a.category,
+            owner: a.owner.unwrap_or_default(),
+            description: a.description.unwrap_or_default(),
+            treatment: a.treatment.unwrap_or_default(),
+        })
+        .collect();
+
+    let described: Vec<Asset> = system
+        .assets
+        .iter()
+        .filter(|a| !assets.iter().any(|b| b.name == a.name))
+        .cloned()
+        .collect();
+    assets.extend(described);
+    assets.sort_by(|a, b| a.name.cmp(&b.name));
+
+    Ok(assets)
+}
+
+/// What an import changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Sections of the plan.
+    pub sections: u64,
+    /// Assets.
+    pub assets: usize,
+}
+
+/// Takes a description over into the database: its sections, and its assets into the inventory.
+/// From then on that is the description that counts.
+pub async fn import(session: &mut Session, file: &Path) -> Result<Imported, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let system: System = toml::from_str(&text)
+        .with_context(|| format!("{} is not a description of a system", file.display()))?;
+    check_assets(&system.assets)?;
+
+    let sections: Vec<store::ssp_sections::Section> = sections::divide(&system)
+        .map_err(anyhow::Error::from)?
+        .into_iter()
+        .map(|s| store::ssp_sections::Section {
+            section: s.section,
+            title: s.title,
+            content: s.content,
+        })
+        .collect();
+
+    let mut tx = store::begin(conn, actor).await?;
+    let changed = store::ssp_sections::save(&mut tx, actor, &sections).await?;
+    let known = store::assets::list(&mut tx).await?;
+    let assets: Vec<_> = system
+        .assets
+        .into_iter()
+        .map(to_stored)
+        .filter(|asset| !known.contains(asset))
+        .collect();
+    for asset in &assets {
+        store::assets::save(&mut tx, actor, asset).await?;
+    }
+
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Imported {
+        sections: changed,
+        assets: assets.len(),
+    })
+}
+
+/// Lists every asset that the inventory cannot take.
+fn check_assets(assets: &[Asset]) -> Result<(), AppError> {
+    let wrong: Vec<String> = assets
+        .iter()
+        .filter_map(|a| {
+            let unexplained = !matches!(a.category.as_str(), "cui" | "security_protection")
+                && a.treatment.trim().len() < 3;
+            if a.name.trim().is_empty() {
+                Some("an asset has no name".to_owned())
+            } else if !CATEGORIES.contains(&a.category.as_str()) {
+                let known = CATEGORIES.join(", ");
+                Some(format!("{}: the category is one of {known}", a.name))
+            } else if unexplained {
+                Some(format!(
+                    "{}: `treatment` says by which policy it is managed, or why it is out of scope",
+                    a.name
+                ))
+            } else {
+                None
+            }
+        })
+        .collect();
+
+    if wrong.is_empty() {
+        return Ok(());
+    }
+
+    Err(AppError::invalid(format!(
+        "nothing was imported:\n  {}",
+        wrong.join("\n  ")
+    )))
+}
+
+pub(super) fn to_stored(asset: Asset) -> store::assets::Asset {
+    let said = |text: String| Some(text).filter(|text| !text.trim().is_empty());
+    store::assets::Asset {
+        name: asset.name,
+        category: asset.category,
+        owner: said(asset.owner),
+        description: said(asset.description),
+        treatment: said(asset.treatment),
+    }
+}
+
+/// The description as a file has it, with every asset of the inventory.
+pub async fn export(session: &mut Session, state: &StateDir) -> Result<String, AppError> {
+    let conn = session.read()?;
+    let system = read(conn, None, state).await?;
+    let system = System {
+        assets: inventory(conn, &system).await?,
+        ..system
+    };
+    Ok(sections::to_toml(&system).map_err(anyhow::Error::from)?)
+}
+
+/// Whether the file in the state directory says something else than what was imported.
+pub(super) async fn is_file_ignored(
+    conn: &mut PgConnection,
+    state: &StateDir,
+) -> Result<bool, AppError> {
+    if !state.join(SYSTEM).exists() {
+        return Ok(false);
+    }
+    let Some(imported) = imported(conn).await? else {
+        return Ok(false);
+    };
+
+    let file = system_description(None, state).ok();
+    Ok(file.is_none_or(|file| {
+        System {
+            assets: Vec::new(),
+            ..file
+        } != imported
+    }))
+}
