@@ -78,7 +78,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     // The checks of compliance decide from it, and say so.
     let facts = store::facts::rules(&mut conn).await.unwrap();
     assert!(
-        facts.len() == 18
+        facts.len() == 23
             && facts
                 .iter()
                 .all(|r| r.last_proven.is_some() && !r.proof_failed),
