@@ -53,10 +53,9 @@ impl Links {
             return None;
         }
 
-        let who = if people.is_empty() {
-            "a reader".to_owned()
-        } else {
-            people.join(" or ")
+        let who = match people {
+            [] => "a reader".to_owned(),
+            people => people.join(" or "),
         };
 
         let link = Link {

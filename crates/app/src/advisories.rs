@@ -375,7 +375,7 @@ pub async fn retire(
         .any(|input| input.kind == kind && input.name == name);
     if is_configured {
         return Err(AppError::conflict(format!(
-            "`{shown}` stands in [advisories] of the configuration, so that the daemon would read \
+            "`{shown}` is in [advisories] of the configuration, so that the daemon would read \
                 it again; take it out there first"
         )));
     }

@@ -11,7 +11,7 @@ use store::{PgConnection, StoreError};
 use crate::ack_links::Link;
 use crate::actor::{Denied, Permission, require};
 use crate::database::Pool;
-use crate::{AppError, Session};
+use crate::{AppError, Session, names};
 
 pub use store::alerts::AlertFilter as Filter;
 pub use store::escalations::Escalation;
@@ -22,9 +22,18 @@ const NOTIFICATIONS_MAX: u32 = 100;
 /// Returns the newest alerts first, at most `limit`.
 pub async fn list(
     session: &mut Session,
+    config: &Config,
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<Alert>, AppError> {
+    let rule_id = filter
+        .rule_id
+        .as_ref()
+        .map(|id| names::rule(config, id.as_str()));
+    let filter = &Filter {
+        rule_id: rule_id.transpose()?,
+        ..filter.clone()
+    };
     let mut alerts = store::alerts::list(session.read()?, filter, limit).await?;
 
     // Many are written at once.
@@ -231,6 +240,12 @@ pub async fn acknowledge(
 ) -> Result<bool, AcknowledgeError> {
     require(actor, Permission::Acknowledge)?;
     Ok(store::alerts::ack(conn, actor, alert_id).await?)
+}
+
+/// Returns the alert of a signed link.
+pub async fn of_link(pool: &Pool, link: &Link) -> Result<Option<Alert>, StoreError> {
+    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
+    store::alerts::show(&mut conn, link.alert_id).await
 }
 
 /// The same for the holder of a signed link. `origin` is what their request says.

@@ -5,7 +5,7 @@
 //! get the same answer.
 //!
 //! Good keys are remembered for a short time ([`Trust::fresh`]), so a revocation
-//! takes that long at most. While the database is away they are trusted longer
+//! takes that long at most. While the database is unreachable they are trusted longer
 //! ([`Trust::grace`]), so that events can still be spooled.
 
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ pub enum AuthError {
     /// The key may not do this.
     #[error("the key lacks the scope")]
     Scope,
-    /// The database is away, and the key was not seen lately.
+    /// The database is unreachable, and the key was not seen lately.
     #[error("keys cannot be checked now")]
     Away,
 }

@@ -1,6 +1,6 @@
 //! Channels: whether a message arrives.
 
-use model::{Actor, Channel, Clock as _, Content, Notice, Severity, SystemClock, Topic};
+use model::{Actor, Channel, Clock as _, Content, Notice, Severity, SystemClock, Topic, WallClock};
 use notify::{Channels, Kind, Notification};
 use uuid::Uuid;
 
@@ -61,6 +61,7 @@ fn test_message(actor: &Actor, severity: Severity) -> Notification {
         sent_at: now,
         people: Vec::new(),
         ack_url: None,
+        clock: WallClock::default(),
         within: None,
     }
 }

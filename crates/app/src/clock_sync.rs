@@ -2,9 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-/// Whether the system says that its clock is synchronised; none when it cannot say (no systemd, as
+/// Whether the system says that its clock is synchronized; none when it cannot say (no systemd, as
 /// in most containers).
-pub fn synchronised() -> Option<bool> {
+pub fn synchronized() -> Option<bool> {
     let asked = Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])
         .stdin(Stdio::null())

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store::PgConnection;
 use store::search::{self, Command, Order, Tail};
 
-use crate::{AppError, Session, alerts};
+use crate::{AppError, Session, alerts, names};
 
 pub use store::search::{Asked, Count, FIELDS, Field, Filter, Found, Range};
 
@@ -39,7 +39,16 @@ impl Question {
         if filter.ids.is_empty() {
             filter.since = Some(since);
         }
+        filter.source = known_source(filter.source.as_deref())?;
         Ok(Self(filter))
+    }
+
+    /// Returns what is probably wrong with a question that found nothing: the name of the user.
+    pub async fn hint(&self, session: &mut Session) -> Result<Option<String>, AppError> {
+        match &self.0.user {
+            Some(user) => names::user_hint(session.read()?, user).await,
+            None => Ok(None),
+        }
     }
 
     /// Asks for the events of an alert instead of those of a time. Returns how many events the
@@ -175,6 +184,10 @@ pub async fn tail(
     stop: impl Future,
     mut each: impl FnMut(&Found) -> bool,
 ) -> Result<(), AppError> {
+    let filter = &Filter {
+        source: known_source(filter.source.as_deref())?,
+        ..filter.clone()
+    };
     let asker = session.actor().clone();
     let conn = session.read()?;
     let asked = asked_for(filter, &json!({}))?;
@@ -210,6 +223,12 @@ pub async fn tail(
 /// Returns who asked what, the newest first, at most `limit`.
 pub async fn questions(session: &mut Session, limit: u32) -> Result<Vec<Asked>, AppError> {
     Ok(search::asked(session.read()?, limit).await?)
+}
+
+/// Returns a source by the name that its events have.
+fn known_source(name: Option<&str>) -> Result<Option<String>, AppError> {
+    name.map(|name| names::source(name).map(|source| source.to_string()))
+        .transpose()
 }
 
 /// What is recorded of a question.

@@ -43,6 +43,8 @@ pub struct Created {
     pub key_id: Uuid,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+    /// The first characters of another active key of the same name.
+    pub namesake: Option<String>,
 }
 
 /// Makes a key.
@@ -71,11 +73,17 @@ pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Crea
         expires_at,
     };
 
+    let namesake = store::keys::list(conn)
+        .await?
+        .into_iter()
+        .find(|other| other.is_active && other.name == request.name)
+        .map(|other| other.prefix);
     let key_id = store::keys::create(conn, actor, &key).await?;
     Ok(Created {
         secret: minted.secret,
         key_id,
         expires_at,
+        namesake,
     })
 }
 

@@ -21,6 +21,7 @@ pub mod health;
 pub mod incidents;
 pub mod keys;
 pub mod monitors;
+pub mod names;
 pub mod notifications;
 pub mod rule_tests;
 pub mod rules;

@@ -172,12 +172,17 @@ pub(crate) fn sentence(m: &Monitored) -> String {
     let Some(monitor) = named(&m.name) else {
         return sanitize(&m.name).into_owned();
     };
-    let limit = monitor.show(m.threshold);
     match m.value {
         Some(value) => format!(
-            "{}: {}, allowed are {limit}",
+            "{}: {} (threshold: {}){}",
             monitor.what,
-            monitor.show(value)
+            monitor.show(value),
+            monitor.number(m.threshold),
+            if value <= m.threshold {
+                ", clearing: within the threshold again, the alert closes when it stays so"
+            } else {
+                ""
+            }
         ),
         None => format!("{}: {}", monitor.what, sanitize(&m.detail)),
     }

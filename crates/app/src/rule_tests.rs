@@ -160,6 +160,10 @@ pub fn test(config: &Config, only: Option<&str>) -> Result<Report, AppError> {
         .collect();
     without_fixtures.retain(|id| fixtures.iter().all(|f| !f.rules.contains(id)));
 
+    let only = only
+        .map(|name| crate::names::rule(config, name))
+        .transpose()?;
+    let only = only.as_ref().map(RuleId::as_str);
     let is_wanted = |id: &str| only.is_none_or(|only| id == only);
     if let Some(id) = only {
         fixtures.retain(|f| f.rules.iter().any(|rule| rule == id));

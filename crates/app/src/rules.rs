@@ -11,12 +11,12 @@ use config::Config;
 use config::rules::engine;
 use detect::{Settings, sigma::Sigma};
 use model::text::sanitize;
-use model::{Actor, RuleId, Source, Span, Timestamp};
+use model::{Actor, Source, Span, Timestamp};
 use store::senders::{Sender, Unread};
 use store::sources::SourceRow;
 
 use crate::actor::Permission;
-use crate::{AppError, Session};
+use crate::{AppError, Session, names};
 
 pub use check::{Checked, check, configured_dir};
 pub use list::{Proof, Row, list};
@@ -55,7 +55,7 @@ async fn set_enabled(
     enabled: bool,
 ) -> Result<(), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let rule_id = RuleId(id.to_owned().into());
+    let rule_id = names::rule(config, id)?;
     if store::rules::set_enabled(conn, actor, &rule_id, enabled).await? {
         return Ok(());
     }

@@ -1,8 +1,9 @@
 //! Silences, maintenance windows and exceptions: what keeps alerts from notifying people.
 
-use model::text::sanitize;
+use config::Config;
 use model::{
-    Alert, Clock as _, Silence, SilenceId, SilenceKind, SilenceScope, Span, SystemClock, Timestamp,
+    Alert, Clock as _, Entity, EntityKind, RuleId, Silence, SilenceId, SilenceKind, SilenceScope,
+    SilenceTarget, Span, SystemClock, Timestamp,
 };
 use serde::Serialize;
 use store::PgConnection;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::actor::Permission;
 use crate::short_ids::pick;
-use crate::{AppError, Session};
+use crate::{AppError, Session, names};
 
 /// A preview looks this far back.
 const PREVIEW: Span = Span::days(30);
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub reason: &'a str,
     /// Where it is written up.
     pub ticket: Option<&'a str>,
+    /// Also if nothing of that name has been seen so far.
+    pub allow_unknown: bool,
 }
 
 /// A silence that was made.
@@ -49,14 +52,18 @@ pub struct Added {
 }
 
 /// Makes a silence.
-pub async fn add(session: &mut Session, request: &Request<'_>) -> Result<Added, AppError> {
+pub async fn add(
+    session: &mut Session,
+    config: &Config,
+    request: &Request<'_>,
+) -> Result<Added, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let now = SystemClock.now();
     let starts_at = request.from.unwrap_or(now);
     let silence = Silence {
         mute_id: SilenceId(Uuid::now_v7()),
         kind: request.kind,
-        scope: request.scope.clone(),
+        scope: known_scope(conn, config, request).await?,
         author: actor.to_string(),
         reason: request.reason.trim().to_owned(),
         ticket: request.ticket.map(str::to_owned),
@@ -66,7 +73,7 @@ pub async fn add(session: &mut Session, request: &Request<'_>) -> Result<Added, 
     };
 
     check_silence(&silence, now)?;
-    check_rule(conn, &silence.scope).await?;
+    check_rule(&silence.scope)?;
     let covered = covered_alerts(conn, &silence.scope, now).await?;
     store::silences::add(conn, actor, &silence).await?;
 
@@ -112,26 +119,72 @@ fn check_scope(scope: &SilenceScope) -> Result<(), AppError> {
     Ok(())
 }
 
-/// A misspelled rule silences nothing, and nobody would notice before it is too late.
-async fn check_rule(conn: &mut PgConnection, scope: &SilenceScope) -> Result<(), AppError> {
-    let Some(rule) = &scope.rule_id else {
-        return Ok(());
+/// Returns what a request covers, by the names that alerts have. A misspelled name silences nothing,
+/// and nobody would notice before it is too late.
+async fn known_scope(
+    conn: &mut PgConnection,
+    config: &Config,
+    request: &Request<'_>,
+) -> Result<SilenceScope, AppError> {
+    check_scope(&request.scope)?;
+    match resolved_scope(conn, config, &request.scope).await {
+        Err(AppError::Invalid(_) | AppError::NotFound(_)) if request.allow_unknown => {
+            Ok(request.scope.clone())
+        }
+        Err(AppError::Invalid(why) | AppError::NotFound(why)) => Err(AppError::invalid(format!(
+            "{why} (--allow-unknown silences what does not exist yet)"
+        ))),
+        resolved => resolved,
+    }
+}
+
+async fn resolved_scope(
+    conn: &mut PgConnection,
+    config: &Config,
+    scope: &SilenceScope,
+) -> Result<SilenceScope, AppError> {
+    let name_of = |id: &RuleId| names::rule(config, id.as_str());
+    let source_of = |name: &String| names::source(name).map(|source| source.to_string());
+
+    Ok(SilenceScope {
+        rule_id: scope.rule_id.as_ref().map(name_of).transpose()?,
+        source: scope.source.as_ref().map(source_of).transpose()?,
+        tenant: scope.tenant,
+        entity: match &scope.entity {
+            Some(SilenceTarget::One(entity)) => {
+                Some(SilenceTarget::One(known_entity(conn, entity).await?))
+            }
+            other => other.clone(),
+        },
+    })
+}
+
+async fn known_entity(conn: &mut PgConnection, entity: &Entity) -> Result<Entity, AppError> {
+    let value = match entity.kind {
+        EntityKind::User => names::user(conn, &entity.value).await?,
+        EntityKind::Source => {
+            names::check_entity(conn, entity.kind, &entity.value).await?;
+            entity.value.clone()
+        }
+        // Addresses and sessions come and go: a silence is often made before their first alert.
+        EntityKind::Ip | EntityKind::Session => entity.value.clone(),
     };
-    if notify::silences::NEVER.contains(&rule.as_str()) {
-        return Err(AppError::conflict(format!(
-            "{rule} cannot be silenced: whoever tampers with the record would begin with that"
-        )));
-    }
 
-    let known = store::rules::settings(conn).await?;
-    if known.iter().any(|k| k.rule_id == *rule) {
-        return Ok(());
-    }
+    Ok(Entity {
+        kind: entity.kind,
+        value,
+    })
+}
 
-    Err(AppError::not_found(format!(
-        "there is no rule `{}`; `blueteam alerts rules` lists those that there are",
-        sanitize(rule.as_str())
-    )))
+fn check_rule(scope: &SilenceScope) -> Result<(), AppError> {
+    match &scope.rule_id {
+        Some(rule) if notify::silences::NEVER.contains(&rule.as_str()) => {
+            Err(AppError::conflict(format!(
+                "{rule} cannot be silenced: whoever tampers with the record would begin with that"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn covered_alerts(
@@ -152,11 +205,16 @@ async fn covered_alerts(
 }
 
 /// Returns the alerts of the last 30 days that a silence would have covered, the newest first.
-pub async fn preview(session: &mut Session, scope: &SilenceScope) -> Result<Vec<Alert>, AppError> {
+pub async fn preview(
+    session: &mut Session,
+    config: &Config,
+    scope: &SilenceScope,
+) -> Result<Vec<Alert>, AppError> {
     let conn = session.read()?;
     check_scope(scope)?;
-    check_rule(conn, scope).await?;
-    covered_alerts(conn, scope, SystemClock.now()).await
+    let scope = resolved_scope(conn, config, scope).await?;
+    check_rule(&scope)?;
+    covered_alerts(conn, &scope, SystemClock.now()).await
 }
 
 /// A silence, and what it did.
@@ -261,7 +319,7 @@ pub async fn expire(session: &mut Session, prefix: &str) -> Result<Expired, AppE
     )?;
 
     if !store::silences::end(conn, actor, silence.mute_id, now).await? {
-        return Err(AppError::conflict("somebody else has just ended it"));
+        return Err(AppError::conflict("someone else has just ended it"));
     }
 
     Ok(Expired { silence, at: now })

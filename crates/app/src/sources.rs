@@ -6,8 +6,9 @@ use collect::source_tracking::{Cadence, Hours, Sequence};
 use model::text::sanitize;
 use model::{Clock as _, Span, SystemClock};
 use serde::Serialize;
+use store::PgConnection;
 
-use crate::{AppError, Session};
+use crate::{AppError, Session, names};
 
 pub use store::sources::{Gap, KeptLetter as DeadLetter, SourceRow};
 
@@ -105,16 +106,23 @@ impl Details {
 /// Returns the source of this name.
 pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> {
     let conn = session.read()?;
-    let row = store::sources::find(conn, id).await?.ok_or_else(|| {
-        AppError::not_found(format!(
-            "there is no source `{}`; `blueteam sources list` names them",
-            sanitize(id)
-        ))
-    })?;
+    let Some(row) = store::sources::find(conn, id).await? else {
+        return Err(unknown(conn, id).await?);
+    };
 
     let gaps = store::sources::gaps(conn, id, GAPS_MAX).await?;
     let senders = store::senders::list(conn, Some(id)).await?;
     Ok(Details::new(row, gaps, senders))
+}
+
+/// The error of a source that does not exist.
+async fn unknown(conn: &mut PgConnection, id: &str) -> Result<AppError, AppError> {
+    let known = store::sources::list(conn).await?;
+    let meant = names::meant(id, known.iter().map(|row| row.source_id.as_str()));
+    Ok(AppError::not_found(format!(
+        "there is no source `{}`{meant}; `blueteam sources list` names them",
+        sanitize(id)
+    )))
 }
 
 /// Returns what could not be read, the newest first, at most `limit`: of one source, or of all.
@@ -124,5 +132,10 @@ pub async fn dead_letters(
     limit: u32,
 ) -> Result<Vec<DeadLetter>, AppError> {
     let conn = session.read()?;
+    if let Some(id) = source
+        && store::sources::find(conn, id).await?.is_none()
+    {
+        return Err(unknown(conn, id).await?);
+    }
     Ok(store::sources::dead_letters(conn, source, i64::from(limit)).await?)
 }

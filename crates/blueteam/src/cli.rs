@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use daemon::Parts;
 
@@ -88,7 +89,10 @@ pub fn main() -> ExitCode {
         out::note(warning);
     }
 
-    let cli = Cli::parse_from(args);
+    let matches = Cli::command().get_matches_from(args);
+    // What is set for the daemon in the environment is nothing that a demonstration may use.
+    let is_given = matches.value_source("state_dir") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let globals = session::Globals {
         config: cli.config.as_deref(),
         state_dir: cli.state_dir.as_deref(),
@@ -124,7 +128,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(&args, cli.state_dir.as_deref().filter(|_| is_given)),
         Command::Config(args) => {
             config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS)
         }
@@ -162,6 +166,30 @@ fn is_usage(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    /// Names the commands below one whose help has no examples.
+    fn without_examples(command: &mut clap::Command, path: &str, found: &mut Vec<String>) {
+        let help = command.render_long_help().to_string();
+        let runs = !command.has_subcommands() || !command.is_subcommand_required_set();
+        if runs && !help.contains("Examples:") {
+            found.push(path.to_owned());
+        }
+
+        for below in command
+            .get_subcommands_mut()
+            .filter(|c| c.get_name() != "help")
+        {
+            let path = format!("{path} {}", below.get_name());
+            without_examples(below, &path, found);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples() {
+        let mut found = Vec::new();
+        without_examples(&mut super::Cli::command(), "blueteam", &mut found);
+        assert!(found.is_empty(), "no examples: {found:?}");
+    }
 
     #[test]
     fn arguments_do_not_contradict_each_other() {

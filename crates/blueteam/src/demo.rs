@@ -74,6 +74,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     // its own database alone.
     Loaded {
         renamed: Vec::new(),
+        doubts: Vec::new(),
         config,
         secrets: Secrets::default(),
     }
@@ -285,7 +286,7 @@ async fn wait_analyzed(
 
         if Instant::now() > deadline {
             bail!(
-                "the events are not analysed after {} s: {} are unread",
+                "the events are not analyzed after {} s: {} are unread",
                 PATIENCE.as_secs(),
                 unread
             );

@@ -98,6 +98,30 @@ pub fn raw_line(line: &[u8]) -> Text<'_> {
     }
 }
 
+/// Parameters of a URL whose values are secrets. A value is masked only where it is all letters,
+/// digits and `-._~`: anything else may be an attack, which rules must see.
+static PARAMETERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"(?i-u)(?P<before>[?&;](?:[a-z]+[_-])?(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key",
+        r"|(?:access|private|session)_?(?:key|id|token)|phpsessid|jsessionid|sid|otp|pin|sig)=)",
+        r"[a-z0-9._~-]+(?P<after>[&;#]|$)",
+    ))
+    .ok()
+});
+
+/// Masks the secrets among the parameters of a request's target. Returns `None` where there are
+/// none.
+pub fn masked_target(target: &str) -> Option<String> {
+    memchr::memchr2(b'?', b';', target.as_bytes())?;
+    match PARAMETERS
+        .as_ref()?
+        .replace_all(target.as_bytes(), &b"${before}***${after}"[..])
+    {
+        Cow::Owned(masked) => String::from_utf8(masked).ok(),
+        Cow::Borrowed(_) => None,
+    }
+}
+
 fn cut(mut text: Text<'_>) -> Text<'_> {
     text.shorten(RAW_MAX);
     text
@@ -111,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_form_is_valid() {
-        assert!(MAY_HOLD.is_some());
+        assert!(MAY_HOLD.is_some() && PARAMETERS.is_some());
         assert_eq!(SECRETS.len(), 9);
     }
 
@@ -166,6 +190,24 @@ mod tests {
             ("key AKIAIOSFODNN7EXAMPLE end", "key *** end"),
         ] {
             assert_eq!(&*raw_line(line.as_bytes()), kept, "{line}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_masked_unless_they_may_be_an_attack() {
+        for (target, masked) in [
+            ("/login?password=hunter2", Some("/login?password=***")),
+            (
+                "/x?a=b&access_token=abc.def-1&c=d",
+                Some("/x?a=b&access_token=***&c=d"),
+            ),
+            ("/login?password=%27%20OR%201=1", None),
+            ("/login?password=a'+OR+1=1", None),
+            ("/login?password=<script>", None),
+            ("/passwords?page=2", None),
+            ("/plain", None),
+        ] {
+            assert_eq!(masked_target(target).as_deref(), masked, "{target}");
         }
     }
 

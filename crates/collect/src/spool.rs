@@ -191,7 +191,7 @@ impl Spool {
         self.dir.join(format!("{id:020}.seg"))
     }
 
-    /// Releases the lock for another process. The spool must not be used afterwards.
+    /// Releases the lock for another process. The spool must not be used afterward.
     pub fn release(&mut self) {
         self.lock = None;
     }

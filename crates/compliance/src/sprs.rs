@@ -45,7 +45,7 @@ pub struct Submission {
     /// The resulting confidence: `Low`, `Medium` or `High`.
     pub confidence_level: Option<&'static str>,
     /// Name of the assessor.
-    pub assessing_organisation: Option<String>,
+    pub assessing_organization: Option<String>,
     /// Name, title and contact of the affirming official.
     pub affirming_official: Option<String>,
     /// What must be stated before submission, by the key or command that states it.
@@ -75,7 +75,7 @@ impl Submission {
             assessment_date: last_decision(basis.controls).map(format_day),
             scope: one_of(&a.scope, &SCOPES),
             scope_description: said(&system.boundary),
-            cage_codes: system.organisation.cage_codes.clone(),
+            cage_codes: system.organization.cage_codes.clone(),
             ssp_name: said(&system.name),
             ssp_version: said(&system.version),
             ssp_date: plan_date(basis),
@@ -88,7 +88,7 @@ impl Submission {
             standard: basis.catalog.name(),
             confidence_level: level.as_deref().map(confidence_for),
             assessment_level: level,
-            assessing_organisation: said(&a.assessor).or_else(|| said(&system.organisation.name)),
+            assessing_organization: said(&a.assessor).or_else(|| said(&system.organization.name)),
             affirming_official: affirming_official(system),
             missing: Vec::new(),
         };
@@ -151,7 +151,7 @@ impl Submission {
             self.scope_description.is_some(),
             "boundary: what is in scope",
         );
-        need(!self.cage_codes.is_empty(), "organisation.cage_codes");
+        need(!self.cage_codes.is_empty(), "organization.cage_codes");
         need(
             self.ssp_name.is_some(),
             "name: the system's, which is the plan's",
@@ -173,8 +173,8 @@ impl Submission {
             "assessment.level: Basic (one's own), Medium or High (the government's)",
         );
         need(
-            self.assessing_organisation.is_some(),
-            "assessment.assessor, or organisation.name",
+            self.assessing_organization.is_some(),
+            "assessment.assessor, or organization.name",
         );
 
         need(
@@ -214,7 +214,7 @@ impl Submission {
             ("Confidence level", self.confidence_level.map(str::to_owned)),
             (
                 "Assessing organization",
-                self.assessing_organisation.clone(),
+                self.assessing_organization.clone(),
             ),
             ("Affirming official", self.affirming_official.clone()),
         ]

@@ -35,8 +35,9 @@ pub struct System {
     /// One of [`STATES`], or empty.
     #[serde(deserialize_with = "known_state")]
     pub state: String,
-    /// The organization that runs the system.
-    pub organisation: Organisation,
+    /// The organization that runs the system. Its key was spelled `organisation` once.
+    #[serde(alias = "organisation")]
+    pub organization: Organization,
     /// Fields of SPRS that nothing else states.
     pub assessment: Assessment,
     /// Named people by role.
@@ -55,6 +56,9 @@ pub struct System {
     pub assets: Vec<Asset>,
     /// Changes to the plan.
     pub changes: Vec<PlanChange>,
+    /// What the reader should know of old names that the file uses.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// The states that OSCAL knows of a system.
@@ -82,7 +86,7 @@ fn known_state<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the names say it")]
-pub struct Organisation {
+pub struct Organization {
     pub name: String,
     pub address: String,
     pub phone: String,
@@ -257,8 +261,8 @@ impl System {
                 &self.update_frequency,
                 "update_frequency: how often the plan is updated (3.12.4[g])",
             ),
-            (&self.organisation.name, "organisation.name"),
-            (&self.organisation.address, "organisation.address"),
+            (&self.organization.name, "organization.name"),
+            (&self.organization.address, "organization.address"),
         ] {
             need(said(text), what);
         }
@@ -277,8 +281,8 @@ impl System {
         }
 
         need(
-            !self.organisation.cage_codes.is_empty(),
-            "organisation.cage_codes",
+            !self.organization.cage_codes.is_empty(),
+            "organization.cage_codes",
         );
         need(!self.users.is_empty(), "users: how many, by role");
         need(

@@ -36,8 +36,23 @@ fn default_interval() -> Span {
     Span::days(1)
 }
 
-/// A publisher is asked no oftener.
+/// A publisher is asked no more often.
 const EVERY_MIN: Span = Span::secs(10);
+
+/// Whether an address is one that is fetched; a file always is.
+fn is_readable(from: &str) -> bool {
+    let Some((scheme, rest)) = from.split_once("://") else {
+        return true;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = match host.split_once(']') {
+        Some((host, _)) => host.trim_start_matches('['),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+
+    scheme == "https" || scheme == "http" && notify::tls::is_loopback(host)
+}
 
 impl Advisories {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
@@ -59,6 +74,13 @@ impl Advisories {
                 }
                 if entries.iter().take(i).any(|other| other.name == entry.name) {
                     problem("name", "is used twice".to_owned());
+                }
+                if !is_readable(&entry.from) {
+                    problem(
+                        "from",
+                        "must be a file or begin with https:// (http:// only to this machine)"
+                            .to_owned(),
+                    );
                 }
                 if entry.from.is_empty() {
                     problem("from", "must name a file or an address".to_owned());

@@ -168,15 +168,10 @@ impl Alerts {
 }
 
 fn no_such_rule(id: &str, known: &[String]) -> String {
-    let nearer = |a: &&String, b: &&String| {
-        strsim::jaro_winkler(id, a).total_cmp(&strsim::jaro_winkler(id, b))
-    };
-    let near = known
-        .iter()
-        .max_by(nearer)
+    let near = crate::nearest(id, known.iter().map(String::as_str))
         .map(|near| format!("did you mean `{near}`? "))
         .unwrap_or_default();
-    format!("there is no such rule; {near}`blueteam alerts rules` lists them")
+    format!("there is no such rule; {near}`blueteam rules list` lists them")
 }
 
 fn merged_lists<K: Clone + Ord>(overrides: &BTreeMap<K, Override>) -> BTreeMap<K, Lists> {

@@ -243,7 +243,7 @@ impl Channels {
         Ok(notify::Settings {
             console: on(Channel::Console).then_some(console::Settings {
                 writer: stdout,
-                colour: color,
+                color,
             }),
             syslog: if on(Channel::Syslog) {
                 Some(self.syslog.settings(hostname)?)
@@ -300,8 +300,19 @@ impl Channels {
         if !email.host.is_empty() && email.to.is_empty() {
             bad(
                 "email.to",
-                "must name somebody, because a mail server is set".to_owned(),
+                "must name an address, because a mail server is set".to_owned(),
             );
+        }
+        let mut addresses = vec![("email.from".to_owned(), &email.from)];
+        addresses.extend((0..).map(|i| format!("email.to[{i}]")).zip(&email.to));
+        for (key, address) in addresses {
+            if !address.is_empty() && !email::is_mailbox(address) {
+                let example = "`ann@example.com` or `Ann Lee <ann@example.com>`";
+                bad(
+                    &key,
+                    format!("`{address}` is not a mail address such as {example}"),
+                );
+            }
         }
         if !webhook.url.is_empty() && !webhook.url_file.is_empty() {
             bad("webhook.url", "and url_file exclude each other".to_owned());

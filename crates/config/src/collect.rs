@@ -60,7 +60,7 @@ pub struct Journal {
     /// The folder with its files; this machine's journal without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// Whose log it is: set as `metadata.service` on all its events.
@@ -76,7 +76,7 @@ pub struct Database {
     pub service: ServiceName,
     /// A file with the `postgres://` URL of a login that may SELECT from `public.audit_events`.
     pub url_file: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// How often it is asked for new events.
@@ -103,7 +103,7 @@ pub struct File {
     pub path: String,
     /// What is in it: a name of `collect`'s list of formats.
     pub format: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
@@ -171,7 +171,7 @@ pub struct Listener {
     /// What is in its messages: a name of `collect`'s list of formats.
     #[serde(default = "default_format")]
     pub format: String,
-    /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
+    /// How often somebody speaks at least; silence beyond is told. Unset: as it has learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
@@ -359,7 +359,7 @@ impl Collect {
         }
 
         if (1..KEEP_MIN).contains(&self.retention_months) {
-            let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
+            let message = format!("must be 0 (no limit) or at least {KEEP_MIN}");
             problems.push(Problem::new("collect.retention_months", message));
         }
 

@@ -64,10 +64,13 @@ impl Contacts {
                     format!("`{}` is there twice", person.name),
                 ));
             }
-            if let Err(error) = person.email.parse::<Address>() {
+            if person.email.parse::<Address>().is_err() {
                 problems.push(Problem::new(
                     key("email"),
-                    format!("`{}`: {error}", person.email),
+                    format!(
+                        "`{}` is not a mail address such as ann@example.com",
+                        person.email
+                    ),
                 ));
             }
         }

@@ -34,6 +34,14 @@ impl Database {
             self.max_connections.into(),
         );
 
+        let is_postgres = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme));
+        if !self.url.is_empty() && !is_postgres {
+            let message = "must begin with postgres://";
+            problems.push(Problem::new("database.url", message));
+        }
+
         let authority = self
             .url
             .split_once("://")

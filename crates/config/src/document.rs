@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
 use crate::renamed::{self, Renaming};
 use crate::secrets;
+use crate::wording::{nearest, plain_words};
 
 /// Variables that override a key look like `BLUETEAM_SECTION__KEY`; others with this prefix are not
 /// about the file.
@@ -23,6 +24,16 @@ pub(super) struct Document {
     origins: BTreeMap<String, Origin>,
     /// What the reader should know of old names that are used.
     warnings: Vec<String>,
+    /// Elements of lists that could not be read, by their places in the file.
+    left_out: BTreeMap<String, Vec<usize>>,
+}
+
+/// What came of reading the document.
+pub(super) struct Reading<T> {
+    /// The configuration without what could not be read; none when nothing is left of it.
+    pub(super) value: Option<T>,
+    /// What could not be read.
+    pub(super) errors: Vec<ConfigError>,
 }
 
 enum Origin {
@@ -38,6 +49,7 @@ impl Document {
             tree: Value::Object(Map::new()),
             origins: BTreeMap::new(),
             warnings: Vec::new(),
+            left_out: BTreeMap::new(),
         };
 
         let table = DeTable::parse(text).map_err(|error| {
@@ -221,12 +233,14 @@ impl Document {
         })
     }
 
-    /// Puts the values of `BLUETEAM_SECTION__KEY` variables over those of the file.
+    /// Puts the values of `BLUETEAM_SECTION__KEY` variables over those of the file. Returns what is
+    /// wrong with them.
     pub(super) fn override_by(
         &mut self,
         env: &BTreeMap<String, String>,
         defaults: &Value,
-    ) -> Result<(), ConfigErrors> {
+    ) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
         for (variable, text) in env {
             let Some(path) = variable
                 .strip_prefix(PREFIX)
@@ -248,92 +262,169 @@ impl Document {
                 ));
             }
 
-            let keys: Vec<String> = named.split('.').map(str::to_owned).collect();
-            let default = keys.iter().try_fold(defaults, |at, key| at.get(key));
-            let place = Place::Variable(variable.clone());
-            if default.is_none() && keys[0] != "rules" {
-                let message = unknown_key(&keys.join("."), defaults);
-                return Err(ConfigErrors::one(place, keys.join("."), message));
+            if let Err(message) = self.override_one(variable, &named, text, defaults) {
+                errors.push(ConfigError {
+                    place: Place::Variable(variable.clone()),
+                    key: named,
+                    message,
+                });
             }
-
-            let value = parse_typed(text, default)
-                .map_err(|m| ConfigErrors::one(place.clone(), keys.join("."), m))?;
-            let mut at = &mut self.tree;
-            for key in &keys {
-                let clash = || {
-                    ConfigErrors::one(
-                        place.clone(),
-                        keys.join("."),
-                        "the file has a plain value where this needs a section",
-                    )
-                };
-
-                at = at
-                    .as_object_mut()
-                    .ok_or_else(clash)?
-                    .entry(key)
-                    .or_insert_with(|| Value::Object(Map::new()));
-            }
-
-            *at = value;
-            let path = keys.join(".");
-
-            // What the file said about the parts of this value says nothing any more.
-            self.origins.retain(|key, _| {
-                !key.starts_with(&path)
-                    || key
-                        .as_bytes()
-                        .get(path.len())
-                        .is_some_and(|c| *c != b'[' && *c != b'.')
-            });
-
-            self.origins
-                .insert(path, Origin::Variable(variable.clone()));
         }
+
+        errors
+    }
+
+    fn override_one(
+        &mut self,
+        variable: &str,
+        path: &str,
+        text: &str,
+        defaults: &Value,
+    ) -> Result<(), String> {
+        let mut keys = path.split('.');
+        let default = keys.try_fold(defaults, |at, key| at.get(key));
+        if default.is_none() && path.split('.').next() != Some("rules") {
+            return Err(unknown_key(path, defaults));
+        }
+
+        let value = parse_typed(text, default)?;
+        let mut at = &mut self.tree;
+        for key in path.split('.') {
+            at = at
+                .as_object_mut()
+                .ok_or("the file has a plain value where this needs a section")?
+                .entry(key)
+                .or_insert_with(|| Value::Object(Map::new()));
+        }
+        *at = value;
+
+        // What the file said about the parts of this value says nothing any more.
+        self.origins.retain(|key, _| {
+            !key.starts_with(path)
+                || key
+                    .as_bytes()
+                    .get(path.len())
+                    .is_some_and(|c| *c != b'[' && *c != b'.')
+        });
+        self.origins
+            .insert(path.to_owned(), Origin::Variable(variable.to_owned()));
 
         Ok(())
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, defaults: &Value) -> Result<T, ConfigErrors> {
-        serde_path_to_error::deserialize(&self.tree).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.inner().to_string();
-            match message
-                .strip_prefix("unknown field `")
-                .and_then(|rest| rest.split_once('`'))
-            {
-                Some((field, _)) => {
-                    let path = if path == field || path.ends_with(&format!(".{field}")) {
-                        path
-                    } else {
-                        join_path(&path, field)
+    /// Reads the tree. What cannot be read is left out and reported together with whatever else
+    /// cannot be read; the rest is checked with defaults in its place.
+    pub(super) fn read<T: DeserializeOwned>(&mut self, defaults: &Value) -> Reading<T> {
+        /// More than that nobody reads.
+        const ERRORS_MAX: usize = 100;
+
+        let mut errors: Vec<ConfigError> = Vec::new();
+        loop {
+            let error = match serde_path_to_error::deserialize(&self.tree) {
+                Ok(value) => {
+                    return Reading {
+                        value: Some(value),
+                        errors,
                     };
-                    ConfigErrors(vec![self.error(path.clone(), unknown_key(&path, defaults))])
                 }
+                Err(error) => error,
+            };
+            let path = error.path().to_string();
+            let (key, message) = self.explain(&path, &error.inner().to_string(), defaults);
 
-                // What the standard library says of it helps nobody.
-                None if message == "invalid socket address syntax" => {
-                    let message =
-                        "is not an address with its port, such as 127.0.0.1:8514 or [::1]:8514";
-                    ConfigErrors(vec![self.error(path, message.to_owned())])
-                }
-
-                None => ConfigErrors(vec![self.error(path, message)]),
+            // A key that was left out because it is wrong is not missing as well.
+            let original = self.in_file(&path);
+            let is_consequence = message.starts_with("needs the key")
+                && errors.iter().any(|e| e.key.starts_with(&original));
+            if !is_consequence {
+                errors.push(self.error(&key, message));
             }
-        })
+
+            if errors.len() >= ERRORS_MAX || !self.leave_out(&key) {
+                return Reading {
+                    value: None,
+                    errors,
+                };
+            }
+        }
+    }
+
+    /// Returns the key that an error of serde is about, and what is wrong with it.
+    fn explain(&self, path: &str, message: &str, defaults: &Value) -> (String, String) {
+        let unknown = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'));
+        let Some((field, _)) = unknown else {
+            return (path.to_owned(), plain_words(message, self.get(path)));
+        };
+
+        let path = if path == field || path.ends_with(&format!(".{field}")) {
+            path.to_owned()
+        } else {
+            join_path(path, field)
+        };
+        let message = unknown_key(&path, defaults);
+
+        (path, message)
+    }
+
+    /// Takes a key or an element of a list out of the tree. Returns whether there was one.
+    fn leave_out(&mut self, path: &str) -> bool {
+        let Some((list, index)) = path
+            .strip_suffix(']')
+            .and_then(|path| path.rsplit_once('['))
+        else {
+            return self.take(path).is_some();
+        };
+
+        let Some(elements) = self.get_mut(list).and_then(Value::as_array_mut) else {
+            return false;
+        };
+        let Some(index) = index.parse().ok().filter(|i| *i < elements.len()) else {
+            return false;
+        };
+        elements.remove(index);
+        let original = original_index(self.left_out.get(list), index);
+        let left_out = self.left_out.entry(list.to_owned()).or_default();
+        left_out.push(original);
+        left_out.sort_unstable();
+
+        true
+    }
+
+    /// Returns a path as it is in the file: elements of lists that were left out count.
+    fn in_file(&self, path: &str) -> String {
+        let mut original = String::new();
+        let mut here = String::new();
+        for piece in path.split_inclusive(['[', ']']) {
+            let index = piece.strip_suffix(']').and_then(|i| i.parse().ok());
+            match index {
+                Some(index) => {
+                    let list = here.strip_suffix('[').unwrap_or(&here);
+                    let at = original_index(self.left_out.get(list), index);
+                    original.push_str(&at.to_string());
+                    original.push(']');
+                }
+                None => original.push_str(piece),
+            }
+            here.push_str(piece);
+        }
+
+        original
     }
 
     pub(super) fn locate(&self, problems: Vec<Problem>) -> ConfigErrors {
         ConfigErrors(
             problems
                 .into_iter()
-                .map(|problem| self.error(problem.key, problem.message))
+                .map(|problem| self.error(&problem.key, problem.message))
                 .collect(),
         )
     }
 
     /// The error at its key, or at the nearest section around it that stands somewhere.
-    fn error(&self, key: String, message: String) -> ConfigError {
+    fn error(&self, key: &str, message: String) -> ConfigError {
+        let key = self.in_file(key);
         let place = self.place_of(&key);
         ConfigError {
             place,
@@ -366,6 +457,14 @@ impl Document {
             column: before[line_start..].chars().count() + 1,
         }
     }
+}
+
+/// Returns the place in the file of an element, given those before it that were left out.
+fn original_index(left_out: Option<&Vec<usize>>, index: usize) -> usize {
+    left_out
+        .into_iter()
+        .flatten()
+        .fold(index, |at, gone| if *gone <= at { at + 1 } else { at })
 }
 
 /// One step from a value to a part of it.
@@ -438,16 +537,14 @@ fn unknown_key(path: &str, defaults: &Value) -> String {
                     .into_iter()
                     .flat_map(|map| map.keys().map(String::as_str))
                     .collect();
-                let near = known.iter().max_by(|a, b| {
-                    strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
-                });
-                return match near {
-                    Some(near) => format!(
-                        "unknown key; did you mean `{near}`? Known here: {}",
-                        known.join(", ")
-                    ),
-                    None => "unknown key".to_owned(),
-                };
+                if known.is_empty() {
+                    return "unknown key".to_owned();
+                }
+
+                let meant = nearest(name, known.iter().copied())
+                    .map(|near| format!("did you mean `{near}`? "))
+                    .unwrap_or_default();
+                return format!("unknown key; {meant}Known here: {}", known.join(", "));
             }
         }
     }

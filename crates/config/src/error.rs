@@ -20,6 +20,16 @@ pub enum Place {
     Whole(String),
 }
 
+impl Place {
+    /// Returns the line in the file, if it is in it.
+    pub(super) const fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => Some(*line),
+            Self::Variable(_) | Self::Whole(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -34,7 +34,7 @@ pub struct Ingest {
     pub queue_max_bytes: u64,
     /// The most connections at once.
     pub max_connections: u64,
-    /// The largest spool on disk while the database is away, in bytes.
+    /// The largest spool on disk while the database is unreachable, in bytes.
     #[serde(rename = "spool_max_size", with = "crate::size")]
     pub spool_max_bytes: u64,
 }

@@ -1,6 +1,6 @@
 //! `blueteam.toml`, one file per section.
 //!
-//! Every key has a default, is known (a misspelt one is an error that names its line and the key
+//! Every key has a default, is known (a misspelled one is an error that names its line and the key
 //! that was probably meant), and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never
 //! stand in the file: they come from files that it names, or from the environment.
 
@@ -22,6 +22,7 @@ mod contacts;
 mod database;
 mod detection;
 mod document;
+mod doubts;
 mod error;
 mod escalation;
 mod ingest;
@@ -38,6 +39,7 @@ mod siem;
 mod size;
 mod state_dir;
 mod watchdog;
+mod wording;
 
 pub use crate::advisories::Advisories;
 pub use crate::monitors::Monitors;
@@ -59,6 +61,7 @@ pub use secrets::Secrets;
 pub use siem::Siem;
 pub use state_dir::StateDir;
 pub use watchdog::Watchdog;
+pub use wording::nearest;
 
 use document::Document;
 use error::Problem;
@@ -117,6 +120,8 @@ pub struct Loaded {
     pub secrets: Secrets,
     /// Old names of keys that are used, each with its place and its new name.
     pub renamed: Vec<String>,
+    /// What is probably not meant: files that do not exist, variables that set nothing.
+    pub doubts: Vec<String>,
 }
 
 /// Reads the file (none: defaults), lets the environment override it, checks all of it, each rule
@@ -141,12 +146,27 @@ pub fn load(
         None => ("defaults".to_owned(), String::new()),
     };
 
-    let (config, renamed) = read_document(&name, &text, &env)?;
-    let secrets = Secrets::read(&config, &env)?;
+    let (read, mut errors) = read_document(&name, &text, &env)?;
+    let Some((config, document)) = read else {
+        return Err(errors);
+    };
+    let secrets = Secrets::read(&config, &env).unwrap_or_else(|found| {
+        errors.0.extend(found.0);
+        Secrets::default()
+    });
+    if !errors.0.is_empty() {
+        return Err(errors);
+    }
+
+    let doubts = document.locate(doubts::of_files(&config)).0;
+    let doubts = doubts.iter().map(ToString::to_string);
     Ok(Loaded {
+        doubts: doubts
+            .chain(doubts::of_variables(&env, &default_tree()?))
+            .collect(),
         config,
         secrets,
-        renamed,
+        renamed: document.warnings().to_vec(),
     })
 }
 
@@ -167,26 +187,44 @@ pub fn parse(
     text: &str,
     env: &BTreeMap<String, String>,
 ) -> Result<Config, ConfigErrors> {
-    read_document(name, text, env).map(|(config, _)| config)
+    match read_document(name, text, env)? {
+        (Some((config, _)), errors) if errors.0.is_empty() => Ok(config),
+        (_, errors) => Err(errors),
+    }
+}
+
+/// The configuration with the document that it was read from, and everything that is wrong with it.
+type Read = (Option<(Config, Document)>, ConfigErrors);
+
+fn default_tree() -> Result<Value, ConfigErrors> {
+    serde_json::to_value(Config::default()).map_err(|error| {
+        ConfigErrors::one(Place::Whole("defaults".to_owned()), "", error.to_string())
+    })
 }
 
 fn read_document(
     name: &str,
     text: &str,
     env: &BTreeMap<String, String>,
-) -> Result<(Config, Vec<String>), ConfigErrors> {
-    let defaults = serde_json::to_value(Config::default())
-        .map_err(|error| ConfigErrors::one(Place::Whole(name.to_owned()), "", error.to_string()))?;
+) -> Result<Read, ConfigErrors> {
+    let defaults = default_tree()?;
     let mut document = Document::parse(name, text)?;
-    document.override_by(env, &defaults)?;
-    let config: Config = document.read(&defaults)?;
+    let mut errors = document.override_by(env, &defaults);
+    let reading = document.read::<Config>(&defaults);
+    errors.extend(reading.errors);
 
-    let problems = config.problems();
-    if problems.is_empty() {
-        Ok((config, document.warnings().to_vec()))
-    } else {
-        Err(document.locate(problems))
-    }
+    let Some(config) = reading.value else {
+        return Ok((None, ConfigErrors(errors)));
+    };
+
+    // What could not be read has its default by now, of which nothing needs to be said.
+    let found = document.locate(config.problems()).0;
+    let is_new = |found: &ConfigError| !errors.iter().any(|error| error.key == found.key);
+    let found: Vec<ConfigError> = found.into_iter().filter(is_new).collect();
+    errors.extend(found);
+    errors.sort_by_key(|error| error.place.line());
+
+    Ok((Some((config, document)), ConfigErrors(errors)))
 }
 
 /// Old names of keys with the present ones; `[]` stands for each element of a list.
@@ -247,14 +285,9 @@ impl Config {
         }
 
         for (rule, params) in &self.rules {
-            if let Err(error) = detect::rules::check_params(rule, params) {
-                let key = error.key.map_or_else(
-                    || format!("rules.{rule}"),
-                    |key| format!("rules.{rule}.{key}"),
-                );
-                problems.push(Problem::new(key, error.message));
-            }
+            rules::check(rule, params, &mut problems);
         }
+        self.logging.check(&mut problems);
 
         problems
     }
@@ -280,7 +313,7 @@ impl Config {
         if !untold.is_empty() {
             let which = untold.join(" and ");
             warnings.push(format!(
-                "nobody is told of {which} alerts: no channel that they take is configured \
+                "nobody is notified of {which} alerts: no channel that they take is configured \
                     ([channels], [alerts])"
             ));
         }

@@ -74,6 +74,8 @@ impl Monitors {
                 ));
             } else if !threshold.is_finite() || *threshold < 0.0 {
                 problems.push(Problem::new(key, "must be a number that is not negative"));
+            } else if named(name).is_some_and(|m| m.unit.contains('%')) && *threshold > 100.0 {
+                problems.push(Problem::new(key, "is a percentage: must be from 0 to 100"));
             }
         }
 

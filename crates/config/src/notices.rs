@@ -119,7 +119,7 @@ pub(super) fn lead(
     if wanted.contains(&Channel::Pagerduty) {
         problems.push(Problem::new(
             key,
-            "pagerduty would page somebody for nothing; drop it",
+            "pagerduty would page people for nothing; remove it",
         ));
     }
 

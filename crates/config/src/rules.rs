@@ -5,8 +5,72 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use detect::{Settings, sigma::Sigma};
 use model::Span;
+use serde_json::{Map, Value};
 
 use crate::Config;
+use crate::error::Problem;
+use crate::wording::{nearest, plain_words};
+
+/// Checks every parameter of a rule.
+pub(super) fn check(rule: &str, params: &Value, problems: &mut Vec<Problem>) {
+    let Some(known) = detect::rules::defaults(rule) else {
+        let ids = detect::rules::ALL.iter().map(|d| d.info.id.as_str());
+        let meant = nearest(rule, ids)
+            .map(|near| format!("did you mean `{near}`? "))
+            .unwrap_or_default();
+        let message = format!("there is no such rule; {meant}`blueteam rules list` lists them");
+        problems.push(Problem::new(format!("rules.{rule}"), message));
+        return;
+    };
+    let Some(params) = params.as_object() else {
+        let message = "must be a section with the rule's parameters";
+        problems.push(Problem::new(format!("rules.{rule}"), message));
+        return;
+    };
+
+    for (key, value) in params {
+        if let Some(message) = param_problem(rule, key, value, &known) {
+            problems.push(Problem::new(format!("rules.{rule}.{key}"), message));
+        }
+    }
+}
+
+/// Returns what is wrong with a parameter.
+fn param_problem(
+    rule: &str,
+    key: &str,
+    value: &Value,
+    known: &Map<String, Value>,
+) -> Option<String> {
+    let Some(default) = known.get(key) else {
+        let names = known.keys().map(String::as_str);
+        let meant = nearest(key, names.clone())
+            .map(|near| format!("did you mean `{near}`? "))
+            .unwrap_or_default();
+        let names: Vec<&str> = names.collect();
+        return Some(format!(
+            "this rule has no such parameter; {meant}It has {}",
+            names.join(", ")
+        ));
+    };
+
+    let alone = Value::Object([(key.to_owned(), value.clone())].into_iter().collect());
+    if let Err(error) = detect::rules::check_params(rule, &alone) {
+        return Some(plain_words(&error.message, Some(value)));
+    }
+
+    // A threshold of none would raise an alert at the first event that is looked at.
+    let is_none =
+        |value: &Value| value.as_str().and_then(|text| text.parse().ok()) == Some(Span::ZERO);
+    if key.contains("threshold") && value.as_u64() == Some(0) {
+        return Some("must be at least 1".to_owned());
+    }
+    if key.contains("window") && is_none(value) && !is_none(default) {
+        return Some("must be longer than 0s".to_owned());
+    }
+
+    None
+}
 
 /// What the engine is told. `grace` is how long a closed detection may be taken up again.
 pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
@@ -113,12 +177,16 @@ pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
 /// Maximum depth of folders in a rules folder; a link that leads back up ends there.
 const DEPTH_MAX: usize = 16;
 
-/// The rule files of a folder and of the folders in it, `*.yml` and `*.yaml`, in order of path.
+/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and `*.yaml`, in order of path.
 /// What begins with a dot is passed over.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
-    collect_rule_files(folder, DEPTH_MAX, &mut paths)
-        .with_context(|| format!("cannot read the rules folder {}", folder.display()))?;
+    if folder.is_file() {
+        paths.push(folder.to_owned());
+    } else {
+        collect_rule_files(folder, DEPTH_MAX, &mut paths)
+            .with_context(|| format!("cannot read the rules folder {}", folder.display()))?;
+    }
     paths.sort();
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)

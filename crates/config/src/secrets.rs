@@ -49,56 +49,57 @@ impl Secrets {
         let pagerduty = &config.channels.pagerduty;
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
 
-        let database_url = load_secret(
-            env,
+        let mut errors = Vec::new();
+        let mut load = |variable: &str, key: &str, file: &str| {
+            load_secret(env, variable, key, file).unwrap_or_else(|found| {
+                errors.extend(found.0);
+                None
+            })
+        };
+
+        let database_url = load(
             "DATABASE_URL",
             "database.url_file",
             &config.database.url_file,
-        )?;
-        let webhook_url = load_secret(env, "", "channels.webhook.url_file", &webhook.url_file)?;
+        );
+        let webhook_url = load("", "channels.webhook.url_file", &webhook.url_file);
 
         let mut databases = Vec::new();
         for (i, database) in config.collect.databases.iter().enumerate() {
             let key = format!("collect.databases[{i}].url_file");
-            databases.extend(load_secret(env, "", &key, &database.url_file)?);
+            databases.extend(load("", &key, &database.url_file));
         }
 
-        Ok(Self {
+        let channels = &config.channels;
+        let secrets = Self {
             databases,
             database_url: database_url.or_else(|| inline(&config.database.url)),
-            email_password: load_secret(
-                env,
+            email_password: load(
                 EMAIL_PASSWORD,
                 "channels.email.password_file",
                 &email.password_file,
-            )?,
-            webhook_secret: load_secret(
-                env,
+            ),
+            webhook_secret: load(
                 WEBHOOK_SECRET,
                 "channels.webhook.secret_file",
                 &webhook.secret_file,
-            )?,
+            ),
             webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
-            slack_url: load_secret(
-                env,
-                "",
-                "channels.slack.url_file",
-                &config.channels.slack.url_file,
-            )?,
-            teams_url: load_secret(
-                env,
-                "",
-                "channels.teams.url_file",
-                &config.channels.teams.url_file,
-            )?,
-            watchdog_url: load_secret(env, "", "watchdog.url_file", &config.watchdog.url_file)?,
-            pagerduty_key: load_secret(
-                env,
+            slack_url: load("", "channels.slack.url_file", &channels.slack.url_file),
+            teams_url: load("", "channels.teams.url_file", &channels.teams.url_file),
+            watchdog_url: load("", "watchdog.url_file", &config.watchdog.url_file),
+            pagerduty_key: load(
                 "",
                 "channels.pagerduty.routing_key_file",
                 &pagerduty.routing_key_file,
-            )?,
-        })
+            ),
+        };
+
+        if errors.is_empty() {
+            Ok(secrets)
+        } else {
+            Err(ConfigErrors(errors))
+        }
     }
 }
 

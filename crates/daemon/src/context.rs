@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use app::certificates::Certificates;
 use app::database::{Database, Role};
@@ -67,6 +67,31 @@ pub struct Outbox {
     pub channels: Arc<Channels>,
     /// Called when notifications were written.
     pub wake: Arc<Notify>,
+}
+
+/// The names of the sources that folders and patterns of log files have found.
+#[derive(Clone, Debug, Default)]
+pub struct FoundSources(Arc<std::sync::Mutex<BTreeSet<String>>>);
+
+impl FoundSources {
+    /// Returns whether a source is among them.
+    pub fn contains(&self, source_id: &str) -> bool {
+        self.names().contains(source_id)
+    }
+
+    /// Adds one.
+    pub fn insert(&self, source_id: String) {
+        self.names().insert(source_id);
+    }
+
+    /// Removes one: its file is gone.
+    pub fn remove(&self, source_id: &str) {
+        self.names().remove(source_id);
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is in a listener's spool for less than this is only passing through.
@@ -150,6 +175,8 @@ pub struct TaskContext {
     pub arrivals: Arrivals,
     /// The names of the sources that the configuration has.
     pub configured: Arc<BTreeSet<String>>,
+    /// The names of those that folders and patterns have found.
+    pub found: FoundSources,
     /// Has the daemon read its configuration again.
     pub reload: Arc<Notify>,
     /// Ends the task.

@@ -34,7 +34,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::context::{Arrivals, Connections, Health, Outbox, TaskContext, open_channels};
+use crate::context::{
+    Arrivals, Connections, FoundSources, Health, Outbox, TaskContext, open_channels,
+};
 use crate::http_server::HttpServer;
 use crate::supervisor::{Lifetime, Supervisor};
 use crate::tasks::self_check;
@@ -240,6 +242,7 @@ impl Daemon<'_> {
                 waiting: Arc::default(),
             },
             configured: Arc::new(BTreeSet::new()),
+            found: FoundSources::default(),
             reload: Arc::clone(&self.control.reload),
             stop: work.clone(),
             loaded,

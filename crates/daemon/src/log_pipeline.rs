@@ -11,7 +11,7 @@ use collect::{Format, LineId, LineParser, ParseContext, Parsed, masking};
 use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{SecurityEvent, ServiceName, Span, Text, Timestamp};
+use model::{SecurityEvent, ServiceName, Source, Span, Text, Timestamp};
 use store::PgConnection;
 use store::log_events::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
@@ -25,7 +25,7 @@ use senders::Senders;
 /// more.
 const LETTERS_MAX: usize = 1000;
 
-/// How a source breathes: what is learnt of its pauses.
+/// How a source breathes: what is learned of its pauses.
 pub struct Breath {
     calendar: Calendar,
     rhythm: Cadence,
@@ -35,7 +35,7 @@ pub struct Breath {
 impl Breath {
     /// Takes up what the ledger has of it.
     pub fn of(row: &SourceRow, calendar: Calendar) -> Self {
-        // What was learnt by an older version in another form is learnt anew.
+        // What was learned by an older version in another form is learned anew.
         let rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
         Self {
             calendar,
@@ -44,7 +44,7 @@ impl Breath {
         }
     }
 
-    /// It has spoken. What is learnt, if that has changed.
+    /// It has spoken. What is learned, if that has changed.
     pub fn spoke(&mut self, now: Timestamp) -> anyhow::Result<Option<serde_json::Value>> {
         let last = self.last_received.replace(now);
         // What comes in one burst says nothing of how often it speaks.
@@ -340,8 +340,17 @@ impl Intake {
         }
     }
 
-    /// Says where an event was, beside what its line says.
+    /// Says where an event was, beside what its line says, and masks secrets in it.
     fn place_event<'a>(&self, event: &mut SecurityEvent<'a>, entry: &'a [u8], run: &Run<'_>) {
+        if event.source == Source::Nginx
+            && let Some(target) = event
+                .resource_id
+                .as_deref()
+                .and_then(masking::masked_target)
+        {
+            event.resource_id = Some(target.into());
+        }
+
         let age = run.received.since(event.timestamp);
         let provenance = event.provenance.get_or_insert_default();
         provenance.peer = run.peer;

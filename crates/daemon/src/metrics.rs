@@ -96,7 +96,7 @@ fn format_labels(pairs: &[(&str, &str)]) -> String {
 fn write_pair<'a>(
     first: &'a str,
     second: &'a str,
-    all: &'a [store::metrics::Labelled],
+    all: &'a [store::metrics::Labeled],
 ) -> impl Iterator<Item = (String, f64)> + 'a {
     all.iter().map(move |(a, b, n)| {
         (
@@ -156,7 +156,7 @@ fn write_ingest(page: &mut Page, stats: &Stats) {
     page.one(
         "spool_events",
         "gauge",
-        "Events on disk, because the database is away.",
+        "Events on disk, because the database is unreachable.",
         stats.spool_events as f64,
     );
 

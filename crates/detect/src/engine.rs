@@ -66,7 +66,7 @@ pub(crate) const KEYS_MAX: usize = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The business hours are invalid.
-    #[error("business_hours.{0}")]
+    #[error("business_hours: {0}")]
     BusinessHours(#[from] BusinessHoursError),
     /// A parameter of a rule is invalid.
     #[error(transparent)]

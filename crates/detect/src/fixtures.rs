@@ -284,8 +284,8 @@ mod tests {
         for (text, expected) in [
             (format!("{{{event}}}"), "line 1: an event before"),
             (
-                format!("{head}\n{{{event}, \"colour\": 1}}"),
-                "line 2: unknown field `colour`",
+                format!("{head}\n{{{event}, \"color\": 1}}"),
+                "line 2: unknown field `color`",
             ),
             (
                 format!("{head}\n\n{{{event}, \"times\": 0}}"),

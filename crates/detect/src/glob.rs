@@ -89,16 +89,19 @@ impl Glob {
     }
 }
 
-/// Returns whether a path needs no normalization: no `%`, `?` or `#` in it, and no slash before a
-/// slash or dot. Called for nearly every event, so it compares 32 bytes at a time.
+/// Returns whether a path needs no normalization: no `%`, `?`, `#` or `;` in it, and no slash before
+/// a slash or dot. Called for nearly every event, so it compares 32 bytes at a time.
 fn is_plain(path: &[u8]) -> bool {
     let (mut found, mut slash_before) = (0, 0);
     let mut look = |block: [u8; 32]| {
         let bytes = u8x32::from(block);
         let at = |byte: u8| bytes.simd_eq(u8x32::splat(byte)).to_bitmask();
         let slashes = at(b'/');
-        found |=
-            at(b'%') | at(b'?') | at(b'#') | ((slashes << 1 | slash_before) & (slashes | at(b'.')));
+        found |= at(b'%')
+            | at(b'?')
+            | at(b'#')
+            | at(b';')
+            | ((slashes << 1 | slash_before) & (slashes | at(b'.')));
         slash_before = slashes >> 31;
     };
 
@@ -115,17 +118,21 @@ fn is_plain(path: &[u8]) -> bool {
 }
 
 /// Returns a request path without query and fragment, normalized as a server does: `%2e`, `//`,
-/// `/./` and `/../` are resolved.
+/// `/./` and `/../` are resolved, and parameters of segments (`;x=1`) left out. What is encoded twice
+/// is decoded twice: a proxy in front may have decoded it once.
 pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
     if is_plain(raw.as_bytes()) {
         return raw.into();
     }
 
     let path = raw.split(['?', '#']).next().unwrap_or_default();
-    let decoded = model::text::percent_decode(path);
+    let mut decoded = model::text::percent_decode(path);
+    if decoded.contains('%') {
+        decoded = model::text::percent_decode(&decoded);
+    }
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.split('/') {
-        match part {
+        match part.split(';').next().unwrap_or_default() {
             "" | "." => {}
             ".." => {
                 parts.pop();
@@ -192,6 +199,8 @@ mod tests {
             ("/../../admin/", "/admin/"),
             ("report-7", "report-7"),
             ("/100%", "/100%"),
+            ("/admin;x=1/users;y", "/admin/users"),
+            ("/%2561dmin/users", "/admin/users"),
         ] {
             assert_eq!(plain_path(raw), plain, "{raw}");
         }
@@ -199,9 +208,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn plain_paths_are_recognized(path in "[a/.%?#]{0,8}|a{28,33}[a/.%?#]{0,6}|[a/]{30,70}") {
+        fn plain_paths_are_recognized(path in "[a/.%?#;]{0,8}|a{28,33}[a/.%?#;]{0,6}|[a/]{30,70}") {
             let special = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
-            let plain = !path.contains(['%', '?', '#']) && !path.as_bytes().windows(2).any(special);
+            let plain = !path.contains(['%', '?', '#', ';']) && !path.as_bytes().windows(2).any(special);
             proptest::prop_assert_eq!(is_plain(path.as_bytes()), plain);
         }
     }

@@ -27,9 +27,21 @@ impl Key {
         }
     }
 
-    /// Creates the key of an address within a source.
+    /// Creates the key of whoever has an address, within a source: whoever has one IPv6 address
+    /// has all of its /64, so these count as one (RFC 6177). Addresses that only carry an IPv4
+    /// address count as that one.
     pub fn ip(source: Source, ip: IpAddr) -> Self {
-        Self::new(source, ip_bits(ip))
+        let holder = match model::address::carried_ipv4(ip) {
+            Some(v4) => IpAddr::V4(v4),
+            None => ip,
+        };
+        Self::new(
+            source,
+            match holder.to_canonical() {
+                IpAddr::V4(v4) => ip_bits(v4.into()),
+                IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
+            },
+        )
     }
 
     /// Creates the key of the source itself.
@@ -101,5 +113,16 @@ mod tests {
             Key::ip(Source::Syslog, "::ffff:192.0.2.1".parse().unwrap())
         );
         assert_ne!(v4, Key::ip(Source::AuditDb, "192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn addresses_of_one_holder_are_one_key() {
+        let key = |ip: &str| Key::ip(Source::Syslog, ip.parse().unwrap());
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        // NAT64 and 6to4.
+        assert_eq!(key("64:ff9b::192.0.2.1"), key("192.0.2.1"));
+        assert_eq!(key("2002:c000:201:5::1"), key("192.0.2.1"));
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use model::text::shortened;
 use model::{
     Detection, DetectionUpdate, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Severity,
     Source, Span, Timestamp,
@@ -14,7 +15,7 @@ use model::{
 use sha2::{Digest, Sha256};
 
 use crate::keyed::Key;
-use crate::rule::Info;
+use crate::rule::{DESCRIPTION_BYTES_MAX, Info, TITLE_BYTES_MAX};
 use crate::window::Hit;
 
 /// How many event ids a detection names.
@@ -46,6 +47,55 @@ pub struct NewDetection {
     pub hold_until: Option<Timestamp>,
     /// Severity of this detection, if it differs from its rule's.
     pub severity: Option<Severity>,
+    /// The name of the user whose ID the entity is.
+    pub entity_name: Option<String>,
+    /// Writes the texts again as the detection grows.
+    pub(crate) texts: Option<GrowingTexts>,
+}
+
+/// Title and description of a detection, by how many events count and within what time.
+pub(crate) struct GrowingTexts(Box<dyn Fn(u64, Span) -> Texts + Send>);
+
+/// What a detection says to people.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// One line.
+    pub title: String,
+    /// A sentence or two.
+    pub description: String,
+}
+
+impl GrowingTexts {
+    pub(crate) fn new(write: impl Fn(u64, Span) -> Texts + Send + 'static) -> Self {
+        Self(Box::new(write))
+    }
+
+    pub(crate) fn write(&self, count: u64, within: Span) -> Texts {
+        (self.0)(count, within)
+    }
+}
+
+impl std::fmt::Debug for GrowingTexts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GrowingTexts")
+    }
+}
+
+/// What is known of the texts of an open detection.
+#[derive(Debug)]
+enum Wording {
+    /// It was stored before a restart: the rule is asked when it goes on.
+    Unknown,
+    /// They stay.
+    Fixed,
+    /// They say how many events count, and were written for this many.
+    Counted(GrowingTexts, u64),
+}
+
+impl Wording {
+    fn of(texts: Option<GrowingTexts>, written_for: u64) -> Self {
+        texts.map_or(Self::Fixed, |texts| Self::Counted(texts, written_for))
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +110,7 @@ struct Open {
     fresh: bool,
     dirty: bool,
     closed: bool,
+    wording: Wording,
     /// The wall clock when it closed; none in a replay.
     closed_at: Option<Timestamp>,
 }
@@ -67,6 +118,23 @@ struct Open {
 impl Open {
     fn closes_at(&self) -> Timestamp {
         self.last_extended.plus(self.cooldown).max(self.hold_until)
+    }
+
+    /// Brings the texts up to date with the events that count by now.
+    fn write_texts(&mut self) {
+        let detection = &mut self.detection;
+        let Wording::Counted(texts, written_for) = &mut self.wording else {
+            return;
+        };
+        if *written_for == detection.event_count {
+            return;
+        }
+
+        let within = whole_minutes(detection.last_seen.since(detection.first_seen));
+        let Texts { title, description } = texts.write(detection.event_count, within);
+        detection.title = shortened(title, TITLE_BYTES_MAX);
+        detection.description = shortened(description, DESCRIPTION_BYTES_MAX);
+        *written_for = detection.event_count;
     }
 }
 
@@ -129,6 +197,11 @@ impl Detections {
                 .is_some_and(|open| hit.at < open.closes_at());
             if goes_on {
                 self.extend(i, hit, event);
+                if let Some(open) = self.slab[i as usize].as_mut()
+                    && matches!(open.wording, Wording::Unknown)
+                {
+                    open.wording = Wording::of(opening().texts, 0);
+                }
                 return;
             }
 
@@ -352,6 +425,7 @@ impl Detections {
                 continue;
             }
 
+            open.write_texts();
             let phase = match (open.closed, open.fresh) {
                 (true, _) => Phase::Closed,
                 (false, true) => Phase::Opened,
@@ -391,6 +465,7 @@ impl Detections {
             fresh: false,
             dirty: false,
             closed: false,
+            wording: Wording::Unknown,
             closed_at: None,
         };
         self.insert(open);
@@ -443,6 +518,7 @@ impl Open {
             title: opening.title,
             description: opening.description,
             entity: opening.entity,
+            entity_name: opening.entity_name,
             first_seen: first.at,
             last_seen,
             event_count: evidence.iter().map(|h| u64::from(h.times)).sum(),
@@ -456,6 +532,7 @@ impl Open {
         };
 
         Self {
+            wording: Wording::of(opening.texts, detection.event_count),
             slot,
             detection,
             events,
@@ -468,6 +545,12 @@ impl Open {
             closed_at: None,
         }
     }
+}
+
+/// Rounds a time up to whole minutes: nobody asks for the seconds of an attack that goes on.
+fn whole_minutes(span: Span) -> Span {
+    const MINUTE: i64 = Span::mins(1).as_micros();
+    Span::mins((span.as_micros() + MINUTE - 1) / MINUTE)
 }
 
 /// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we

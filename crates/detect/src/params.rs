@@ -29,6 +29,20 @@ impl Default for Common {
 
 const COMMON: [&str; 3] = ["enabled", "cooldown", "max_keys"];
 
+/// Returns every parameter of a rule with its default; none for a rule that does not exist.
+pub fn defaults(rule: &str) -> Option<serde_json::Map<String, Value>> {
+    let definition = rules::ALL.iter().find(|d| d.info.id.as_str() == rule)?;
+    let common = serde_json::to_value(Common::default()).unwrap_or_default();
+    let of = |value: Value| value.as_object().cloned().unwrap_or_default();
+
+    Some(
+        of(common)
+            .into_iter()
+            .chain(of((definition.defaults)()))
+            .collect(),
+    )
+}
+
 /// Checks the configured parameters of a rule.
 pub fn check_params(rule: &str, value: &Value) -> Result<(), ParamError> {
     build(rule, Some(value)).map(|_| ())

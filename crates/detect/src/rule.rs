@@ -1,6 +1,7 @@
 //! Rules: identity, parameters, state, and the context in which they see an event.
 
-use model::event::EventTags;
+use model::event::{EventTags, UserId};
+use model::person::Person;
 use model::text::{KEY_BYTES_MAX, shortened};
 use model::{
     ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
@@ -13,7 +14,7 @@ use crate::clock_cache::SlotRef;
 use crate::engine::{Counters, LATE_EVENT_GRACE};
 use crate::event_header::{EventHeader, PrefetchHints, RulePredicate};
 use crate::keyed::{Key, KeyHasher};
-use crate::open::{Detections, NewDetection, OpenKey};
+use crate::open::{Detections, GrowingTexts, NewDetection, OpenKey, Texts};
 use crate::profile::{Novelty, Profiles, UserProfile};
 use crate::users::Users;
 use crate::window::Hit;
@@ -244,9 +245,9 @@ impl Context<'_> {
 }
 
 /// Maximum length of an alert's title in bytes.
-const TITLE_BYTES_MAX: usize = 1_500;
+pub(crate) const TITLE_BYTES_MAX: usize = 1_500;
 /// Maximum length of an alert's description in bytes.
-const DESCRIPTION_BYTES_MAX: usize = 8_000;
+pub(crate) const DESCRIPTION_BYTES_MAX: usize = 8_000;
 
 impl NewDetection {
     /// Creates an opening about an entity. Texts are shortened: rows may hold values of many
@@ -267,7 +268,45 @@ impl NewDetection {
             evidence: Vec::new(),
             hold_until: None,
             severity: None,
+            entity_name: None,
+            texts: None,
         }
+    }
+
+    /// Creates an opening whose texts say how many events count, and within what time. They are
+    /// written again as the detection grows; the time is at least the rule's window.
+    pub(crate) fn counting(
+        kind: EntityKind,
+        value: impl std::fmt::Display,
+        hits: &[Hit],
+        window: Span,
+        write: impl Fn(u64, Span) -> Texts + Send + 'static,
+    ) -> Self {
+        let count = hits.iter().map(|hit| u64::from(hit.times)).sum();
+        let Texts { title, description } = write(count, window);
+        let texts = GrowingTexts::new(move |count, within| write(count, within.max(window)));
+
+        Self {
+            texts: Some(texts),
+            ..Self::new(kind, value, title, description)
+        }
+        .with_evidence(hits.iter().copied())
+    }
+
+    /// Creates an opening about a user.
+    pub(crate) fn about_user(
+        id: &UserId<'_>,
+        person: &Person,
+        title: String,
+        description: String,
+    ) -> Self {
+        Self::new(EntityKind::User, id, title, description).named(person)
+    }
+
+    /// Sets the name of the user whose ID the entity is.
+    pub(crate) fn named(mut self, person: &Person) -> Self {
+        self.entity_name = person.name().map(str::to_owned);
+        self
     }
 
     /// Sets a severity other than the rule's.

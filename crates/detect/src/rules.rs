@@ -33,7 +33,7 @@ use smallvec::SmallVec;
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-pub use crate::params::check_params;
+pub use crate::params::{check_params, defaults};
 use crate::profile::Familiarity;
 use crate::rule::{Context, Definition, ParamError, Usage};
 use crate::window::{Hit, Offered, Recent};

@@ -44,6 +44,8 @@ pub struct Sigma {
     /// here.
     feeds: BTreeMap<String, Feed>,
     unable: BTreeMap<RuleId, String>,
+    /// The file that each rule is in.
+    files: BTreeMap<RuleId, String>,
     fields: Fields,
     lookback: Span,
 }
@@ -214,7 +216,40 @@ impl Sigma {
             }
         }
 
+        sigma.files = ids
+            .0
+            .into_iter()
+            .map(|(id, file)| (RuleId(id.into()), file))
+            .collect();
         (sigma, errors)
+    }
+
+    /// Returns the rules of a name: an ID or at least the first eight characters of one, a title, or
+    /// the name of a file without its ending.
+    pub fn named(&self, name: &str) -> Vec<RuleId> {
+        /// As much of a UUID as lists show.
+        const PREFIX_MIN: usize = 8;
+
+        let ids = || self.infos().map(|info| &info.id);
+        if let Some(exact) = ids().find(|id| id.as_str() == name) {
+            return vec![exact.clone()];
+        }
+
+        let stem = |file: &String| {
+            let path = std::path::Path::new(file);
+            path.file_stem()
+                .is_some_and(|stem| stem.to_string_lossy() == name)
+        };
+        let is_meant = |info: &&'static Info| {
+            let id = info.id.as_str();
+            name.len() >= PREFIX_MIN && id.starts_with(name)
+                || info.name.eq_ignore_ascii_case(name)
+                || self.files.get(&info.id).is_some_and(stem)
+        };
+        self.infos()
+            .filter(is_meant)
+            .map(|info| info.id.clone())
+            .collect()
     }
 
     fn compile(&mut self, all: &SigmaCollection) -> Result<(), String> {
@@ -419,8 +454,17 @@ impl Sigma {
             cx.cooldown = cooldown;
             let (kind, value) = match_entity(&result, event);
             let key = Self::entity_key(event.source, kind, &value, cx.key_hasher);
+            let users = cx.users;
             cx.fire(key, event, || {
-                let title = format!("{}: {value}", info.name);
+                let person = (kind == EntityKind::User)
+                    .then_some(event.user_id.as_ref())
+                    .flatten()
+                    .filter(|id| id.to_string() == value)
+                    .map(|id| users.person(id, event));
+                let who = person
+                    .as_ref()
+                    .map_or_else(|| value.clone(), ToString::to_string);
+                let title = format!("{}: {who}", info.name);
                 let description = match &result.body {
                     ResultBody::Detection(_) => info.description.to_owned(),
                     ResultBody::Correlation(c) => {
@@ -433,7 +477,11 @@ impl Sigma {
                     }
                 };
 
-                NewDetection::new(kind, &value, title, description)
+                let opening = NewDetection::new(kind, &value, title, description);
+                match &person {
+                    Some(person) => opening.named(person),
+                    None => opening,
+                }
             });
         }
     }

@@ -222,7 +222,7 @@ pub(super) async fn bury(
 
     tracing::error!(
         events = count,
-        "the database refuses events of the spool for good; see dead-letter.ndjson"
+        "the database refuses events of the spool permanently; see dead-letter.ndjson"
     );
 
     Ok(())
@@ -235,7 +235,7 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     if let Some(row) = outage.and_then(|outage| outage_row(inner, outage)) {
         let done = conn.write(&[row], &[1]).await?;
         if done.iter().any(|d| !d.rejected.is_empty()) {
-            tracing::error!("the database refuses the event that tells of its outage");
+            tracing::error!("the database refuses the event that records its outage");
         }
         inner.note_committed(&done);
     }

@@ -45,8 +45,8 @@ pub enum IngestError {
     /// Too many wait already; nothing was taken.
     #[error("too many events wait for their commit")]
     QueueFull,
-    /// The database is away and the spool could not take them; nothing was taken.
-    #[error("the database is away and the spool cannot take the events")]
+    /// The database is unreachable and the spool could not take them; nothing was taken.
+    #[error("the database is unreachable and the spool cannot take the events")]
     NotKept,
     /// The program is ending; nothing was taken.
     #[error("the ingest is closed")]

@@ -1,7 +1,7 @@
 //! From the text of a request to its events: one JSON object, an array of them, or one a line.
 //!
 //! Looks at brackets and quotes only, without recursion, so that a hostile text costs no stack;
-//! each event is then read on its own, and one that is broken costs its neighbours nothing, as long
+//! each event is then read on its own, and one that is broken costs its neighbors nothing, as long
 //! as its brackets and quotes are paired.
 
 use super::body::BodyError;

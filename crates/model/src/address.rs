@@ -1,6 +1,6 @@
 //! Addresses as servers, proxies and applications write them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::network::Network;
 
@@ -50,6 +50,21 @@ pub fn client_behind(text: &str, proxies: &[Network]) -> Option<IpAddr> {
     }
 
     nearest
+}
+
+/// Returns the IPv4 address that an IPv6 address stands for: mapped (RFC 4291, section 2.5.5.2),
+/// behind the well-known prefix of NAT64 (RFC 6052) or of 6to4 (RFC 3056).
+pub fn carried_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(v6) = ip else { return None };
+    if let Some(v4) = v6.to_ipv4_mapped() {
+        return Some(v4);
+    }
+
+    match v6.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0x20, 0x02, a, b, c, d, ..] => Some(Ipv4Addr::new(a, b, c, d)),
+        _ => None,
+    }
 }
 
 /// A single address, with whatever may surround one.

@@ -10,6 +10,7 @@ use crate::detection::Entity;
 use crate::ids::{
     AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord,
 };
+use crate::person::shown_name;
 use crate::silence::SilencedBy;
 use crate::time::Timestamp;
 
@@ -30,6 +31,9 @@ pub struct Alert {
     pub alert_id: AlertId,
     /// The rule that fired.
     pub rule_id: RuleId,
+    /// The rule's title, where the ID is not a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_name: Option<String>,
     /// How bad.
     pub severity: Severity,
     /// One line for a person.
@@ -38,6 +42,15 @@ pub struct Alert {
     pub description: String,
     /// What it is about.
     pub entity: Entity,
+    /// The name of the user whose ID the entity is, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity_name: Option<String>,
+    /// Accounts that failed logins tried, sorted: as many as are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<String>,
+    /// The machines that logged its events, by name, as far as they are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Where its events came from.
     pub source: String,
     /// Whose events they are, where they say it: names of services, sorted.
@@ -74,6 +87,27 @@ pub struct Alert {
     /// Why nobody was told of it, when somebody would have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_by: Option<SilencedBy>,
+}
+
+impl Alert {
+    /// What it is about: `user jsmith (01a21000-8800-7b2e-8244-5e4be0f5bf8c)` where the name of the
+    /// ID is known, otherwise `ip 203.0.113.7`.
+    pub fn subject(&self) -> String {
+        format!("{} {}", self.entity.kind.as_str(), self.subject_value())
+    }
+
+    /// The rule as people name it: a custom rule by its title, a built-in one by its ID.
+    pub fn rule_title(&self) -> &str {
+        self.rule_name.as_deref().unwrap_or(self.rule_id.as_str())
+    }
+
+    /// Like [`Self::subject`], without the kind.
+    pub fn subject_value(&self) -> String {
+        match &self.entity_name {
+            Some(name) => format!("{} ({})", shown_name(name), self.entity.value),
+            None => self.entity.value.clone(),
+        }
+    }
 }
 
 /// The ways out to people and machines.

@@ -49,8 +49,8 @@ macro_rules! words {
         impl FromStr for $name {
             type Err = UnknownWord;
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                let spelt = text.trim().to_ascii_lowercase().replace(['-', ' '], "_");
-                Self::ALL.iter().copied().find(|v| v.as_str() == spelt).ok_or_else(|| UnknownWord {
+                let spelled = text.trim().to_ascii_lowercase().replace(['-', ' '], "_");
+                Self::ALL.iter().copied().find(|v| v.as_str() == spelled).ok_or_else(|| UnknownWord {
                     found: text.to_owned(),
                     expected: $expected,
                 })
@@ -113,7 +113,7 @@ words!(Implementation,
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Responsibility {
-    /// The organisation itself.
+    /// The organization itself.
     Own,
     /// A provider, wholly.
     Inherited,
@@ -259,11 +259,11 @@ pub struct Control {
     pub due: Option<Timestamp>,
     /// Who does it.
     pub responsibility: Responsibility,
-    /// The provider, when it is not done by the organisation alone.
+    /// The provider, when it is not done by the organization alone.
     pub provider: Option<String>,
     /// The provider's part, as the responsibility matrix has it.
     pub provider_duties: Option<String>,
-    /// The organisation's part.
+    /// The organization's part.
     pub customer_duties: Option<String>,
     /// The partial score of 3.5.3 (MFA for remote and privileged users alone) or 3.13.11
     /// (encryption that is not FIPS-validated).

@@ -220,7 +220,7 @@ impl<'de> Visitor<'de> for WireVisitor {
         while let Some(key) = map.next_key::<Key<'de>>()? {
             match key {
                 Key::Column(column) => {
-                    // Two values for one field is how a parser and its neighbour come to see
+                    // Two values for one field is how a parser and its neighbor come to see
                     // different events.
                     if seen & column.bit() != 0 {
                         return Err(A::Error::custom("duplicate field"));

@@ -79,8 +79,15 @@ impl Field<'_> {
     fn number(&self) -> Option<u64> {
         let float = |f: f64| (f.is_finite() && f >= 0.0).then_some(f as u64);
         match self {
-            Self::Plain(json) => json.parse().ok().or_else(|| float(json.parse().ok()?)),
-            Self::Any(value) => value.as_u64().or_else(|| float(value.as_f64()?)),
+            // A number in quotation marks is one, too: who writes the event chooses how.
+            Self::Plain(json) => {
+                let digits = json.trim_matches('"');
+                digits.parse().ok().or_else(|| float(digits.parse().ok()?))
+            }
+            Self::Any(value) => value
+                .as_u64()
+                .or_else(|| float(value.as_f64()?))
+                .or_else(|| value.as_str()?.trim().parse().ok()),
         }
     }
 }

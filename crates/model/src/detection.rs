@@ -82,6 +82,9 @@ pub struct Detection {
     pub description: String,
     /// What keys the rule.
     pub entity: Entity,
+    /// The name of the user whose ID keys the rule, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_name: Option<String>,
     /// Time of the earliest event that counts.
     pub first_seen: Timestamp,
     /// Time of the latest event that counts.

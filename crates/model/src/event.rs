@@ -71,6 +71,21 @@ impl fmt::Display for Source {
     }
 }
 
+impl Source {
+    /// Returns the source of this name, or of the format of logs of this name: the configuration
+    /// says `php`, its events say `php_error`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "audit" => Some(Self::AuditDb),
+            "php" => Some(Self::PhpError),
+            "journald" => Some(Self::Syslog),
+            "nginx_error" | "apache" => Some(Self::Nginx),
+            "postgresql" => Some(Self::Postgres),
+            _ => Self::ALL.into_iter().find(|s| s.as_str() == name),
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
@@ -331,7 +346,7 @@ impl EventTags {
     }
 }
 
-/// A normalised event (design 3.2.1), borrowed from its input where it can be.
+/// A normalized event (design 3.2.1), borrowed from its input where it can be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecurityEvent<'a> {
     /// Its id.
@@ -500,6 +515,16 @@ impl SecurityEvent<'_> {
             .or_else(|| self.details.text("email"))
             .or_else(|| self.account_name.as_ref().map(ToString::to_string))
             .or_else(|| self.user_id.as_ref().map(ToString::to_string))
+            .map(fit::shortened)
+    }
+
+    /// Returns the name of the user who acted: `metadata.username`, otherwise the name in the log
+    /// line, otherwise `metadata.email`.
+    pub fn user_name(&self) -> Option<String> {
+        self.details
+            .text("username")
+            .or_else(|| self.account_name.as_ref().map(ToString::to_string))
+            .or_else(|| self.details.text("email"))
             .map(fit::shortened)
     }
 

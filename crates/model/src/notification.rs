@@ -81,6 +81,7 @@ impl Notice {
         Alert {
             alert_id: AlertId(self.id),
             rule_id: self.topic.rule_id(),
+            rule_name: None,
             severity: self.severity,
             title: self.title.clone(),
             description: self.body.clone(),
@@ -88,6 +89,9 @@ impl Notice {
                 kind: EntityKind::Source,
                 value: self.about.clone(),
             },
+            entity_name: None,
+            accounts: Vec::new(),
+            hosts: Vec::new(),
             source: self.topic.source().to_owned(),
             services: Vec::new(),
             tenant: None,

@@ -79,7 +79,7 @@ impl fmt::Display for SilenceTarget {
 /// The text names no entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID or \
+    "`{0}` is not an entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, user:ID, session:ID or \
         source:NAME"
 )]
 pub struct SilenceTargetError(String);

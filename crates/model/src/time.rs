@@ -454,10 +454,10 @@ mod clock_time {
 #[derive(Debug, thiserror::Error)]
 pub enum BusinessHoursError {
     /// No such zone.
-    #[error("time_zone: `{0}` is not a known IANA time zone")]
+    #[error("`{0}` is not a known IANA time zone, such as America/New_York")]
     Zone(String),
     /// Start and end are the wrong way round.
-    #[error("end must be later than start")]
+    #[error("the end must be later than the start")]
     Order,
 }
 
@@ -470,6 +470,52 @@ pub struct Period {
     pub start: Timestamp,
     /// First instant after it.
     pub end: Timestamp,
+}
+
+/// The time zone in which people read times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WallClock(TimeZone);
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl WallClock {
+    /// Returns the clock of an IANA time zone, if there is one of this name.
+    pub fn of_zone(name: &str) -> Option<Self> {
+        TimeZone::get(name).ok().map(Self)
+    }
+
+    /// Returns a time to the minute, with UTC beside it: `2026-11-29 03:47 EST (08:47 UTC)`.
+    pub fn minutes(&self, at: Timestamp) -> String {
+        self.format(at, "%H:%M")
+    }
+
+    /// Returns a time to the second, with UTC beside it: `2026-11-29 03:47:55 EST (08:47:55 UTC)`.
+    pub fn seconds(&self, at: Timestamp) -> String {
+        self.format(at, "%H:%M:%S")
+    }
+
+    fn format(&self, at: Timestamp, time: &str) -> String {
+        let utc = at.to_jiff().to_zoned(TimeZone::UTC);
+        let local = at.to_jiff().to_zoned(self.0.clone());
+        if local.offset().is_zero() {
+            return utc.strftime(&format!("%Y-%m-%d {time} UTC")).to_string();
+        }
+
+        let day = if local.date() == utc.date() {
+            ""
+        } else {
+            "%Y-%m-%d "
+        };
+        format!(
+            "{} ({})",
+            local.strftime(&format!("%Y-%m-%d {time} %Z")),
+            utc.strftime(&format!("{day}{time} UTC"))
+        )
+    }
 }
 
 /// Business hours ready to answer questions. Remembers the last period, because events come in
@@ -495,6 +541,11 @@ impl Calendar {
             zone,
             last: None,
         })
+    }
+
+    /// Returns the clock on the wall of the people at work.
+    pub fn wall_clock(&self) -> WallClock {
+        WallClock(self.zone.clone())
     }
 
     /// The period that holds `at`.

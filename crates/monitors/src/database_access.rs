@@ -8,7 +8,7 @@ use super::{Monitor, busiest_tables};
 
 pub(super) const MONITOR: Monitor = Monitor {
     name: "database_access",
-    what: "Unauthorised access to the database",
+    what: "Unauthorized access to the database",
     unit: " in ten minutes",
     threshold: 0.0,
     severity: Severity::High,

@@ -116,6 +116,15 @@ impl Monitor {
         format!("{number}{}", self.unit)
     }
 
+    /// A value without its unit, where that is more than a sign: beside a value that has it.
+    pub fn number(&self, value: f64) -> String {
+        if self.unit.trim().contains(' ') {
+            self.show(value).replace(self.unit, "")
+        } else {
+            self.show(value)
+        }
+    }
+
     /// It as a row of the table of rules.
     pub fn rule(&self) -> store::rules::Rule {
         store::rules::Rule {

@@ -98,24 +98,34 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
     let (first_seen, id) = (m.over_since?, m.alert_id?);
     let more = monitor.show(m.threshold);
     let title = match m.peak {
-        Some(peak) => format!("{}: {}, more than {more}", monitor.what, monitor.show(peak)),
+        Some(peak) => format!(
+            "{}: {} (threshold: {})",
+            monitor.what,
+            monitor.show(peak),
+            monitor.number(m.threshold)
+        ),
         None if phase == Phase::Opened => format!("{}: {}", monitor.what, m.detail),
         None => format!(
-            "{}: it could not be told for a while, or was worse than any number",
+            "{}: it could not be measured for a while, or was worse than any number",
             monitor.what
         ),
     };
 
-    let description = match phase {
-        Phase::Closed => format!(
+    let description = if phase == Phase::Closed {
+        format!(
             "It was over its threshold of {more} from {first_seen} to {}; now: {}.",
             m.last_over.unwrap_or(first_seen),
             m.detail
-        ),
-        _ => format!(
-            "{}. `blueteam monitors show {}` has its past.",
-            m.detail, monitor.name
-        ),
+        )
+    } else {
+        let value = m.value.map(|value| format!(" {},", monitor.show(value)));
+        format!(
+            "{}:{} {}. `blueteam monitors show {}` shows earlier values.",
+            monitor.what,
+            value.unwrap_or_default(),
+            m.detail,
+            monitor.name
+        )
     };
 
     let detection = Detection {
@@ -127,6 +137,7 @@ fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Detect
             kind: EntityKind::Source,
             value: format!("monitor {}", monitor.name),
         },
+        entity_name: None,
         first_seen,
         last_seen: m.last_over.unwrap_or(first_seen),
         event_count: m.times_over,

@@ -51,6 +51,7 @@ fn sample_alert(n: u32) -> Alert {
     Alert {
         alert_id: AlertId(id),
         rule_id: RuleId::builtin("brute_force"),
+        rule_name: None,
         severity: Severity::High,
         title: String::new(),
         description: String::new(),
@@ -58,6 +59,9 @@ fn sample_alert(n: u32) -> Alert {
             kind: EntityKind::Ip,
             value: format!("198.51.{}.{}", n / 256 % 256, n % 256),
         },
+        entity_name: None,
+        accounts: Vec::new(),
+        hosts: Vec::new(),
         source: "audit_db".to_owned(),
         services: Vec::new(),
         tenant: None,

@@ -80,7 +80,7 @@ impl Poster {
     /// An error is a key and what is wrong with it.
     fn of(section: String, target: &Target) -> Result<Self, (&'static str, String)> {
         let url = target.url.expose_secret();
-        let url = Url::parse(url).map_err(|error| ("url", format!("is no URL: {error}")))?;
+        let url = Url::parse(url).map_err(|error| ("url", format!("is not a URL: {error}")))?;
         let host = url.host_str().unwrap_or_default().to_owned();
         match url.scheme() {
             "https" => {}
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn honours_retry_after_within_reason() {
+    fn honors_retry_after_within_reason() {
         let now = Timestamp::parse("1994-11-06T08:49:07Z").unwrap();
         let wait = |text: &'static str| {
             retry_after(

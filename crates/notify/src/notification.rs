@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use model::ids::UnknownWord;
-use model::{Content, Span, Timestamp};
+use model::{Content, Span, Timestamp, WallClock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -101,6 +101,8 @@ pub struct Notification {
     pub ack_url: Option<String>,
     /// By when somebody should look into it; none: that is not said.
     pub within: Option<Span>,
+    /// The time zone in which its readers are told times.
+    pub clock: WallClock,
 }
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ pub(crate) mod samples {
 
     use model::{
         Alert, AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint,
-        IncidentId, RuleId, Severity,
+        IncidentId, RuleId, Severity, WallClock,
     };
 
     /// A critical alert with everything set.
@@ -118,6 +120,7 @@ pub(crate) mod samples {
         Alert {
             alert_id: AlertId(Uuid::from_u128(0xa1)),
             rule_id: RuleId::builtin("credential_stuffing"),
+            rule_name: None,
             severity: Severity::Critical,
             title: "Credential stuffing from 203.0.113.7".to_owned(),
             description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
@@ -125,6 +128,9 @@ pub(crate) mod samples {
                 kind: EntityKind::Ip,
                 value: "203.0.113.7".to_owned(),
             },
+            entity_name: None,
+            accounts: vec!["ann".to_owned(), "bob".to_owned()],
+            hosts: Vec::new(),
             source: "audit_db".to_owned(),
             services: vec!["eqmon".to_owned()],
             tenant: Some(Uuid::from_u128(0x7e)),
@@ -158,6 +164,7 @@ pub(crate) mod samples {
             people: Vec::new(),
             ack_url: None,
             within: Some(Span::mins(15)),
+            clock: WallClock::default(),
         }
     }
 

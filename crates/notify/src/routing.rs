@@ -59,7 +59,7 @@ pub enum RoutingProblem {
     #[error("{0} is not configured; configure [channels.{0}] or drop it")]
     NotConfigured(Channel),
     /// An intruder's first step would be to keep this quiet.
-    #[error("somebody must be told that the record fails or is tampered with; name a channel")]
+    #[error("at least one channel must report that the record fails or is tampered with; name one")]
     Silent,
 }
 

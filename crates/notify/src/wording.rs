@@ -1,6 +1,6 @@
 //! What a person reads: the same words in mail, on the console and in the log.
 
-use model::{Alert, EntityKind, Severity, Span, Timestamp};
+use model::{Alert, EntityKind, Severity, Span};
 
 use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
@@ -11,11 +11,6 @@ const FIELD_MAX: usize = 1000;
 /// A field of the alert, safe to show and bounded.
 pub(crate) fn field(text: &str) -> String {
     sanitize(&clip(text, FIELD_MAX)).into_owned()
-}
-
-/// `2026-03-05 14:07:31 UTC`: whole seconds are enough for a person.
-pub(crate) fn time(at: Timestamp) -> String {
-    at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// What the entity is, for somebody who has never seen the program.
@@ -37,8 +32,7 @@ pub(crate) fn summary(message: &Notification) -> String {
     }
 
     if message.kind == Kind::Heartbeat {
-        return "A sign of life, on schedule: alerts would reach you this way. Nothing has \
-            happened."
+        return "A scheduled message that shows that alerts reach you. Nothing has happened."
             .to_owned();
     }
 
@@ -48,7 +42,7 @@ pub(crate) fn summary(message: &Notification) -> String {
 
     if message.kind == Kind::Resolved {
         return format!(
-            "Over for now: {}. Nothing more of it was seen.",
+            "Over for now: {}. Nothing more was seen.",
             field(&alert.title).trim_end_matches('.')
         );
     }
@@ -56,20 +50,20 @@ pub(crate) fn summary(message: &Notification) -> String {
     let weight = match alert.severity {
         Severity::Critical => "A critical security alert",
         Severity::High => "A serious security alert",
-        Severity::Medium => "A security alert of medium weight",
+        Severity::Medium => "A security alert of medium severity",
         Severity::Low => "A minor security alert",
         Severity::Info => "A note",
     };
 
     let urgency = match (alert.severity, message.within) {
         (Severity::Info, _) => "Nothing needs to be done.".to_owned(),
-        (Severity::Critical, _) => "Somebody should look into it now.".to_owned(),
-        (_, Some(within)) => format!("Somebody should look into it within {}.", long_span(within)),
-        (_, None) => "Somebody should look into it.".to_owned(),
+        (Severity::Critical, _) => "Look into it now.".to_owned(),
+        (_, Some(within)) => format!("Look into it within {}.", long_span(within)),
+        (_, None) => "Look into it.".to_owned(),
     };
 
     let cui = if alert.cui_involved {
-        " Controlled unclassified information (CUI) was touched: if this proves to be a cyber \
+        " Controlled unclassified information (CUI) was accessed: if this proves to be a cyber \
             incident, it must be reported \
          to the DoD within 72 hours of its discovery (DFARS 252.204-7012)."
     } else {
@@ -117,6 +111,30 @@ pub(crate) fn services(alert: &Alert) -> String {
         .join(", ")
 }
 
+/// The machines that logged the events; empty when the log does not name them.
+fn hosts(alert: &Alert) -> String {
+    let hosts: Vec<_> = alert.hosts.iter().map(|host| field(host)).collect();
+    hosts.join(", ")
+}
+
+/// The accounts that failed logins tried, as far as they are kept; empty when there were none.
+fn accounts(alert: &Alert) -> String {
+    /// A mail names this many.
+    const SHOWN: usize = 10;
+
+    let shown: Vec<String> = alert
+        .accounts
+        .iter()
+        .take(SHOWN)
+        .map(|name| field(name))
+        .collect();
+    let more = match alert.accounts.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and at least {more} more"),
+    };
+    clip(&format!("{}{more}", shown.join(", ")), FIELD_MAX).into_owned()
+}
+
 /// The description in lines; only a digest and reminders have more than one.
 pub(crate) fn lines(message: &Notification) -> Vec<String> {
     match message.kind {
@@ -130,8 +148,8 @@ pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
     let alert = message.content.as_alert();
     if !message.kind.is_of_an_alert() && message.kind != Kind::Test {
         return vec![
-            ("From", time(alert.first_seen)),
-            ("To", time(alert.last_seen)),
+            ("From", message.clock.seconds(alert.first_seen)),
+            ("To", message.clock.seconds(alert.last_seen)),
             ("Host", field(&alert.entity.value)),
         ];
     }
@@ -139,9 +157,14 @@ pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
     let controls: Vec<_> = alert.nist_controls.iter().map(|c| field(&c.0)).collect();
     let mut facts = vec![
         ("Severity", alert.severity.to_string()),
-        (entity_word(alert.entity.kind), field(&alert.entity.value)),
-        ("First seen", time(alert.first_seen)),
-        ("Last seen", time(alert.last_seen)),
+        (
+            entity_word(alert.entity.kind),
+            field(&alert.subject_value()),
+        ),
+        ("Accounts tried", accounts(&alert)),
+        ("Host", clip(&hosts(&alert), FIELD_MAX).into_owned()),
+        ("First seen", message.clock.seconds(alert.first_seen)),
+        ("Last seen", message.clock.seconds(alert.last_seen)),
         ("Events", alert.event_count.to_string()),
         ("Service", clip(&services(&alert), FIELD_MAX).into_owned()),
         (
@@ -149,13 +172,13 @@ pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
             alert.tenant.map(|id| id.to_string()).unwrap_or_default(),
         ),
         ("Seen in", field(&alert.source)),
-        ("Rule", field(alert.rule_id.as_str())),
+        ("Rule", field(alert.rule_title())),
         (
             "NIST 800-171 controls",
             clip(&controls.join(", "), FIELD_MAX).into_owned(),
         ),
         (
-            "CUI touched",
+            "CUI accessed",
             if alert.cui_involved { "yes" } else { "no" }.to_owned(),
         ),
     ];

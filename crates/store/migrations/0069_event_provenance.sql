@@ -108,6 +108,12 @@ CREATE TABLE blueteam.source_senders (
 GRANT SELECT, INSERT, UPDATE ON blueteam.source_senders TO blueteam_engine;
 GRANT SELECT ON blueteam.source_senders TO blueteam_admin;
 
+-- The machines that the events of an alert were logged on, as far as they are looked up.
+ALTER TABLE blueteam.alert_history ADD COLUMN hosts text[] NOT NULL DEFAULT '{}';
+
+-- Since when a file that a folder or a pattern found is there no more.
+ALTER TABLE blueteam.sources ADD COLUMN gone_at timestamptz;
+
 -- Who acted and on whom are different fields: `useradd` adds an account that did nothing itself. Of an attempt to log in, the
 -- name that was tried is who acted.
 CREATE OR REPLACE VIEW blueteam.all_events WITH (security_invoker = true) AS

@@ -9,7 +9,7 @@ use crate::StoreError;
 /// One user's profile, in the engine's own words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Baseline {
-    /// The source whose events it was learnt from.
+    /// The source whose events it was learned from.
     pub source: Source,
     /// The user.
     pub user_key: String,

@@ -38,7 +38,7 @@ pub struct Escalation {
 /// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience`
 /// says for their severity: since they were written, or since their last tier of `tiers` was told.
 /// One that was folded is not among them: a storm must not come back through the tiers. Holds them
-/// until the transaction ends, so that an acknowledgement comes before or after.
+/// until the transaction ends, so that an acknowledgment comes before or after.
 pub async fn due(
     conn: &mut PgConnection,
     patience: &[(Severity, Span)],

@@ -2,7 +2,7 @@
 //!
 //! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are
 //! there already are counted as duplicates, rows that the database cannot take are found by halving
-//! and named, and no neighbour of theirs is lost. So are rows whose key somebody else's open
+//! and named, and no neighbor of theirs is lost. So are rows whose key somebody else's open
 //! transaction holds: they are named as such, for the caller to try again.
 
 use std::collections::VecDeque;

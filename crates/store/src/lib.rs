@@ -21,6 +21,7 @@ pub mod evidence;
 pub mod facts;
 pub mod incidents;
 pub mod keys;
+pub mod known_names;
 pub mod log_events;
 pub mod metrics;
 mod migrate;

@@ -50,7 +50,7 @@ pub struct Account<'a> {
     pub unkept: u64,
     /// What was lost.
     pub gaps: Vec<Gap>,
-    /// What is learnt of its pauses, when that has changed.
+    /// What is learned of its pauses, when that has changed.
     pub rhythm: Option<Value>,
     /// Who sent it.
     pub senders: Vec<(SenderKey, SenderIntake)>,

@@ -5,23 +5,23 @@ use sqlx::PgConnection;
 use crate::StoreError;
 
 /// A number by one or two labels.
-pub type Labelled = (String, String, u64);
+pub type Labeled = (String, String, u64);
 
 /// The numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers {
     /// Entries of each source by what became of them: accepted, ignored, repeated, rejected, late.
-    pub entries: Vec<Labelled>,
+    pub entries: Vec<Labeled>,
     /// Seconds since each source was last heard.
     pub silence: Vec<(String, f64)>,
     /// Alerts of the last 90 days by severity, and whether they are open or closed.
-    pub alerts: Vec<Labelled>,
+    pub alerts: Vec<Labeled>,
     /// Alerts that nobody has acknowledged, by severity.
     pub unacknowledged: Vec<(String, u64)>,
     /// Attempts to deliver in the last 90 days, by channel and outcome.
-    pub attempts: Vec<Labelled>,
+    pub attempts: Vec<Labeled>,
     /// Deliveries that are pending or dead, by channel and state.
-    pub deliveries: Vec<Labelled>,
+    pub deliveries: Vec<Labeled>,
     /// Connections to the server, and the most that it allows.
     pub connections: (u64, u64),
     /// Bytes of the database.

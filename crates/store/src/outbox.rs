@@ -13,7 +13,7 @@ use crate::db::Ts;
 /// A message that has to leave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// Its id; a receiver may use it to recognise a repetition.
+    /// Its id; a receiver may use it to recognize a repetition.
     pub delivery_id: Uuid,
     /// The alert that it tells of; none of a digest and a sign of life.
     pub alert_id: Option<AlertId>,

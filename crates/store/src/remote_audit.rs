@@ -223,7 +223,7 @@ fn decode_record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'stati
     if !CALENDAR.contains(&at.as_micros()) {
         return Err(FieldError::new(
             "timestamp",
-            "is no time that a calendar has (`infinity`, or a year beyond 9999)",
+            "is not a time that a calendar has (`infinity`, or a year beyond 9999)",
         ));
     }
 

@@ -140,7 +140,7 @@ pub struct SourceRow {
     pub late: u64,
     /// The least that an event lay behind our clock, lately.
     pub skew: Option<Span>,
-    /// What is learnt of its pauses.
+    /// What is learned of its pauses.
     #[serde(skip)]
     pub rhythm: Value,
     /// Which of its numbers are missing.
@@ -148,6 +148,8 @@ pub struct SourceRow {
     pub sequence: Option<Value>,
     /// Since when it is silent, or cannot be reached.
     pub silent_since: Option<Timestamp>,
+    /// Since when the file is gone that a folder or a pattern had found.
+    pub gone_at: Option<Timestamp>,
     /// Messages of it that were dropped because they came faster than they could be taken.
     pub dropped: u64,
 }
@@ -184,10 +186,27 @@ pub async fn declare(
         "INSERT INTO blueteam.sources (source_id, kind, expected_every)
          VALUES ($1, $2, $3)
          ON CONFLICT (source_id) DO UPDATE
-         SET kind = excluded.kind, expected_every = excluded.expected_every",
+         SET kind = excluded.kind, expected_every = excluded.expected_every, gone_at = NULL",
         source_id,
         kind.as_str(),
         expected_every.map(to_interval) as _,
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
+/// Notes that the file of a source is there no more.
+pub async fn set_gone(
+    conn: &mut PgConnection,
+    source_id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.sources SET gone_at = $2 WHERE source_id = $1",
+        source_id,
+        Ts(now) as Ts,
     )
     .execute(conn)
     .await?;
@@ -223,7 +242,7 @@ pub async fn book(
     Ok(())
 }
 
-/// Saves what was learnt of a source's pauses, and of its numbers.
+/// Saves what was learned of a source's pauses, and of its numbers.
 pub async fn save_ledger(
     conn: &mut PgConnection,
     source_id: &str,
@@ -436,6 +455,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
                 rhythm: r.rhythm,
                 sequence: r.sequence,
                 silent_since: r.silent_since.map(|t| t.0),
+                gone_at: r.gone_at.map(|t| t.0),
                 dropped: r.dropped.unsigned_abs(),
             })
         })

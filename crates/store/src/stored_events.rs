@@ -85,7 +85,7 @@ const RECEIVED_MAX: u32 = 250_000;
 /// Hands out what an engine must see again after a restart: of each table the events of the last
 /// `memory` before its newest one that the cursor has passed; those that came in during the last
 /// `memory` before its last arrival, whatever their own time, up to [`RECEIVED_MAX`]; and of all
-/// times those that it has passed since `learnt`, the snapshot at which profiles were saved. `each`
+/// times those that it has passed since `learned`, the snapshot at which profiles were saved. `each`
 /// is told whether the saved profiles know the event.
 ///
 /// By arrival as well as by time, because one event from the present amid a backlog (we tell of our
@@ -96,12 +96,12 @@ pub async fn rebuild(
     memory: Lookback,
     now: Timestamp,
     cursor: &Cursor,
-    learnt: Option<&Snapshot>,
+    learned: Option<&Snapshot>,
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
     let nothing = Snapshot::BEGINNING;
     let saved = Cursor {
-        snapshot: learnt.unwrap_or(&nothing).clone(),
+        snapshot: learned.unwrap_or(&nothing).clone(),
         ..cursor.clone()
     };
 
@@ -120,7 +120,7 @@ pub async fn rebuild(
         ),
     ];
 
-    for (events, unread, unlearnt) in tables {
+    for (events, unread, unlearned) in tables {
         let (table, columns, withheld) = (
             events.qualified(),
             events.columns(),
@@ -147,7 +147,7 @@ pub async fn rebuild(
                      WHERE {received}
                        AND NOT {recent}
                        AND NOT {unread}
-                       AND NOT {unlearnt}{withheld}
+                       AND NOT {unlearned}{withheld}
                  )
                  SELECT *
                  FROM received
@@ -156,7 +156,7 @@ pub async fn rebuild(
             count += copy_out(conn, events, &older, &mut known, &mut progress).await?;
         }
 
-        let recent = format!("{recent} AND NOT {unread} AND NOT {unlearnt}{withheld}");
+        let recent = format!("{recent} AND NOT {unread} AND NOT {unlearned}{withheld}");
         count += copy_out(
             conn,
             events,
@@ -166,12 +166,12 @@ pub async fn rebuild(
         )
         .await?;
 
-        let unlearnt = format!("NOT {unread} AND {unlearnt}{withheld}");
+        let unlearned = format!("NOT {unread} AND {unlearned}{withheld}");
         let mut unknown = |event: &SecurityEvent<'_>| each(event, false);
         count += copy_out(
             conn,
             events,
-            &statement(events, &unlearnt, arrival(events)),
+            &statement(events, &unlearned, arrival(events)),
             &mut unknown,
             &mut progress,
         )
@@ -226,7 +226,7 @@ async fn received_events(
     let beyond = beyond.as_deref().unwrap_or("0");
     let beyond: u64 = beyond
         .parse()
-        .map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
+        .map_err(|_| StoreError::corrupt("xact_id", "it is not a number"))?;
     let lately = since_condition("created_at", arrived.0, memory);
 
     Ok(Some(format!(

@@ -12,27 +12,29 @@ use crate::db::begin;
 pub struct UserFacts {
     /// The user.
     pub user_id: Uuid,
+    /// Their name.
+    pub username: String,
     /// Their role.
     pub role: String,
     /// Their home tenant.
     pub tenant_id: Option<Uuid>,
 }
 
-/// Roles and home tenants of all users.
+/// Names, roles and home tenants of all users.
 pub async fn all_facts(conn: &mut PgConnection) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(
         UserFacts,
-        "SELECT user_id, role, tenant_id FROM users.users"
+        "SELECT user_id, username, role, tenant_id FROM users.users"
     )
     .fetch_all(conn)
     .await?)
 }
 
-/// Roles and home tenants of those of the given users that there are.
+/// Names, roles and home tenants of those of the given users that there are.
 pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(
         UserFacts,
-        "SELECT user_id, role, tenant_id FROM users.users WHERE user_id = ANY ($1)",
+        "SELECT user_id, username, role, tenant_id FROM users.users WHERE user_id = ANY ($1)",
         ids
     )
     .fetch_all(conn)

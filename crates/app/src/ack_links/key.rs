@@ -31,7 +31,7 @@ pub struct Link {
     pub alert_id: AlertId,
     /// When it ends; whole seconds.
     pub expires: Timestamp,
-    /// SilenceTarget the mail went to.
+    /// Whom the mail went to.
     pub who: String,
 }
 

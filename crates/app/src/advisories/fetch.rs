@@ -18,7 +18,7 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
         // Files of a hundred megabytes take a while.
         return tokio::task::spawn_blocking(move || read_file(&path)).await?;
     }
-    let url = Url::parse(origin).with_context(|| format!("{origin} is no URL"))?;
+    let url = Url::parse(origin).with_context(|| format!("{origin} is not a URL"))?;
     match url.scheme() {
         "https" => {}
         "http" if notify::tls::is_loopback(url.host_str().unwrap_or_default()) => {}
@@ -50,5 +50,5 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
             bail!("{origin} has more than {TEXT_MAX} bytes");
         }
     }
-    String::from_utf8(body).with_context(|| format!("{origin} is no text"))
+    String::from_utf8(body).with_context(|| format!("{origin} is not text"))
 }

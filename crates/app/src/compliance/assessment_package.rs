@@ -72,8 +72,21 @@ pub fn system_description(given: Option<&Path>, state: &StateDir) -> anyhow::Res
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
 
-    toml::from_str(&text)
+    parse_system(&text)
         .with_context(|| format!("{} is not a description of a system", path.display()))
+}
+
+fn parse_system(text: &str) -> anyhow::Result<System> {
+    let mut system: System = toml::from_str(text)?;
+    let is_old = |line: &str| line.trim_start().starts_with("[organisation]");
+    if let Some(line) = text.lines().position(is_old) {
+        let line = line + 1;
+        system.warnings.push(format!(
+            "line {line}: `[organisation]` is now `[organization]`; the old name still works"
+        ));
+    }
+
+    Ok(system)
 }
 
 impl AssessmentData {
@@ -276,4 +289,22 @@ fn latest_facts(evidence: &[Evidence], now: Timestamp) -> Option<Facts> {
     facts.alerts = alerts.and_then(|f| f.alerts);
 
     Some(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_spelling_of_a_section_works_with_a_warning() {
+        let old = parse_system("name = \"S\"\n[organisation]\nname = \"Example Ltd\"\n").unwrap();
+        let new = parse_system("name = \"S\"\n[organization]\nname = \"Example Ltd\"\n").unwrap();
+
+        assert_eq!(old.organization, new.organization);
+        assert_eq!(new.warnings, Vec::<String>::new());
+        assert!(
+            old.warnings[0].starts_with("line 2: `[organisation]` is now"),
+            "{old:?}"
+        );
+    }
 }

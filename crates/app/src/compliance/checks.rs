@@ -221,7 +221,7 @@ async fn gather_facts(
 
     step("machine");
     let mut host = Host::here().read(around.state.path());
-    host.clock_synchronised = clock_sync::synchronised();
+    host.clock_synchronised = clock_sync::synchronized();
     host.drift = approved_baseline(conn)
         .await?
         .map(|baseline| baseline_drift(&baseline, &host));
@@ -515,7 +515,7 @@ mod tests {
         for id in compliance::checks::ATTACK_RULES {
             assert!(
                 detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id),
-                "{id} is no rule"
+                "{id} is not a rule"
             );
         }
     }

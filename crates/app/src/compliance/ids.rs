@@ -19,8 +19,8 @@ pub(super) fn typed(text: &str) -> Result<String, AppError> {
         .collect();
     if !(LEAST..=32).contains(&hex.len()) || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(AppError::invalid(format!(
-            "`{}` is no id and no part of one: write it whole, or {LEAST} or more of its first or \
-                last letters",
+            "invalid ID `{}`: give the full ID, or at least {LEAST} characters of its beginning or \
+                its end",
             sanitize(text)
         )));
     }
@@ -97,7 +97,7 @@ mod tests {
             said.contains("fits several") && said.contains("abcd,") && said.contains("12cd"),
             "{said}"
         );
-        assert!(by("cd").unwrap_err().contains("no id"));
-        assert!(by("xyzzy\u{1b}").unwrap_err().contains("no id"));
+        assert!(by("cd").unwrap_err().contains("invalid ID"));
+        assert!(by("xyzzy\u{1b}").unwrap_err().contains("invalid ID"));
     }
 }

@@ -107,6 +107,7 @@ async fn teach_users(engine: &mut Engine, conn: &mut PgConnection) -> Result<(),
         (
             f.user_id,
             User {
+                name: Some(f.username),
                 role: Some(f.role),
                 tenant: f.tenant_id,
             },

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Row;
 
-/// A technique's colour when a rule looks for it, and when all that do are off or blind.
+/// A technique's color when a rule looks for it, and when all that do are off or blind.
 const WATCHED: &str = "#7fc97f";
 const UNWATCHED: &str = "#fdc086";
 

@@ -34,8 +34,7 @@ impl Selection<'_> {
         table: &[RuleSetting],
     ) -> Result<Engine, AppError> {
         let mut sigma = self.sigma(config)?;
-        let (builtin, custom) = self.split();
-        check_known(&custom, &sigma)?;
+        let (builtin, custom) = self.split(&sigma)?;
 
         let only_custom = builtin.is_empty() && !custom.is_empty();
         let mut settings = engine_with_table(config, builtin, Span::ZERO, table);
@@ -58,9 +57,17 @@ impl Selection<'_> {
     }
 
     /// The built-in rules that are named, and the others.
-    fn split(&self) -> (Vec<String>, Vec<String>) {
-        let builtin = |id: &str| detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id);
-        self.rules.iter().cloned().partition(|id| builtin(id))
+    fn split(&self, sigma: &Sigma) -> Result<(Vec<String>, Vec<String>), AppError> {
+        let builtin = |id: &String| detect::rules::ALL.iter().any(|d| d.info.id.as_str() == *id);
+        let mut ids = Vec::with_capacity(self.rules.len());
+        for name in self.rules {
+            let id = crate::names::rule_of(sigma, name)?.to_string();
+            if !builtin(&id) && sigma.named(&id).is_empty() {
+                return Err(AppError::invalid(format!("`{id}` does not look at events")));
+            }
+            ids.push(id);
+        }
+        Ok(ids.into_iter().partition(builtin))
     }
 
     fn sigma(&self, config: &Config) -> anyhow::Result<Sigma> {
@@ -74,16 +81,6 @@ impl Selection<'_> {
         let mut config = config.clone();
         text.clone_into(&mut config.detection.rules_dir);
         config::rules::sigma(&config)
-    }
-}
-
-fn check_known(custom: &[String], sigma: &Sigma) -> Result<(), AppError> {
-    let unknown = custom
-        .iter()
-        .find(|id| sigma.infos().all(|info| info.id.as_str() != **id));
-    match unknown {
-        Some(id) => Err(super::unknown_rule(id)),
-        None => Ok(()),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Would {
 /// Has the first fixture of a rule that must fire happen now, and writes nothing of it.
 pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<Outcome, AppError> {
     let conn = session.read()?;
+    let rule = crate::names::rule(config, rule)?;
+    let rule = rule.as_str();
     let table = store::rules::settings(conn).await?;
     let case = rule_tests::all(config)?
         .into_iter()
@@ -101,7 +103,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
 
 fn no_fixtures(rule: &str) -> AppError {
     AppError::not_found(format!(
-        "`{}` is no rule, or has no fixtures; `blueteam alerts rules test` shows those that have",
+        "`{}` is not a rule, or has no fixtures; `blueteam alerts rules test` shows those that have",
         sanitize(rule)
     ))
 }

@@ -148,7 +148,7 @@ async fn what_did_not_fit_is_counted_and_told_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_door_refuses_costs_its_neighbours_nothing() {
+async fn what_the_door_refuses_costs_its_neighbors_nothing() {
     let db = Database::new().await;
     let door = Door::open(&db, "127.0.0.1:0".parse().unwrap(), |s| {
         s.ingest.max_batch_events = 3;

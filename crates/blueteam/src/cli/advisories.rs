@@ -21,7 +21,7 @@ use crate::cli::session::{Globals, with_session};
 /// response to each until its close.
 ///
 /// Advisories come from CISA (KEV), vendors (CSAF) and OSV; what you run from an SBOM
-/// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories that stand in `[advisories]` of
+/// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories in `[advisories]` of
 /// the configuration are read by the daemon on schedule, which alerts too.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Import advisories from feeds, and show which of them concern what you run
+    /// Read advisories from feeds, and show which of them concern your inventories
     #[command(after_help = "Examples:\n  blueteam advisories import \
             https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json\n  \
                             blueteam advisories import osv/*.json\n  \
@@ -42,6 +42,7 @@ enum Action {
     Inventory(InventoryAction),
     List(ListArgs),
     /// All that is known of a vulnerability: the advisories, and what they concern
+    #[command(after_help = "Examples:\n  blueteam advisories show CVE-2024-3094")]
     Show {
         /// A CVE, or an advisory's own id
         id: String,
@@ -52,6 +53,7 @@ enum Action {
     Respond(RespondArgs),
     Remove(RemoveArgs),
     /// Where advisories and components came from, and when
+    #[command(after_help = "Examples:\n  blueteam advisories sources")]
     Sources {
         /// As a JSON array
         #[arg(long)]
@@ -61,7 +63,8 @@ enum Action {
 
 #[derive(Debug, Subcommand)]
 enum InventoryAction {
-    /// Replace the components of an inventory, and show which advisories concern them
+    /// Read the components of an inventory in place of the earlier ones, and show which advisories
+    /// concern them
     #[command(
         after_help = "Examples:\n  blueteam advisories inventory import /var/lib/dpkg/status \
             --name web01\n  \
@@ -89,8 +92,11 @@ struct ImportArgs {
     json: bool,
 }
 
-/// Which advisories concern what we run, the worst first.
+/// List the advisories that concern your inventories, the worst first.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam advisories list\n  blueteam advisories list --inventory web01 --json"
+)]
 struct ListArgs {
     /// Those that are closed too
     #[arg(long)]
@@ -146,7 +152,7 @@ struct RespondArgs {
 /// record.
 ///
 /// Matches that no other feed supports are closed as gone. To take it up again, import it again.
-/// One that stands in `[advisories]` of the configuration is read by the daemon: take it out there
+/// One in `[advisories]` of the configuration is read by the daemon: take it out there
 /// first.
 #[derive(Debug, clap::Args)]
 #[command(

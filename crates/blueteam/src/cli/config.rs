@@ -19,46 +19,105 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Check the file and the environment, and say what is wrong where
+    #[command(
+        after_help = "Examples:\n  blueteam --config /etc/blueteam.toml config check\n  \
+        blueteam config check --json | jq -r '.problems[].message'"
+    )]
     Check {
         /// As a JSON object: whether it is right, and what is wrong at which place
         #[arg(long)]
         json: bool,
     },
     /// Print a sample with every key, its default and what it means
+    #[command(after_help = "Examples:\n  blueteam config sample > blueteam.toml")]
     Sample,
 }
 
-/// All that a start would refuse, and what it would warn of.
-fn check_file(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
-    let loaded = config::load(file, config::environment())?;
-    config::rules::sigma(&loaded.config)?;
-    certificates::read_all(&loaded.config)?;
+/// What the configuration is like.
+#[derive(Default)]
+struct Checked {
+    /// What a start would refuse.
+    problems: Vec<Problem>,
+    /// What it would warn of, and what is probably not meant.
+    warnings: Vec<String>,
+}
+
+/// One thing that is wrong, and where: `file:line:column` or `environment variable NAME`.
+struct Problem {
+    place: Option<String>,
+    key: String,
+    message: String,
+}
+
+impl Problem {
+    fn of_errors(errors: config::ConfigErrors) -> Vec<Self> {
+        let of = |error: config::ConfigError| Self {
+            place: Some(error.place.to_string()),
+            key: error.key,
+            message: error.message,
+        };
+        errors.0.into_iter().map(of).collect()
+    }
+
+    fn elsewhere(error: &anyhow::Error) -> Self {
+        Self {
+            place: None,
+            key: String::new(),
+            message: format!("{error:#}"),
+        }
+    }
+
+    fn line(&self) -> String {
+        let parts = [
+            self.place.as_deref().unwrap_or_default(),
+            &self.key,
+            &self.message,
+        ];
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ")
+    }
+}
+
+fn check_file(file: Option<&Path>) -> Checked {
+    let loaded = match config::load(file, config::environment()) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            return Checked {
+                problems: Problem::of_errors(errors),
+                warnings: Vec::new(),
+            };
+        }
+    };
 
     // Some ways out want a runtime when they are opened; none speaks to anybody yet.
-    super::session::block_on(async {
+    let channels = super::session::block_on(async {
         let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
         Ok(notify::Channels::open(settings).map(|_| ())?)
-    })?;
+    });
+    let mut problems =
+        certificates::read_all(&loaded.config).map_or_else(Problem::of_errors, |_| Vec::new());
+    let rules = config::rules::sigma_or_all_errors(&loaded.config).map(|_| ());
+    let outcomes = [rules, channels].into_iter().filter_map(Result::err);
+    problems.extend(outcomes.map(|error| Problem::elsewhere(&error)));
 
     let now = SystemClock.now();
     let certificates = certificates::expiries(&loaded.config);
     let soon = certificates
         .iter()
         .filter_map(|certificate| certificate.warning(now));
-
-    Ok(loaded.config.warnings().into_iter().chain(soon).collect())
-}
-
-/// What is wrong, for a program: each with its place, as `file:line:column` or `environment
-/// variable NAME`.
-fn problem_values(error: &anyhow::Error) -> Vec<Value> {
-    match error.downcast_ref::<config::ConfigErrors>() {
-        Some(errors) => errors
-            .0
+    Checked {
+        problems,
+        warnings: loaded
+            .renamed
             .iter()
-            .map(|e| json!({ "place": e.place.to_string(), "key": e.key, "message": e.message }))
+            .cloned()
+            .chain(loaded.doubts.clone())
+            .chain(loaded.config.warnings())
+            .chain(soon)
             .collect(),
-        None => vec![json!({ "place": null, "key": "", "message": format!("{error:#}") })],
     }
 }
 
@@ -66,26 +125,28 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { json } => {
-            let checked = check_file(file);
-            let warnings = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
+            let Checked { problems, warnings } = check_file(file);
             if json {
-                let problems = checked
-                    .as_ref()
-                    .err()
-                    .map(problem_values)
-                    .unwrap_or_default();
+                let shown: Vec<Value> = problems
+                    .iter()
+                    .map(|p| json!({ "place": p.place, "key": p.key, "message": p.message }))
+                    .collect();
                 let found =
-                    json!({ "ok": checked.is_ok(), "problems": problems, "warnings": warnings });
+                    json!({ "ok": problems.is_empty(), "problems": shown, "warnings": warnings });
                 serde_json::to_writer_pretty(&mut out, &found)?;
                 writeln!(out)?;
-            } else if checked.is_ok() {
-                for warning in warnings {
-                    super::out::note(format_args!("warning: {warning}"));
-                }
-                writeln!(out, "the configuration is right")?;
+            }
+            for warning in warnings.iter().filter(|_| !json) {
+                super::out::note(format_args!("warning: {warning}"));
             }
 
-            checked?;
+            if !problems.is_empty() {
+                let lines: Vec<String> = problems.iter().map(Problem::line).collect();
+                anyhow::bail!("{}", lines.join("\n"));
+            }
+            if !json {
+                writeln!(out, "the configuration is right")?;
+            }
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
     }

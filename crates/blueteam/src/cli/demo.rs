@@ -1,7 +1,7 @@
-//! `blueteam demo`: shows what the program does, on a state directory that is gone afterwards.
+//! `blueteam demo`: shows what the program does, on a state directory that is gone afterward.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -22,8 +22,12 @@ use scenario::{Activity, Plan};
 /// Exit code: 0 every attack was found, 1 one was not or the demonstration failed, 2 wrong
 /// arguments.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam demo\n  blueteam demo --keep\n  blueteam demo --package cmmc.zip"
+)]
 pub(super) struct Args {
-    /// Keep the state directory, to look at it with the other commands
+    /// Keep the state directory, to look at it with the other commands; one that is named with
+    /// --state-dir is kept as well
     #[arg(long)]
     keep: bool,
     /// Write what an assessor would be given to this file, which must not exist: a .zip, or the
@@ -35,16 +39,24 @@ pub(super) struct Args {
     seed: u64,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    // Dropped at the end of this function, however it ends; signals end it too.
-    let mut dir = tempfile::Builder::new();
+pub(super) fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode> {
     // Another user's PostgreSQL must get through.
-    let dir = dir
-        .prefix("blueteam-demo-")
-        .permissions(std::fs::Permissions::from_mode(0o711))
-        .disable_cleanup(args.keep);
-    let dir = dir.tempdir().context("cannot make a temporary directory")?;
-    let state = StateDir::resolve(Some(dir.path()))?;
+    let permissions = std::fs::Permissions::from_mode(0o711);
+    // Dropped at the end of this function, however it ends; signals end it too.
+    let temporary = if let Some(path) = given {
+        make_empty(path, permissions)?;
+        None
+    } else {
+        let mut dir = tempfile::Builder::new();
+        let dir = dir
+            .prefix("blueteam-demo-")
+            .permissions(permissions)
+            .disable_cleanup(args.keep);
+        Some(dir.tempdir().context("cannot make a temporary directory")?)
+    };
+    let path = temporary.as_ref().map(tempfile::TempDir::path).or(given);
+    let state = StateDir::resolve(path)?;
+    let is_kept = args.keep || given.is_some();
     let loaded = std::sync::Arc::new(demo::configuration(&state));
     serve::start_logging(&loaded)?;
 
@@ -67,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
 
     bar.finish_and_clear();
-    if args.keep {
+    if is_kept {
         out::note(format_args!(
             "the state directory is kept: {}",
             state.path().display()
@@ -76,13 +88,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     let outcome = outcome?;
     let code = print_outcome(&outcome, activity.expected.len())?;
-    write_report(args, &outcome, &state)?;
+    write_report(args, &outcome, &state, is_kept)?;
 
     Ok(code)
 }
 
+/// Makes the directory that the demonstration is asked to use. It must not hold anything: what is
+/// made up does not belong among what is not.
+fn make_empty(path: &Path, permissions: std::fs::Permissions) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))?;
+    let mut entries = std::fs::read_dir(path)
+        .with_context(|| format!("cannot read the directory {}", path.display()))?;
+    if entries.next().is_some() {
+        out::usage!("--state-dir: {} is not empty", path.display());
+    }
+
+    std::fs::set_permissions(path, permissions)
+        .with_context(|| format!("cannot set the mode of {}", path.display()))
+}
+
 /// What an assessor would be given, or how to have it.
-fn write_report(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
+fn write_report(
+    args: &Args,
+    outcome: &Outcome,
+    state: &StateDir,
+    is_kept: bool,
+) -> anyhow::Result<()> {
     let assessment = &outcome.assessment;
     let decided = assessment
         .controls
@@ -103,7 +135,7 @@ fn write_report(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Res
         return report::give(assessment, state, Some(path));
     }
 
-    if args.keep {
+    if is_kept {
         let state = state.path().display();
         out::line(format_args!(
             "for an assessor: blueteam --state-dir {state} report assessor --output cmmc.zip"

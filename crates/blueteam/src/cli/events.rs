@@ -37,6 +37,9 @@ enum Action {
 
 /// List who asked the events what, the newest first.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam events audit\n  blueteam events audit --limit 500 --json | jq -r .[].actor | sort | uniq -c"
+)]
 struct AuditArgs {
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
@@ -54,6 +57,20 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Export(args) => export::run(args, globals),
         Action::Audit(args) => show_audit(args, globals),
     }
+}
+
+/// What was asked for, as options are written.
+fn describe_filter(filter: &serde_json::Value) -> String {
+    let shown = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let parts = filter.as_object().into_iter().flatten();
+    let parts: Vec<String> = parts
+        .map(|(key, value)| format!("{key}={}", shown(value)))
+        .collect();
+
+    parts.join(" ")
 }
 
 fn show_audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -79,7 +96,7 @@ fn show_audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode
                 a.rows
                     .map_or_else(|| "-".to_owned(), |rows| rows.to_string()),
             ),
-            out::text(a.filter.to_string()),
+            out::text(describe_filter(&a.filter)),
         ]);
     }
 

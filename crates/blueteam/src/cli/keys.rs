@@ -54,12 +54,16 @@ enum Action {
         json: bool,
     },
     /// List keys, the newest first
+    #[command(
+        after_help = "Examples:\n  blueteam keys list\n  blueteam keys list --json | jq \
+        '.[] | select(.is_active)'"
+    )]
     List {
         /// As a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Put a key out of force for good
+    /// Revoke a key: nothing sent with it is taken from then on
     #[command(
         after_help = "Examples:\n  blueteam keys revoke 0199c2d4-7a10-7000-8000-5b1f3c2d4e5f\n  \
                             blueteam keys revoke bt_Xk3vQ9a      (its first characters, as `keys \
@@ -130,6 +134,13 @@ fn create_key(
         key.key_id,
         request.scopes.join(", ")
     ));
+    if let Some(other) = &key.namesake {
+        out::note(format_args!(
+            "warning: another active key is called `{}` as well: {other}… (`blueteam keys revoke \
+                {other}`)",
+            model::text::sanitize(request.name)
+        ));
+    }
     out::line(&key.secret)?;
 
     Ok(ExitCode::SUCCESS)

@@ -28,12 +28,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// What each says now
+    #[command(after_help = "Examples:\n  blueteam monitors list")]
     List {
         /// As a JSON array
         #[arg(long)]
         json: bool,
     },
     /// One of them, with its past
+    #[command(after_help = "Examples:\n  blueteam monitors show storage --since 30d")]
     Show {
         /// The monitor
         name: String,

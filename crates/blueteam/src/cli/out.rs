@@ -1,4 +1,4 @@
-//! How commands show things: tables that fit, colour where it is wanted, and nothing in them that
+//! How commands show things: tables that fit, color where it is wanted, and nothing in them that
 //! acts on the terminal.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
-use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets,
+};
 pub(super) use compliance::sheets::no_formula;
 use model::text::sanitize;
 use model::{Severity, Timestamp};
@@ -29,8 +31,8 @@ pub(super) use usage;
 pub(super) struct Look {
     /// People read it as it comes.
     pub terminal: bool,
-    /// It may be coloured.
-    pub colour: bool,
+    /// It may be colored.
+    pub color: bool,
 }
 
 impl Look {
@@ -38,7 +40,7 @@ impl Look {
         let terminal = std::io::stdout().is_terminal();
         Self {
             terminal,
-            colour: terminal && wants_colour(),
+            color: terminal && wants_color(),
         }
     }
 
@@ -51,22 +53,24 @@ impl Look {
         id
     }
 
-    /// A severity in its colour.
+    /// A severity in its color.
     pub(super) fn severity(self, severity: Severity) -> Cell {
         let cell = Cell::new(severity);
-        match colour_of(severity) {
-            Some(AnsiColor::Yellow) if self.colour => cell.fg(Color::Yellow),
-            Some(_) if self.colour => cell.fg(Color::Red),
-            _ => cell,
+        match severity {
+            _ if !self.color => cell,
+            Severity::Critical => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+            Severity::High => cell.fg(Color::Red),
+            Severity::Medium => cell.fg(Color::Yellow),
+            Severity::Low | Severity::Info => cell,
         }
     }
 
-    /// A severity in its colour, in a line of text, padded.
+    /// A severity in its color, in a line of text, padded.
     pub(super) fn severity_word(self, severity: Severity) -> String {
         let word = format!("{:<8}", severity.as_str().to_ascii_uppercase());
-        match colour_of(severity) {
-            Some(colour) if self.colour => {
-                let mut style = Style::new().fg_color(Some(colour.into()));
+        match color_of(severity) {
+            Some(color) if self.color => {
+                let mut style = Style::new().fg_color(Some(color.into()));
                 if severity == Severity::Critical {
                     style = style.bold();
                 }
@@ -77,7 +81,7 @@ impl Look {
     }
 }
 
-const fn colour_of(severity: Severity) -> Option<AnsiColor> {
+const fn color_of(severity: Severity) -> Option<AnsiColor> {
     match severity {
         Severity::Critical | Severity::High => Some(AnsiColor::Red),
         Severity::Medium => Some(AnsiColor::Yellow),
@@ -85,7 +89,7 @@ const fn colour_of(severity: Severity) -> Option<AnsiColor> {
     }
 }
 
-fn wants_colour() -> bool {
+fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
@@ -309,7 +313,7 @@ pub(super) fn maybe_day(at: Option<Timestamp>) -> String {
 /// A time as an argument; what has no zone could mean two times.
 pub(super) fn zoned(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text)
-        .map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
+        .map_err(|_| format!("`{text}` is not a time with its zone (2027-01-31T00:00:00Z)"))
 }
 
 /// Writes a file that must not be there yet, for its owner alone: what is exported tells who did
@@ -376,7 +380,7 @@ mod tests {
 
     const TERMINAL: Look = Look {
         terminal: true,
-        colour: false,
+        color: false,
     };
 
     fn alerts(width: u16) -> Table {

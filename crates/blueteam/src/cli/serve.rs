@@ -15,6 +15,9 @@ use daemon::{self, Control, Parts, Ready};
 
 /// Where the daemon keeps its state is a global option; the rest is in the configuration file.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam serve\n  blueteam --state-dir /var/lib/blueteam --config /etc/blueteam.toml serve\n  blueteam monitor     (collectors, detection and alerts, without the HTTP server)"
+)]
 pub(super) struct Args {}
 
 pub(super) fn run(
@@ -24,6 +27,8 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let loaded = config::load(config, config::environment())?;
     let state = StateDir::resolve(state_dir)?;
+    let is_first =
+        std::fs::read_dir(state.path()).map_or(true, |mut entries| entries.next().is_none());
     start_logging(&loaded)?;
     for warning in loaded.renamed.iter().chain(&loaded.config.warnings()) {
         tracing::warn!("{warning}");
@@ -40,7 +45,7 @@ pub(super) fn run(
         };
 
         daemon::run(Arc::new(loaded), &state, parts, control, |ready| {
-            print_greeting(ready, &state);
+            print_greeting(ready, &state, is_first);
         })
         .await
     })
@@ -102,8 +107,8 @@ fn reload_on_hangup(reload: &Arc<Notify>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says that it is ready, and how to send a first event.
-fn print_greeting(ready: &Ready, state: &StateDir) {
+/// Says that it is ready and, at the first start, how to send a first event.
+fn print_greeting(ready: &Ready, state: &StateDir, is_first: bool) {
     let program = std::env::current_exe()
         .map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
     let dir = state.path().display();
@@ -114,7 +119,7 @@ fn print_greeting(ready: &Ready, state: &StateDir) {
         ready.after.as_secs_f64()
     );
 
-    if let Some(listen) = ready.listen {
+    if let Some(listen) = ready.listen.filter(|_| is_first) {
         let _ = writeln!(
             out,
             "

@@ -28,6 +28,14 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the sources with what they sent
+    ///
+    /// RECEIVED counts entries; of these EVENTS became events, IGNORED were understood and mean
+    /// nothing to security, REPEATED had been stored before, REJECTED could not be read (`sources
+    /// dead-letters`), and DROPPED came faster than they could be kept. LATE counts events that are
+    /// stored but arrived after younger ones by more than `detection.allowed_lateness`, so that
+    /// rules that go by the order may not have counted them: after a start on an existing file that
+    /// is nearly every line, and harmless. SKEW is how far the source's clock is from this
+    /// machine's.
     #[command(
         after_help = "Examples:\n  blueteam sources list\n  blueteam sources list --json | jq \
             '.[] | select(.silent_since)'"
@@ -38,6 +46,7 @@ enum Action {
         json: bool,
     },
     /// Show a source: its account, its usual pauses, its gaps
+    #[command(after_help = "Examples:\n  blueteam sources show syslog:/var/log/auth.log")]
     Show {
         /// Its name, as `list` has it
         id: String,
@@ -134,6 +143,7 @@ fn list_sources(rows: &[Listed], json: bool) -> anyhow::Result<ExitCode> {
         let state = match r.silent_since {
             Some(since) => format!("SILENT since {}", out::time(since)),
             None if !listed.partly_unread.is_empty() => partly_unread(listed),
+            None if r.gone_at.is_some() => "gone".to_owned(),
             None if r.last_received_at.is_none() => "waiting".to_owned(),
             None => "ok".to_owned(),
         };
@@ -160,11 +170,11 @@ fn list_sources(rows: &[Listed], json: bool) -> anyhow::Result<ExitCode> {
 
     out::spare(look, &mut table, &[1, 5, 6, 7, 8, 11]);
     out::print(table)?;
-    if let Some(synchronised) = app::clock_sync::synchronised() {
-        out::line(if synchronised {
-            "this machine's clock is synchronised"
+    if let Some(synchronized) = app::clock_sync::synchronized() {
+        out::line(if synchronized {
+            "this machine's clock is synchronized"
         } else {
-            "this machine's clock is NOT synchronised (3.3.7)"
+            "this machine's clock is NOT synchronized (3.3.7)"
         })?;
     }
 
@@ -296,7 +306,7 @@ fn show_source(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A dead letter as JSON: what is no text has its bytes replaced.
+/// A dead letter as JSON: bytes that are not text are replaced.
 #[derive(Serialize)]
 struct Letter<'a> {
     letter_id: i64,

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
 
-/// Exit code when somebody should look.
+/// Exit code when something needs attention.
 const ATTENTION: u8 = 3;
 
 /// How things stand: database, daemon, events of each source, alerts, incidents, deliveries, rules.
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(code)
 }
 
-/// What somebody should look at, in a sentence without its end.
+/// What needs attention, in a sentence without its end.
 fn attention_sentence(what: &Attention<'_>) -> String {
     match what {
         Attention::ReportsDue { incidents, first } => format!(
@@ -132,7 +132,8 @@ fn attention_sentence(what: &Attention<'_>) -> String {
 fn no_channel(severities: &[Severity]) -> String {
     let which: Vec<&str> = severities.iter().map(|s| s.as_str()).collect();
     format!(
-        "nobody is told of {} alerts: no channel is configured for them (`blueteam config check`)",
+        "nobody is notified of {} alerts: no channel is configured for them (`blueteam config \
+            check`)",
         which.join(" and ")
     )
 }
@@ -145,7 +146,7 @@ fn spool_sentence(what: &Spool<'_>) -> String {
             file.display()
         ),
         Spool::Refused(file) => format!(
-            "events of the spool that the database refused for good: look into {}, then move it \
+            "events of the spool that the database refused permanently: look into {}, then move it \
                 away",
             file.display()
         ),

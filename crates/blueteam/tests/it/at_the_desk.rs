@@ -163,7 +163,7 @@ async fn ids_are_told_apart_by_their_ends() {
         several.err
     );
 
-    assert!(shown("zz").err.contains("no id"));
+    assert!(shown("zz").err.contains("invalid ID"));
     assert!(shown("deadbeefdead").err.contains("evidence list --all"));
 }
 

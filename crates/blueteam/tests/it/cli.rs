@@ -144,6 +144,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
             kind: EntityKind::Ip,
             value: "203.0.113.9".to_owned(),
         },
+        entity_name: None,
         first_seen: at(0),
         last_seen: at(60),
         event_count: 6,
@@ -248,13 +249,13 @@ async fn migrate_makes_the_schema_and_the_table_of_rules_once() {
         "{first}"
     );
     assert!(
-        first.contains("rules and monitors: 30 known, 30 written"),
+        first.contains("rules and monitors: 35 known, 35 written"),
         "{first}"
     );
 
     let second = program.run(&["migrate"]).good();
     assert!(
-        second.contains("up to date") && second.contains("30 known, 0 written"),
+        second.contains("up to date") && second.contains("35 known, 0 written"),
         "{second}"
     );
 }
@@ -329,7 +330,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
     let preview = silences(&["preview", "--entity", "ip:203.0.113.0/24"]).good();
     assert!(
         preview.starts_with(
-            "in the last 30 days it would have kept 2 alerts quiet, 1 critical and 0 high"
+            "in the last 30 days it would have silenced 2 alerts, 1 critical and 0 high"
         ),
         "{preview}"
     );
@@ -461,10 +462,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
     ] {
         let ran = silences(args);
         // What makes no sense by itself is a wrong argument; what is not there is not.
-        let code = if said.contains("no rule")
-            || said.contains("cannot be silenced")
-            || said.contains("no silence")
-        {
+        let code = if said.contains("cannot be silenced") || said.contains("no silence") {
             1
         } else {
             2
@@ -560,7 +558,7 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
             2,
             "neither an address nor a network",
         ),
-        (&["stats", "--by", "colour"], 2, "known fields: hour, day"),
+        (&["stats", "--by", "color"], 2, "known fields: hour, day"),
         (&["tail", "--since", "1h"], 2, "tail begins now"),
         (
             &["search", "--alert", "0", "--since", "1h"],
@@ -683,7 +681,7 @@ async fn status_says_what_needs_attention_and_exits_3() {
     // High alerts would be told to nobody: that is worth a look.
     let ran = program.run(&["status"]);
     assert!(
-        ran.code == 3 && ran.out.contains("nobody is told of high alerts"),
+        ran.code == 3 && ran.out.contains("nobody is notified of high alerts"),
         "{}",
         ran.out
     );
@@ -709,7 +707,7 @@ async fn status_says_what_needs_attention_and_exits_3() {
 
     assert!(
         ran.out.contains("300 bytes of events wait in the spool")
-            && ran.out.contains("refused for good: look into"),
+            && ran.out.contains("refused permanently: look into"),
         "{}",
         ran.out
     );
@@ -726,6 +724,85 @@ async fn status_says_what_needs_attention_and_exits_3() {
             .contains("dead-letter.ndjson is full, and until it is moved away"),
         "{}",
         ran.out
+    );
+}
+
+#[tokio::test]
+async fn a_silence_covers_what_exists_and_users_by_name() {
+    let (db, program) = with_alerts().await;
+    let id = "7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10";
+    sqlx::query(
+        "INSERT INTO users.users (user_id, username, email, password_hash)
+         VALUES ($1::uuid, 'carla', 'carla@example.com', '!')",
+    )
+    .bind(id)
+    .execute(&mut db.connect().await)
+    .await
+    .unwrap();
+
+    let add = |what: &[&str]| {
+        let rest = ["--for", "1h", "--reason", "known", "--json"];
+        program.run(&[&["silences", "add"], what, &rest].concat())
+    };
+    assert_eq!(
+        add(&["--entity", "user:carla"]).json()["entity"],
+        format!("user:{id}")
+    );
+    assert_eq!(add(&["--source", "php"]).json()["source"], "php_error");
+
+    for (what, said) in [
+        (
+            ["--entity", "user:carlo"],
+            "no user is called `carlo`; did you mean `carla`?",
+        ),
+        (
+            ["--source", "syslg"],
+            "there is no source `syslg`. Did you mean `syslog`?",
+        ),
+        (
+            ["--rule", "brute_farce"],
+            "there is no rule `brute_farce`; did you mean `brute_force`?",
+        ),
+        (
+            ["--entity", "source:nowhere"],
+            "no alert has been about source `nowhere`",
+        ),
+    ] {
+        let ran = add(&what);
+        assert!(
+            ran.code == 2 && ran.err.contains(said),
+            "{what:?}: {}",
+            ran.err
+        );
+        assert!(ran.err.contains("--allow-unknown"), "{}", ran.err);
+    }
+    assert_eq!(add(&["--entity", "user:carlo", "--allow-unknown"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_misspelled_name_in_a_search_is_said() {
+    let (_db, program) = with_alerts().await;
+    let search = |args: &[&str]| program.run(&[&["events", "search"], args].concat());
+
+    let source = search(&["--source", "syslg"]);
+    assert!(
+        source.code == 2 && source.err.contains("Did you mean `syslog`?"),
+        "{}",
+        source.err
+    );
+    assert_eq!(search(&["--source", "php"]).code, 0);
+    let user = search(&["--user", "nobody-here"]);
+    assert!(
+        user.code == 0 && user.err.contains("no user is called `nobody-here`"),
+        "{}",
+        user.err
+    );
+
+    let rule = program.run(&["alerts", "list", "--rule", "credential_stufing"]);
+    assert!(
+        rule.code == 1 && rule.err.contains("did you mean `credential_stuffing`?"),
+        "{}",
+        rule.err
     );
 }
 
@@ -761,6 +838,14 @@ async fn a_key_is_shown_once_and_can_be_revoked() {
         .unwrap()
         .unwrap();
     assert_eq!(known.scopes, ["events:write"]);
+    let second = program.run(&["keys", "create", "web-shop", "--scope", "events:write"]);
+    assert!(
+        second
+            .err
+            .contains("another active key is called `web-shop` as well: bt_"),
+        "{}",
+        second.err
+    );
 
     let listed = program.run(&["keys", "list", "--json"]).good();
     assert!(!listed.contains(secret) && listed.contains(&secret[..10]));
@@ -852,7 +937,7 @@ fn rule_files_are_checked_with_all_their_errors() {
     let dir = program.path("rules").display().to_string();
     let good = program.run(&["alerts", "rules", "check", &dir]).good();
     assert!(
-        good.contains("1 files, 1 rules that can be used, 0 errors"),
+        good.contains("1 file, 1 rule that can be used, 0 errors"),
         "{good}"
     );
 
@@ -954,7 +1039,7 @@ fn a_users_own_rules_may_be_routed_and_what_reaches_nobody_is_a_warning() {
 
     assert!(
         ran.err
-            .contains("warning: nobody is told of high and medium alerts"),
+            .contains("warning: nobody is notified of high and medium alerts"),
         "{}",
         ran.err
     );

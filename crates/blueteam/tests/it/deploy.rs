@@ -53,3 +53,22 @@ fn the_unit_is_never_given_up_and_can_be_reloaded() {
         (vec!["pid"], vec!["invisible"])
     );
 }
+
+/// `A or B` of series with equal labels shows A alone.
+#[test]
+fn every_series_of_the_dashboard_has_a_target_of_its_own() {
+    let text = include_str!("../../../../deploy/grafana-dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets: Vec<&str> = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .filter_map(|target| target["expr"].as_str())
+        .collect();
+
+    assert!(targets.len() > 10, "{targets:?}");
+    for expr in targets {
+        assert!(!expr.contains(" or "), "{expr}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::compliance::Office;
 /// A description that lacks nothing.
 const FULL: &str = include_str!("../../../compliance/tests/data/system.full.toml");
 const SYSTEM: &str = "name = \"Bearing <Expert>\"\nboundary = \"two \
-    servers\"\n[organisation]\nname = \"Example Ltd\"\ncage_codes = [\"1ABC2\"]\n";
+    servers\"\n[organization]\nname = \"Example Ltd\"\ncage_codes = [\"1ABC2\"]\n";
 
 async fn assessed() -> Office {
     let office = Office::new().await;
@@ -322,7 +322,7 @@ async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
     );
 
     let mut full: compliance::system::System = toml::from_str(FULL).unwrap();
-    (full.version, full.organisation.cage_codes) = ("3".to_owned(), vec!["1ABC2".to_owned()]);
+    (full.version, full.organization.cage_codes) = ("3".to_owned(), vec!["1ABC2".to_owned()]);
     (full.assessment.scope, full.assessment.level) = ("enclave".to_owned(), "basic".to_owned());
     (full.assessment.plan_date, full.assessment.completion) =
         ("2026-02-01".to_owned(), String::new());
@@ -627,7 +627,7 @@ fn the_demonstration_ends_with_a_package_for_an_assessor() {
 }
 
 #[tokio::test]
-async fn the_plan_says_what_is_missing_and_takes_no_misspelt_key() {
+async fn the_plan_says_what_is_missing_and_takes_no_misspelled_key() {
     let office = assessed().await;
     let system = office.program.write("system.toml", SYSTEM);
     let plan = office.run(&["ssp", "--system", &system]);

@@ -37,7 +37,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     let tested = program
         .run(&["alerts", "rules", "test", "--json", "--on-behalf-of", "ann"])
         .json();
-    assert_eq!(tested.as_array().unwrap().len(), 18);
+    assert_eq!(tested.as_array().unwrap().len(), 23);
     assert!(
         tested.as_array().unwrap().iter().all(|t| t["ok"] == true),
         "{tested}"
@@ -55,13 +55,13 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     let mut conn = db.connect().await;
     assert_eq!(
         count(&mut conn, "blueteam.rule_test_results WHERE actor = 'ann'").await,
-        18
+        23
     );
     program
         .run(&["alerts", "rules", "test", "brute_force", "--no-record"])
         .good();
 
-    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 18);
+    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 23);
     let one = program
         .run(&["alerts", "rules", "test", "brute_force"])
         .good();

@@ -23,6 +23,7 @@ mod monitor_command;
 mod monitors;
 mod nginx;
 mod notices;
+mod provenance;
 mod services;
 mod sources;
 mod spools;

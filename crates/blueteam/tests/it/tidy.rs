@@ -1,6 +1,8 @@
 //! Keeps the invariants that ARCHITECTURE.md promises and that neither Cargo nor the compiler
 //! keeps.
 
+mod language;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

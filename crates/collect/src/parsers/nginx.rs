@@ -284,7 +284,7 @@ fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
     const NO_LINE: &str = "not a line of an access log";
     let (open, at) = find_time(line).ok_or(NO_LINE)?;
     let Head { host, user } = parse_head(&line[..open])
-        .ok_or("the client is not understood: no address or host name stands in its place")?;
+        .ok_or("the client is not understood: there is no address or host name in its place")?;
     let quote = open + memchr::memchr(b'"', &line[open..]).ok_or(NO_LINE)?;
     let (request, status, bytes, end) = request_and_status(line, quote + 1).ok_or(NO_LINE)?;
 

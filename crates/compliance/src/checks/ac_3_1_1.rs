@@ -44,7 +44,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         cant_tell(
             'd',
             saw.clone(),
-            "the list of people who are authorised, to compare it with",
+            "the list of people who are authorized, to compare it with",
         )
     };
 
@@ -57,11 +57,11 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         cant_tell(
             'e',
             format!("{} active keys, none idle for 90 days", a.keys),
-            "the list of authorised processes",
+            "the list of authorized processes",
         )
     };
 
-    let needs = "the organisation's list of users, processes and devices";
+    let needs = "the organization's list of users, processes and devices";
     vec![
         cant_tell('a', saw, needs),
         cant_tell(

@@ -57,7 +57,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         _ => cant_tell(
             'c',
             format!("{saw}; ways to people: {}", list_first(&people)),
-            "a test of a failure, and somebody who says that the right people were told",
+            "a test of a failure, and a statement that the right people were notified",
         ),
     };
 

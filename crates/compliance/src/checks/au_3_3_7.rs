@@ -36,16 +36,16 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         })
         .collect();
 
-    let synchronised = match h.clock_synchronised {
-        Some(false) => not_met('c', "the system says that its clock is not synchronised"),
+    let synchronized = match h.clock_synchronised {
+        Some(false) => not_met('c', "the system says that its clock is not synchronized"),
         _ if !off.is_empty() => not_met(
             'c',
-            format!("clocks are ahead of ours: {}", list_first(&off)),
+            format!("clocks are ahead of this machine's: {}", list_first(&off)),
         ),
         Some(true) => cant_tell(
             'c',
             format!(
-                "this machine says that its clock is synchronised; of {} sources none is ahead by \
+                "this machine says that its clock is synchronized; of {} sources none is ahead by \
                     more than {SKEW_MAX} ms",
                 sources.len()
             ),
@@ -54,7 +54,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         None => cant_tell(
             'c',
             format!("no producer is ahead by more than {SKEW_MAX} ms"),
-            "a system that says whether its clock is synchronised (timedatectl)",
+            "a system that says whether its clock is synchronized (timedatectl)",
         ),
     };
 
@@ -82,6 +82,6 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             "the list of machines, each with the clock that its records have their time from",
         ),
         specified,
-        synchronised,
+        synchronized,
     ]
 }

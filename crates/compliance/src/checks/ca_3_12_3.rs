@@ -43,7 +43,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             facts,
             saw,
             "to know that each control is monitored, also those that no software sees, and that \
-                somebody acts on what is found",
+                what is found is acted on",
         ),
     }]
 }

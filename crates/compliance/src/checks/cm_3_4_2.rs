@@ -69,7 +69,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         cant_tell(
             'a',
             saw,
-            "the settings that the organisation has established",
+            "the settings that the organization has established",
         ),
         enforced,
     ]

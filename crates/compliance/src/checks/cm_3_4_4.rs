@@ -9,7 +9,7 @@ use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, l
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_4",
     control: ControlId::known("3.4.4"),
-    title: "Changes of this machine that were to be analysed",
+    title: "Changes of this machine that were to be analyzed",
     reads: &[Section::Host],
     scope: Scope {
         population: "every change to every system",

@@ -89,7 +89,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
                 "recovered",
                 "closed",
             ],
-            "analysed",
+            "analyzed",
         ),
         stage(
             'e',

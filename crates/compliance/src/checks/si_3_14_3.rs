@@ -54,7 +54,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         (0, ..) => cant_tell(
             'c',
             saw.clone(),
-            "an alert or an advisory that somebody dealt with",
+            "an alert or an advisory that was responded to",
         ),
         _ => cant_tell('c', saw.clone(), "a person who looks at the responses"),
     };

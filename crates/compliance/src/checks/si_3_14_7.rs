@@ -9,7 +9,7 @@ use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, n
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_7",
     control: ControlId::known("3.14.7"),
-    title: "Detection of unauthorised use",
+    title: "Detection of unauthorized use",
     reads: &[
         Section::Rules,
         Section::Sources,

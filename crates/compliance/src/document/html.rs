@@ -6,23 +6,26 @@ use super::{Block, Document, Trend};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
 h1,h2,h3{line-height:1.25}table{border-collapse:collapse;width:100%;font-size:.875rem;margin:1rem 0}\
-th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eef1f5}\
+th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top}\
+th{background:#eef1f5}td{overflow-wrap:anywhere;min-width:6.5em}main{overflow-x:auto}\
 nav ol{columns:2}pre{background:#f5f5f5;padding:.75rem;overflow:auto;font-size:.8rem}.mark{text-align:center;font-weight:700}\
 .bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar \
 i{display:block;height:100%;background:#2a6f4d}\
 figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media \
-print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
+print{.bar,.bar i,th{-webkit-print-color-adjust:exact;print-color-adjust:exact}main{overflow:visible}\
+thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
 
 pub(super) fn render_page(doc: &Document) -> String {
     let mut out = String::new();
     let title = escape_text(&doc.title);
+    let page = page_style(&doc.marking);
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
          'unsafe-inline'\">\n\
          <meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{page}</style>\n</head>\n<body>\n"
     );
 
     let marking = escape_text(&doc.marking);
@@ -50,6 +53,25 @@ pub(super) fn render_page(doc: &Document) -> String {
 
     out.push_str("</body>\n</html>\n");
     out
+}
+
+/// The rule that puts the marking on every printed page; empty without one.
+fn page_style(marking: &str) -> String {
+    if marking.is_empty() {
+        return String::new();
+    }
+
+    // Hexadecimal escapes end with a space (CSS Syntax, section 4.3.7).
+    let mut text = String::new();
+    for c in marking.chars() {
+        if c.is_alphanumeric() || " /-,().".contains(c) {
+            text.push(c);
+        } else {
+            let _ = write!(text, "\\{:x} ", c as u32);
+        }
+    }
+
+    format!("@page{{@top-center{{content:\"{text}\"}}@bottom-center{{content:\"{text}\"}}}}")
 }
 
 fn write_contents(out: &mut String, doc: &Document) {

@@ -64,11 +64,11 @@ fn metadata_with_people(known: &ReportContext<'_>) -> Value {
     );
 
     let mut parties = Vec::new();
-    if !s.organisation.name.trim().is_empty() {
+    if !s.organization.name.trim().is_empty() {
         parties.push(json!({
             "uuid": stable_id(&["party", "organisation"]),
             "type": "organization",
-            "name": s.organisation.name,
+            "name": s.organization.name,
         }));
     }
 

@@ -23,12 +23,12 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
         subtitle: vec![
             format!(
                 "{}, {}",
-                or_missing(&s.organisation.name),
+                or_missing(&s.organization.name),
                 or_missing(&s.name)
             ),
             format!(
                 "CAGE codes: {}",
-                or_missing(&s.organisation.cage_codes.join(", "))
+                or_missing(&s.organization.cage_codes.join(", "))
             ),
             format!(
                 "System security plan: {}, version {}",

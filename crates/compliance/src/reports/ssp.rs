@@ -15,7 +15,7 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
     let mut doc = Document {
         title: format!("System Security Plan: {}", or_missing(&s.name)),
         subtitle: vec![
-            or_missing(&s.organisation.name),
+            or_missing(&s.organization.name),
             format!(
                 "version {}, {}",
                 or_missing(&s.version),
@@ -132,7 +132,7 @@ fn add_identification(doc: &mut Document, s: &System) {
             format!("Unique identifier: {}", or_missing(&s.identifier)),
         ]);
 
-    let o = &s.organisation;
+    let o = &s.organization;
     doc.heading(2, "1.2 Responsible organization").list(vec![
         format!("Name: {}", or_missing(&o.name)),
         format!("Address: {}", or_missing(&o.address)),

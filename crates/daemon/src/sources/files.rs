@@ -1,4 +1,5 @@
-//! Follows the configured log files into the database. Events and position commit together.
+//! Follows the configured log files into the database. Events and position commit together. A folder
+//! or a pattern stands for the files in it; see [`folder`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::context::TaskContext;
 use crate::log_pipeline::{Beside, Intake};
 use crate::supervisor::{Reader, SourceKind};
 use app::self_audit::{Component, Failures};
+
+mod folder;
 
 /// The kind.
 pub const SOURCE: SourceKind = SourceKind {
@@ -48,9 +51,17 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             failures: context.failures.clone(),
         };
 
-        readers.push(Reader {
-            source_id: Some(options.name()),
-            run: Box::pin(run(options, context.stop.clone())),
+        readers.push(if folder::is_several(&file.path) {
+            let found = context.found.clone();
+            Reader {
+                source_id: None,
+                run: Box::pin(folder::run(options, found, context.stop.clone())),
+            }
+        } else {
+            Reader {
+                source_id: Some(options.name()),
+                run: Box::pin(run(options, context.stop.clone())),
+            }
         });
     }
 
@@ -65,6 +76,7 @@ const COMPLETE_AFTER: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a collector is told.
+#[derive(Clone)]
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,

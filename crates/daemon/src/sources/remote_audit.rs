@@ -164,7 +164,7 @@ async fn note_outage(
         lost: None,
         detail: format!(
             "its database cannot be read ({cause}); what is written there meanwhile is read \
-                afterwards"
+                afterward"
         ),
     };
 

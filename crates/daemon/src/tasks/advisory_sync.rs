@@ -308,17 +308,16 @@ fn to_detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
     let (title, description) = match group {
         [one] => {
             let title = format!("Advisory for {inventory}: {}", match_line(one));
-            let what = if one.title.is_empty() {
-                String::new()
-            } else {
-                format!("{} ", one.title)
+            let what = match one.title.trim_end_matches('.') {
+                "" => String::new(),
+                title => format!("{title}. "),
             };
 
             (
                 title,
                 format!(
-                    "{what}`blueteam advisories show {}` tells more; `advisories respond` records \
-                        what is done.",
+                    "{what}`blueteam advisories show {}` shows it; `blueteam advisories respond` \
+                        records what is done.",
                     one.vulnerability
                 ),
             )
@@ -350,6 +349,7 @@ fn to_detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
             kind: EntityKind::Source,
             value: inventory.to_owned(),
         },
+        entity_name: None,
         first_seen: now,
         last_seen: now,
         event_count: group.len() as u64,

@@ -188,7 +188,7 @@ pub async fn run(
                 Duration::from_secs(2)
             }
             Ok(End::Rules) => {
-                info!("the rules were changed; the engine is made anew");
+                info!("rules changed: starting the engine again");
                 continue;
             }
             Err(cause) => {
@@ -240,7 +240,7 @@ async fn try_detect(
         let now = options.clock.now();
         options.failures.tell(
             Component::Reader,
-            format!("events were not analysed from {since} to {now}"),
+            format!("events were not analyzed from {since} to {now}"),
         );
     }
 
@@ -269,7 +269,7 @@ async fn try_detect(
             // Before the events: however many there are, the clock goes on.
             _ = tick.tick() => true,
             () = std::future::ready(()), if monitor.behind => false,
-            result = wake.woken() => { result.context("no longer told of new events")?; false }
+            result = wake.woken() => { result.context("notifications of new events ended")?; false }
         };
 
         if ticked && !reader::claim(&mut monitor.conn, CURSOR, holder).await? {

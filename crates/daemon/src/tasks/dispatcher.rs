@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Channel, Clock, Content, Severity, Span, Timestamp};
+use model::{Channel, Clock, Content, Severity, Span, Timestamp, WallClock};
 use notify::{Channels, Kind, Notification, Retry, backoff};
 use store::outbox::{self, Delivery, Wanted};
 use store::{PgConnectOptions, PgConnection};
@@ -18,7 +18,7 @@ use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use app::ack_links::Links;
 use app::self_audit::{Component, Failures};
-use config::{Contacts, Person};
+use config::{Config, Contacts, Person};
 
 /// The task.
 pub const TASK: Task = Task {
@@ -36,6 +36,8 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
             contacts: config.contacts.clone(),
             links: Links::open(&config.escalation, &context.state)?,
             patience: config.escalation.patience().to_vec(),
+            readers: readers(config),
+            clock: WallClock::of_zone(&config.business_hours.time_zone).unwrap_or_default(),
         }),
         wake: Arc::clone(&context.outbox.wake),
         clock: Arc::clone(&context.clock),
@@ -43,6 +45,26 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     };
 
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
+
+/// Who reads the mails to `channels.email.to`: people by name where the contacts have them.
+fn readers(config: &Config) -> Vec<String> {
+    let mailbox = |text: &str| {
+        let inner = text
+            .rsplit_once('<')
+            .map_or(text, |(_, rest)| rest.trim_end_matches('>'));
+        inner.trim().to_owned()
+    };
+    let name = |to: &String| {
+        let address = mailbox(to);
+        let people = &config.contacts.people;
+        people
+            .iter()
+            .find(|person| person.email.eq_ignore_ascii_case(&address))
+            .map_or(address, |person| person.name.clone())
+    };
+
+    config.channels.email.to.iter().map(name).collect()
 }
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
@@ -79,6 +101,10 @@ pub struct Names {
     pub links: Option<Links>,
     /// By when somebody should look into an alert of each severity.
     pub patience: Vec<(Severity, Span)>,
+    /// Who gets the mails that go to nobody by name.
+    pub readers: Vec<String>,
+    /// The time zone of the people at work.
+    pub clock: WallClock,
 }
 
 /// What the dispatcher is told.
@@ -375,7 +401,12 @@ async fn send_delivery(
         .filter_map(|name| names.contacts.named(name))
         .map(Person::told)
         .collect();
-    let link = |links: &Links| links.to(delivery.alert_id?, kind, &delivery.people, now);
+    let told = if delivery.people.is_empty() {
+        &names.readers
+    } else {
+        &delivery.people
+    };
+    let link = |links: &Links| links.to(delivery.alert_id?, kind, told, now);
     let ack_url = names
         .links
         .as_ref()
@@ -395,6 +426,7 @@ async fn send_delivery(
         people,
         ack_url,
         within,
+        clock: names.clock.clone(),
     };
 
     let sent = channels.send(delivery.channel, &message).await;

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use model::text::counted;
 use model::{Alert, Channel, Clock, Notice, Severity, Span, Timestamp, Topic};
 use store::notices::{self, Summary};
+use store::overview::AlertCount;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -228,7 +229,11 @@ async fn write_notification(
     let (title, text) = if kind == DIGEST {
         let summary =
             notices::summary(conn, from, now, now.plus(ENDS_SOON), OURSELVES, NAMED).await?;
-        (digest_title(&summary), digest_text(&summary))
+        let waiting = unacknowledged(store::overview::alerts(conn).await?);
+        (
+            digest_title(&summary, &waiting),
+            digest_text(&summary, &waiting),
+        )
     } else {
         (
             format!("blueteam on {} is alive", options.hostname),
@@ -246,8 +251,17 @@ async fn write_notification(
     )
 }
 
+/// The critical and high alerts that nobody has acknowledged.
+fn unacknowledged(counts: Vec<AlertCount>) -> Vec<(Severity, u64)> {
+    counts
+        .into_iter()
+        .filter(|count| count.severity >= Severity::High && count.unacknowledged > 0)
+        .map(|count| (count.severity, count.unacknowledged))
+        .collect()
+}
+
 /// The one line that a reader in a hurry reads.
-fn digest_title(summary: &Summary) -> String {
+fn digest_title(summary: &Summary, waiting: &[(Severity, u64)]) -> String {
     let alerts: u64 = summary.alerts.iter().map(|(_, n)| n).sum();
     let what = if alerts == 0 && summary.silent.is_empty() && summary.dead == 0 {
         "all quiet".to_owned()
@@ -260,16 +274,26 @@ fn digest_title(summary: &Summary) -> String {
         n => format!(", {n} silent"),
     };
 
+    let waiting = match waiting.iter().map(|(_, n)| n).sum() {
+        0_u64 => String::new(),
+        n => format!(", {n} critical or high not acknowledged"),
+    };
+
     format!(
-        "Daily digest: {what}, {}, {} alive{silent}",
+        "Daily digest: {what}{waiting}, {}, {} alive{silent}",
         counted(summary.events, "event"),
         counted(summary.alive_count, "source")
     )
 }
 
 /// The rest, a line each. Writing to a string cannot fail.
-fn digest_text(summary: &Summary) -> String {
+fn digest_text(summary: &Summary, waiting: &[(Severity, u64)]) -> String {
     let mut out = String::new();
+    if !waiting.is_empty() {
+        let counts: Vec<String> = waiting.iter().map(|(s, n)| format!("{n} {s}")).collect();
+        let _ = writeln!(out, "Not acknowledged, of all time: {}", counts.join(", "));
+    }
+
     for (severity, n) in &summary.alerts {
         let _ = writeln!(out, "{severity}: {n}");
     }
@@ -429,14 +453,37 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_acknowledged_stands_first() {
+        let count = |severity, unacknowledged| AlertCount {
+            severity,
+            open: 0,
+            unacknowledged,
+        };
+        let waiting = unacknowledged(vec![
+            count(Severity::Critical, 1),
+            count(Severity::High, 3),
+            count(Severity::Medium, 9),
+        ]);
+
+        assert!(
+            digest_title(&quiet(), &waiting).contains(", 4 critical or high not acknowledged, "),
+        );
+        let text = digest_text(&quiet(), &waiting);
+        assert_eq!(
+            text.lines().next(),
+            Some("Not acknowledged, of all time: 1 critical, 3 high")
+        );
+    }
+
+    #[test]
     fn a_quiet_day_says_so() {
         assert_eq!(
-            digest_title(&quiet()),
+            digest_title(&quiet(), &[]),
             "Daily digest: all quiet, 7 events, 2 sources alive"
         );
         let read = "Stored: 7 events of 9 entries that were read\nSources alive: audit_db, \
             /var/log/auth.log\n";
-        assert_eq!(digest_text(&quiet()), format!("No alerts.\n{read}"));
+        assert_eq!(digest_text(&quiet(), &[]), format!("No alerts.\n{read}"));
 
         let silent = Summary {
             silent: vec!["a".to_owned()],
@@ -444,11 +491,11 @@ mod tests {
         };
 
         assert_eq!(
-            digest_title(&silent),
+            digest_title(&silent, &[]),
             "Daily digest: 0 alerts, 7 events, 2 sources alive, 1 silent"
         );
         assert_eq!(
-            digest_text(&silent),
+            digest_text(&silent, &[]),
             format!("No alerts.\n{read}Sources silent: a\n")
         );
     }
@@ -496,10 +543,10 @@ mod tests {
         };
 
         assert_eq!(
-            digest_title(&day),
+            digest_title(&day, &[]),
             "Daily digest: 4 alerts, 1 event, 1 source alive"
         );
-        insta::assert_snapshot!(digest_text(&day));
+        insta::assert_snapshot!(digest_text(&day, &[]));
 
         let one = Summary {
             alerts: vec![(Severity::High, 1)],
@@ -507,7 +554,7 @@ mod tests {
         };
 
         assert_eq!(
-            digest_title(&one),
+            digest_title(&one, &[]),
             "Daily digest: 1 alert, 7 events, 2 sources alive"
         );
     }
@@ -541,7 +588,7 @@ mod tests {
             let day = Summary {
                 alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![silence], alerts: vec![(Severity::Low, 1)], ..quiet()
             };
-            let digest = digest_text(&day);
+            let digest = digest_text(&day, &[]);
             proptest::prop_assert_eq!(digest.lines().count(), 6, "{}", digest);
 
             let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));

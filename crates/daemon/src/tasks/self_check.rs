@@ -92,7 +92,7 @@ impl Trouble {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Database => "The database of the audit record is away",
+            Self::Database => "The database of the audit record is unreachable",
             Self::Storing => "Events are not being stored",
             Self::Reading => "Events are not being analyzed",
             Self::Alerting => "Alerts cannot be written",
@@ -383,6 +383,7 @@ fn outage_message(
         sent_at: now,
         people: Vec::new(),
         ack_url: None,
+        clock: model::WallClock::default(),
         within: None,
     }
 }

@@ -14,7 +14,7 @@ use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::TaskContext;
+use crate::context::{FoundSources, TaskContext};
 use crate::supervisor::{Lifetime, Running, Task};
 use app::self_audit::{Component, Failures};
 
@@ -35,6 +35,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         database: context.database.engine.clone(),
         calendar: context.calendar.clone(),
         configured: (*context.configured).clone(),
+        found: context.found.clone(),
         clock: Arc::clone(&context.clock),
         failures: context.failures.clone(),
         stuck: Box::new(move || arrivals.stuck()),
@@ -60,6 +61,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// The sources that are configured; others have gone and may be silent.
     pub configured: BTreeSet<String>,
+    /// The sources that folders and patterns have found.
+    pub found: FoundSources,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Where silence is told.
@@ -122,7 +125,7 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
     )
     .await?;
     if let Some(seen) = seen.filter(|seen| first && now.since(*seen) > OUTAGE) {
-        let detail = "the daemon did not run; files and the table of events were read afterwards, \
+        let detail = "the daemon did not run; files and the table of events were read afterward, \
             listeners heard nothing";
         let gap = Gap {
             cause: Cause::Outage,
@@ -134,10 +137,13 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
 
         sources::note_gap(&mut conn, OURSELVES, &gap).await?;
     }
-    for row in rows
-        .iter()
-        .filter(|row| options.configured.contains(&row.source_id) && row.silent_since.is_none())
-    {
+    let is_watched = |row: &&SourceRow| {
+        let id = &row.source_id;
+        let is_configured = options.configured.contains(id) || options.found.contains(id);
+        is_configured && row.silent_since.is_none()
+    };
+    let watched: Vec<&SourceRow> = rows.iter().filter(is_watched).collect();
+    for row in watched {
         let Some(gap) = silence_detection(row, &mut options.calendar, began, now) else {
             continue;
         };

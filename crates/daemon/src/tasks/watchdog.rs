@@ -87,7 +87,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             // Once is enough: the service itself will say that it hears nothing.
             Err(error) if !failing => {
                 failing = true;
-                warn!("the watchdog cannot be told that we live: {error}");
+                warn!("cannot ping the watchdog: {error}");
             }
             Err(_) => {}
         }

@@ -212,7 +212,7 @@ fn is_active_element(text: &str, at: usize) -> bool {
     let styles = [
         "expression(",
         "behavior:",
-        "behaviour:",
+        "behavior:",
         "binding:",
         "-o-link",
     ];

@@ -160,7 +160,7 @@ fn opening(
 
     let title = format!("Account created: {name}{place}{by}");
     let description = format!(
-        "The account {name} was created{place}{by}.{why} Check that somebody approved it; an \
+        "The account {name} was created{place}{by}.{why} Check that it was approved; an \
             intruder creates accounts to come back."
     );
     let severity = if by_young || !in_business_hours {

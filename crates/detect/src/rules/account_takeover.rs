@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -101,8 +101,11 @@ impl AccountTakeover {
         access: Hit,
         ip: IpAddr,
     ) {
-        let Some(user) = &event.user_id else { return };
+        let Some(id) = &event.user_id else { return };
+        let users = cx.users;
+        let clock = cx.calendar.wall_clock();
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let after = access.at.since(change.at);
             let title = format!(
                 "Account takeover: user {user} changed the password, then read data from new \
@@ -112,11 +115,10 @@ impl AccountTakeover {
                 "The password of user {user} was changed at {}, and {after} later data was \
                     accessed from {ip}, an address that the user had never used. Lock the account \
                     and call the user.",
-                change.at
+                clock.minutes(change.at)
             );
 
-            NewDetection::new(EntityKind::User, user, title, description)
-                .with_evidence([change, access])
+            NewDetection::about_user(id, &user, title, description).with_evidence([change, access])
         });
     }
 }

@@ -1,7 +1,7 @@
 //! CUI accessed outside business hours: one detection per user and off-hours period.
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::open::NewDetection;
@@ -39,7 +39,7 @@ struct AfterHours;
 
 impl Rule for AfterHours {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
         let period = cx.calendar.period(event.timestamp);
@@ -47,16 +47,14 @@ impl Rule for AfterHours {
             return;
         }
 
+        let users = cx.users;
+        let clock = cx.calendar.wall_clock();
         cx.fire_episode(key, period.start.as_micros(), event, || {
-            let title = format!(
-                "After-hours access: user {user} accessed CUI at {}",
-                event.timestamp
-            );
-            let description = format!(
-                "User {user} accessed CUI outside business hours, at {}.",
-                event.timestamp
-            );
-            let mut opening = NewDetection::new(EntityKind::User, user, title, description);
+            let user = users.person(id, event);
+            let at = clock.minutes(event.timestamp);
+            let title = format!("After-hours access: user {user} accessed CUI at {at}");
+            let description = format!("User {user} accessed CUI outside business hours, at {at}.");
+            let mut opening = NewDetection::about_user(id, &user, title, description);
             opening.hold_until = Some(period.end);
 
             opening

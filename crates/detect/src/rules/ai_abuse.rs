@@ -5,7 +5,7 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
-use crate::open::NewDetection;
+use crate::open::{NewDetection, Texts};
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -60,25 +60,28 @@ struct AiAbuse {
 
 impl Rule for AiAbuse {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
         let window = self.window;
+        let users = cx.users;
         let Some(hits) = self.counting.count_and_check(key, event, cx) else {
             return;
         };
         cx.fire(key, event, || {
-            let count: u32 = hits.iter().map(|h| h.times).sum();
-            let title =
-                format!("AI abuse: {count} guardrail triggers of user {user} within {window}");
-            let description = format!(
-                "User {user} triggered the model's guardrails {count} times within {window}. Read \
-                    the conversation: either someone is trying to misuse the model, or a \
-                    guardrail is too strict."
-            );
-
-            NewDetection::new(EntityKind::User, user, title, description)
-                .with_evidence(hits.iter().copied())
+            let user = users.person(id, event);
+            let name = user.to_string();
+            NewDetection::counting(EntityKind::User, id, hits, window, move |count, within| Texts {
+                title: format!(
+                    "AI abuse: {count} guardrail triggers of user {name} within {within}"
+                ),
+                description: format!(
+                    "User {name} triggered the model's guardrails {count} times within {within}. \
+                        Read the conversation: either someone is trying to misuse the model, or a \
+                        guardrail is too strict."
+                ),
+            })
+            .named(&user)
         });
     }
 

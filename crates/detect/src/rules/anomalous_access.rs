@@ -1,7 +1,7 @@
 //! A known user appears from an address or with an agent never seen for that user.
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -93,10 +93,12 @@ impl Rule for AnomalousAccess {
             return;
         }
 
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let ip = event
                 .ip_address
                 .filter(|_| novelty.ip)
@@ -117,7 +119,7 @@ impl Rule for AnomalousAccess {
                 "User {user} was never seen with {new} before. Ask the user; if it was someone \
                     else, end the sessions and reset the password."
             );
-            NewDetection::new(EntityKind::User, user, title, description)
+            NewDetection::about_user(id, &user, title, description)
         });
     }
 

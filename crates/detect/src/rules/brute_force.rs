@@ -1,12 +1,12 @@
 //! More than 5 failed logins from one address in 5 minutes.
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
 use crate::client::Client;
-use crate::open::NewDetection;
+use crate::open::{NewDetection, Texts};
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -54,26 +54,28 @@ impl Default for Params {
     }
 }
 
-fn unknown_client_opening(count: u32, origin: &str, window: Span) -> NewDetection {
-    let title = format!(
-        "Brute force: {count} failed logins at {origin} within {window}, by an unknown client"
-    );
-
-    let description = format!(
-        "Someone is trying passwords at {origin}: {count} logins failed within {window}. The log \
-            names no client, or a text that the client sent makes it ambiguous. Look at the log \
-            itself, and at who was connected at that time."
-    );
-    NewDetection::new(EntityKind::Source, origin, title, description)
+fn unknown_client_texts(count: u64, origin: &str, within: Span) -> Texts {
+    Texts {
+        title: format!(
+            "Brute force: {count} failed logins at {origin} within {within}, by an unknown client"
+        ),
+        description: format!(
+            "Someone is trying passwords at {origin}: {count} logins failed within {within}. The \
+                log names no client, or a text that the client sent makes it ambiguous. Look at \
+                the log itself, and at who was connected at that time."
+        ),
+    }
 }
 
-fn client_opening(count: u32, kind: EntityKind, client: &str, window: Span) -> NewDetection {
-    let title = format!("Brute force: {count} failed logins from {client} within {window}");
-    let description = format!(
-        "Someone at {client} is trying passwords: {count} logins failed within {window}. Block \
-            the address if it is not one of yours, and check whether a login from it succeeded."
-    );
-    NewDetection::new(kind, client, title, description)
+fn client_texts(count: u64, client: &str, within: Span) -> Texts {
+    Texts {
+        title: format!("Brute force: {count} failed logins from {client} within {within}"),
+        description: format!(
+            "Someone at {client} is trying passwords: {count} logins failed within {within}. \
+                Block the address if it is not one of yours, and check whether a login from it \
+                succeeded."
+        ),
+    }
 }
 
 struct BruteForce {
@@ -93,14 +95,15 @@ impl Rule for BruteForce {
             return;
         };
         cx.fire(key, event, || {
-            let count: u32 = hits.iter().map(|h| h.times).sum();
-            let opening = match &client {
-                Client::Unnamed(origin) => unknown_client_opening(count, origin, window),
-                Client::Address(_) | Client::Named(_) => {
-                    client_opening(count, client.entity_kind(), &client.to_string(), window)
-                }
+            let name = client.to_string();
+            let texts = match &client {
+                Client::Unnamed(_) => unknown_client_texts,
+                Client::Address(_) | Client::Named(_) => client_texts,
             };
-            opening.with_evidence(hits.iter().copied())
+            let kind = client.entity_kind();
+            NewDetection::counting(kind, client, hits, window, move |count, within| {
+                texts(count, &name, within)
+            })
         });
     }
 

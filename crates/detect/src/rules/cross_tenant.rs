@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use model::event::{EventTags, UserId};
-use model::{
-    ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
-};
+use model::{ControlId, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -77,10 +75,12 @@ fn home_tenant(event: &SecurityEvent<'_>, key: Key, cx: &Context<'_>) -> Option<
 }
 
 fn fire_access(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
-    let (Some(user), Some(tenant)) = (&event.user_id, event.instance_id) else {
+    let (Some(id), Some(tenant)) = (&event.user_id, event.instance_id) else {
         return;
     };
+    let users = cx.users;
     cx.fire(key, event, || {
+        let user = users.person(id, event);
         let how = if event.result == Outcome::Success {
             "succeeded"
         } else {
@@ -96,7 +96,7 @@ fn fire_access(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context
                 the user has no business there, the separation of tenants is broken.",
             event.action
         );
-        NewDetection::new(EntityKind::User, user, title, description)
+        NewDetection::about_user(id, &user, title, description)
     });
 }
 

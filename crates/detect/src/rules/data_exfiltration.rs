@@ -7,7 +7,7 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
-use crate::open::NewDetection;
+use crate::open::{NewDetection, Texts};
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
@@ -16,8 +16,8 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("data_exfiltration"),
         name: "Data exfiltration",
         description: "Exports and downloads of one user within `window` exceed the larger of \
-            `floor` and `factor` times the user's own hourly mean of the last 14 days; the same \
-            for bytes with `floor_bytes`.",
+            `floor` and `factor` times the user's own hourly mean of the last 14 days, or \
+            `ceiling`; the same for bytes with `floor_bytes` and `ceiling_bytes`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
@@ -52,6 +52,10 @@ struct Params {
     floor: u32,
     /// Number of bytes that is never too many.
     floor_bytes: u64,
+    /// Number of exports that is always too many, whatever the user's own mean has become.
+    ceiling: u32,
+    /// The same of bytes.
+    ceiling_bytes: u64,
     /// Multiple of the user's own mean that is still normal.
     factor: f64,
 }
@@ -62,6 +66,8 @@ impl Default for Params {
             window: Span::hours(1),
             floor: 20,
             floor_bytes: 500_000_000,
+            ceiling: 1000,
+            ceiling_bytes: 10_000_000_000,
             factor: 5.0,
         }
     }
@@ -110,13 +116,15 @@ struct DataExfiltration {
 
 impl Rule for DataExfiltration {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
         let Params {
             window,
             floor,
             floor_bytes,
+            ceiling,
+            ceiling_bytes,
             factor,
         } = self.params;
 
@@ -129,29 +137,46 @@ impl Rule for DataExfiltration {
         }
 
         let (mean_count, mean_bytes) = cx.profiles.learn_export(key, event, bytes, cutoff);
-        let count_limit = f64::from(floor).max(factor * mean_count);
-        let bytes_limit = (floor_bytes as f64).max(factor * mean_bytes);
+        // A mean can be raised patiently; the ceiling cannot.
+        let count_limit = f64::from(floor)
+            .max(factor * mean_count)
+            .min(f64::from(ceiling));
+        let bytes_limit = (floor_bytes as f64)
+            .max(factor * mean_bytes)
+            .min(ceiling_bytes as f64);
         let (count, total) = (state.count, state.bytes);
         if count as f64 <= count_limit && total as f64 <= bytes_limit {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let megabytes = total / 1_000_000;
-            let title = format!(
-                "Data exfiltration: user {user} exported {count} times, {megabytes} MB, within \
-                    {window}"
-            );
-
-            let description = format!(
-                "User {user} exported {count} times ({megabytes} MB) within {window}; their own \
-                    mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
-                    {count_limit:.0} times or {:.0} MB.",
+            let usual = format!(
+                "their own mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
+                    {count_limit:.0} times or {:.0} MB",
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
-            NewDetection::new(EntityKind::User, user, title, description)
-                .with_evidence(state.exports.iter().map(|(h, _)| *h))
+            let name = user.to_string();
+            let hits: Vec<Hit> = state.exports.iter().map(|(h, _)| *h).collect();
+
+            NewDetection::counting(EntityKind::User, id, &hits, window, move |times, within| {
+                // What was exported later is counted, and not weighed.
+                let at_least = if times > count { "at least " } else { "" };
+                Texts {
+                    title: format!(
+                        "Data exfiltration: user {name} exported {times} times, \
+                            {at_least}{megabytes} MB, within {within}"
+                    ),
+                    description: format!(
+                        "User {name} exported {times} times ({at_least}{megabytes} MB) within \
+                            {within}; {usual}."
+                    ),
+                }
+            })
+            .named(&user)
         });
     }
 

@@ -295,8 +295,10 @@ fn attempt_opening(
             not one of yours.",
         if answered < 300 {
             "The server answered with success: find out what it did."
+        } else if answered < 500 {
+            "The server refused it."
         } else {
-            "The server did not serve it."
+            "The server failed at it: look at its error log."
         }
     );
 

@@ -17,7 +17,7 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("logging_stopped"),
         name: "Logging stopped",
         description: "A logging service stopped and did not start again within `patience`, while its \
-            machine ran on; or somebody switched logging off.",
+            machine ran on; or logging was switched off.",
         severity: Severity::Critical,
         controls: &[
             ControlId::known("3.3.1"),
@@ -154,7 +154,7 @@ fn fire(key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
             event
                 .user_id
                 .as_ref()
-                .map_or_else(|| "somebody".to_owned(), ToString::to_string),
+                .map_or_else(|| "someone".to_owned(), ToString::to_string),
             event.resource_id.as_deref().unwrap_or_default(),
             machine(event)
         ),

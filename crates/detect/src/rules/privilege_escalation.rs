@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use model::event::{EventTags, UserId};
-use model::{
-    Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span,
-};
+use model::{Action, Category, ControlId, Outcome, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::event_header::RulePredicate;
@@ -29,9 +27,9 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/privilege_escalation.ndjson"),
     build: |value, _| {
         let p: Params = parse_params(value)?;
-        let endpoints = p.admin_endpoints.iter().map(|e| Glob::new(e)).collect();
         let rule = PrivilegeEscalation(Arc::new(Privileges {
-            endpoints,
+            endpoints: all_forms(&p).iter().map(|e| Glob::new(e)).collect(),
+            ignore_case: p.ignore_case,
             roles: p.admin_roles,
         }));
 
@@ -49,6 +47,10 @@ struct Params {
     /// Patterns of `resource_id` and `resource_type`, with `*`.
     admin_endpoints: Vec<String>,
     admin_roles: Vec<String>,
+    /// Paths below which applications lie; patterns that begin with `/` hold there, too.
+    mount_points: Vec<String>,
+    /// Whether the server resolves paths regardless of case.
+    ignore_case: bool,
 }
 
 impl Default for Params {
@@ -57,12 +59,48 @@ impl Default for Params {
         Self {
             admin_endpoints: list(&["/api/admin/*", "/admin/*", "*/settings.php"]),
             admin_roles: list(&["admin", "system_admin", "super_admin"]),
+            mount_points: list(&["/eqmon", "/artemis"]),
+            ignore_case: false,
         }
     }
 }
 
+/// Returns the patterns with the other forms in which servers resolve the same page: below a mount
+/// point, without the slash at the end, and with more path behind a script (`PATH_INFO`).
+fn all_forms(p: &Params) -> Vec<String> {
+    let mut forms: Vec<String> = Vec::new();
+    for pattern in &p.admin_endpoints {
+        let mounted = p
+            .mount_points
+            .iter()
+            .filter(|_| pattern.starts_with('/'))
+            .map(|mount| format!("{}{pattern}", mount.trim_end_matches('/')));
+        forms.extend(std::iter::once(pattern.clone()).chain(mounted));
+    }
+
+    let folders = forms
+        .iter()
+        .filter_map(|form| form.strip_suffix("/*"))
+        .filter(|folder| !folder.is_empty())
+        .map(str::to_owned);
+    let scripts = forms
+        .iter()
+        .filter(|form| form.ends_with(".php"))
+        .map(|form| format!("{form}/*"));
+    let more: Vec<String> = folders.chain(scripts).collect();
+    forms.extend(more);
+
+    if p.ignore_case {
+        for form in &mut forms {
+            form.make_ascii_lowercase();
+        }
+    }
+    forms
+}
+
 struct Privileges {
     endpoints: Vec<Glob>,
+    ignore_case: bool,
     roles: Vec<String>,
 }
 
@@ -87,7 +125,10 @@ impl Privileges {
             .any(|resource| {
                 // Most resources are ids and words; only a path or file name can match, unless the
                 // operator configures other patterns.
-                let path = plain_path(resource);
+                let mut path = plain_path(resource);
+                if self.ignore_case {
+                    path = path.to_ascii_lowercase().into();
+                }
                 let ends = Ends::of(&path);
                 self.endpoints
                     .iter()
@@ -120,10 +161,10 @@ impl Rule for PrivilegeEscalation {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+        let (Some(key), Some(id)) = (cx.user, &event.user_id) else {
             return;
         };
-        let stored = || match user {
+        let stored = || match id {
             UserId::Uuid(id) => cx.users.get(*id).and_then(|u| u.role.clone()),
             UserId::Name(_) => None,
         };
@@ -137,7 +178,9 @@ impl Rule for PrivilegeEscalation {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let how = if event.result == Outcome::Success {
                 "succeeded"
             } else {
@@ -156,7 +199,7 @@ impl Rule for PrivilegeEscalation {
                 event.action
             );
 
-            NewDetection::new(EntityKind::User, user, title, description)
+            NewDetection::about_user(id, &user, title, description)
         });
     }
 }

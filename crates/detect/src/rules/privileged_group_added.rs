@@ -105,7 +105,7 @@ impl Rule for PrivilegedGroupAdded {
                 let title = format!("Privileged group added: {account} to {group}{place}{by}");
                 let description = format!(
                     "The account {account} was added to {group}{place}{by}. Its members can act as \
-                        administrators. Check that somebody approved it."
+                        administrators. Check that it was approved."
                 );
                 NewDetection::new(EntityKind::User, &account, title, description)
             });

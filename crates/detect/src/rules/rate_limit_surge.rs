@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Counting;
 use crate::keyed::Key;
-use crate::open::NewDetection;
+use crate::open::{NewDetection, Texts};
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -70,15 +70,20 @@ impl Rule for RateLimitSurge {
             return;
         };
         cx.fire(Key::source(source), event, || {
-            let count: u32 = hits.iter().map(|h| h.times).sum();
-            let title = format!("Rate limit surge: {count} hits in {source} within {window}");
-            let description = format!(
-                "The application refused {count} requests within {window} because they came too \
-                    fast. Someone is flooding or probing it, or a client of yours malfunctions."
-            );
-
-            NewDetection::new(EntityKind::Source, source, title, description)
-                .with_evidence(hits.iter().copied())
+            NewDetection::counting(
+                EntityKind::Source,
+                source,
+                hits,
+                window,
+                move |count, within| Texts {
+                    title: format!("Rate limit surge: {count} hits in {source} within {within}"),
+                    description: format!(
+                        "The application refused {count} requests within {within} because they \
+                            came too fast. Someone is flooding or probing it, or a client of \
+                            yours malfunctions."
+                    ),
+                },
+            )
         });
     }
 

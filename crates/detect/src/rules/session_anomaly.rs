@@ -16,6 +16,7 @@ use crate::open::NewDetection;
 use crate::rule::{
     Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
 };
+use crate::users::Users;
 use crate::window::Hit;
 
 pub(super) const RULE: Definition = Definition {
@@ -457,7 +458,11 @@ impl SessionAnomaly {
                 .filter(|used| used.at > hit.at)
                 .min();
             if let Some(after) = after {
-                cx.fire(key, event, || after_logout_opening(event, hit.at, after));
+                let users = cx.users;
+                let logout = cx.calendar.wall_clock().minutes(hit.at);
+                cx.fire(key, event, || {
+                    after_logout_opening(event, users, &logout, after)
+                });
             }
 
             return;
@@ -487,9 +492,11 @@ impl SessionAnomaly {
             *self.logouts.at_slot(slot) = logout;
         }
 
+        let users = cx.users;
+        let clock = cx.calendar.wall_clock();
         if let Some(other) = elsewhere {
             cx.fire(key, event, || {
-                elsewhere_opening(event, window, [other.min(hit), other.max(hit)])
+                elsewhere_opening(event, users, window, [other.min(hit), other.max(hit)])
             });
         } else if let Some(logout) = logout.filter(|logout| {
             hit.at > logout.first
@@ -497,7 +504,7 @@ impl SessionAnomaly {
                 && header.category != Category::System
         }) {
             cx.fire(key, event, || {
-                after_logout_opening(event, logout.first, hit)
+                after_logout_opening(event, users, &clock.minutes(logout.first), hit)
             });
         }
     }
@@ -522,7 +529,7 @@ impl SessionAnomaly {
         let Some((sessions, places)) = state.record_use(used, cutoff) else {
             return;
         };
-        let Some(user) = event
+        let Some(id) = event
             .user_id
             .as_ref()
             .filter(|_| sessions > max_sessions && places >= 2)
@@ -530,7 +537,9 @@ impl SessionAnomaly {
             return;
         };
 
+        let users = cx.users;
         cx.fire(key, event, || {
+            let user = users.person(id, event);
             let title = format!(
                 "Concurrent sessions: user {user} has {sessions} sessions from {places} addresses \
                     within {window}"
@@ -542,7 +551,7 @@ impl SessionAnomaly {
 
             let mut hits: Vec<Hit> = state.all_uses().map(|u| u.hit).collect();
             hits.sort_unstable();
-            NewDetection::new(EntityKind::User, user, title, description).with_evidence(hits)
+            NewDetection::about_user(id, &user, title, description).with_evidence(hits)
         });
     }
 }
@@ -551,11 +560,27 @@ fn session_name<'a>(event: &'a SecurityEvent<'_>) -> &'a str {
     event.session_id.as_deref().unwrap_or_default()
 }
 
-fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -> NewDetection {
+/// Returns the session as a title names it: by its user, where there is one.
+fn titled_session(event: &SecurityEvent<'_>, users: &Users) -> String {
+    match &event.user_id {
+        Some(id) => format!("a session of user {}", users.person(id, event)),
+        None => format!("session {}", session_name(event)),
+    }
+}
+
+fn elsewhere_opening(
+    event: &SecurityEvent<'_>,
+    users: &Users,
+    window: Span,
+    evidence: [Hit; 2],
+) -> NewDetection {
     let name = session_name(event);
-    let title = format!("Session replay: session {name} used from two addresses within {window}");
+    let title = format!(
+        "Session replay: {} used from two addresses within {window}",
+        titled_session(event, users)
+    );
     let description = format!(
-        "One session was used from two addresses within {window}, most recently from {}. The \
+        "Session {name} was used from two addresses within {window}, most recently from {}. The \
             session token may be stolen: end the session and ask the user.",
         event
             .ip_address
@@ -568,11 +593,19 @@ fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]
 
 /// Describes a use after logout. The use alone is the evidence: another use hours later, after the
 /// same logout, is another detection with another first event.
-fn after_logout_opening(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> NewDetection {
+fn after_logout_opening(
+    event: &SecurityEvent<'_>,
+    users: &Users,
+    logout: &str,
+    used: Hit,
+) -> NewDetection {
     let name = session_name(event);
-    let title = format!("Session replay: session {name} used after its logout");
+    let title = format!(
+        "Session replay: {} used after its logout",
+        titled_session(event, users)
+    );
     let description = format!(
-        "A session was used after it had been logged out at {logout}. The session token may be \
+        "Session {name} was used after it had been logged out at {logout}. The session token may be \
             stolen, or logging out does not end the session on the server."
     );
     NewDetection::new(EntityKind::Session, name, title, description).with_evidence([used])

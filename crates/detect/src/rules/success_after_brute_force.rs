@@ -112,12 +112,13 @@ impl Rule for SuccessAfterBruteForce {
             return;
         }
 
+        let users = cx.users;
         cx.fire(key, event, || {
             let who = event
                 .user_id
                 .as_ref()
                 .filter(|_| succeeded)
-                .map(|user| format!(" as {user}"))
+                .map(|id| format!(" as {}", users.person(id, event)))
                 .unwrap_or_default();
             let title = format!(
                 "Success after brute force: a login from {ip}{who} after {count} failed ones \

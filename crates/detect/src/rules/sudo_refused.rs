@@ -57,7 +57,7 @@ impl Rule for SudoRefused {
             let title = format!("sudo refused: user {user}{place}");
             let description = format!(
                 "User {user} asked sudo for `{command}`{place} and is not allowed to run it. Ask \
-                    them; if they did not type it, somebody else uses their account."
+                    them; if they did not type it, someone else uses their account."
             );
             NewDetection::new(EntityKind::User, user, title, description)
         });

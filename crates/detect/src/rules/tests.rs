@@ -5,6 +5,7 @@ mod exact;
 mod logs;
 mod order;
 mod sigma;
+mod texts;
 mod thresholds;
 
 use std::net::IpAddr;

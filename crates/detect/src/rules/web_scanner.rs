@@ -310,7 +310,7 @@ impl WebScanner {
     ) -> Option<String> {
         let traits = Traits::of(event, &self.health_checks);
         let mut verdict = scanner_tool(event)
-            .map(|tool| format!("which calls itself {}", tool.trim_end_matches('/')));
+            .map(|tool| format!("it calls itself {}", tool.trim_end_matches('/')));
 
         if traits.is_probe {
             let fast = self.probes.count_and_check(key, event, cx).is_some();

@@ -121,3 +121,20 @@ fn no_working_day_at_all_is_one_endless_period() {
         (false, Timestamp::MIN, Timestamp::MAX)
     );
 }
+
+#[test]
+fn a_time_is_shown_in_the_readers_zone_with_utc_beside_it() {
+    let at = Timestamp::parse("2026-11-29T03:47:55.855416Z").unwrap();
+    let clock = |zone: &str| WallClock::of_zone(zone).unwrap();
+
+    assert_eq!(
+        clock("America/New_York").minutes(at),
+        "2026-11-28 22:47 EST (2026-11-29 03:47 UTC)"
+    );
+    assert_eq!(
+        clock("Europe/Berlin").seconds(at),
+        "2026-11-29 04:47:55 CET (03:47:55 UTC)"
+    );
+    assert_eq!(clock("UTC").minutes(at), "2026-11-29 03:47 UTC");
+    assert_eq!(WallClock::of_zone("Mars/Base"), None);
+}

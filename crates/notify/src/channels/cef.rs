@@ -148,7 +148,7 @@ fn cef_extension(message: &Notification, host: &str) -> Vec<(&'static str, Strin
         .iter()
         .map(ToString::to_string)
         .collect();
-    let labelled = [
+    let labeled = [
         (
             "cs2",
             "cs2Label",
@@ -169,7 +169,7 @@ fn cef_extension(message: &Notification, host: &str) -> Vec<(&'static str, Strin
         ),
     ];
 
-    for (key, label, word, text) in labelled {
+    for (key, label, word, text) in labeled {
         if !text.is_empty() {
             pairs.extend([(key, text), (label, word.to_owned())]);
         }

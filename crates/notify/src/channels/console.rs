@@ -21,21 +21,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The writer; locked for one line at a time.
     pub writer: Box<dyn Write + Send>,
-    /// Whether it shows colours.
-    pub colour: bool,
+    /// Whether it shows colors.
+    pub color: bool,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("colour", &self.colour)
+            .field("color", &self.color)
             .finish_non_exhaustive()
     }
 }
 
 struct Console {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
-    colour: bool,
+    color: bool,
     patience: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Console {
     fn new(settings: Settings, patience: Duration) -> Self {
         Self {
             writer: Arc::new(Mutex::new(settings.writer)),
-            colour: settings.colour,
+            color: settings.color,
             patience,
         }
     }
@@ -76,12 +76,7 @@ impl Outlet for Console {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let advice = "check where its output goes";
-            match timeout(
-                self.patience,
-                self.write(console_line(message, self.colour)),
-            )
-            .await
-            {
+            match timeout(self.patience, self.write(console_line(message, self.color))).await {
                 Ok(Ok(())) => Ok(Receipt {
                     detail: "written".to_owned(),
                 }),
@@ -97,7 +92,7 @@ impl Outlet for Console {
 
 /// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7
 /// (credential_stuffing, 12 events) …`
-fn console_line(message: &Notification, colour: bool) -> String {
+fn console_line(message: &Notification, color: bool) -> String {
     let alert = message.content.as_alert();
     let word = match message.kind {
         Kind::Test => "TEST ",
@@ -110,7 +105,7 @@ fn console_line(message: &Notification, colour: bool) -> String {
     };
 
     let severity = alert.severity.as_str().to_ascii_uppercase();
-    let (on, off) = match (colour, alert.severity) {
+    let (on, off) = match (color, alert.severity) {
         (false, _) | (true, Severity::Info | Severity::Low) => ("", ""),
         (true, Severity::Critical) => ("\x1b[1;31m", "\x1b[0m"),
         (true, Severity::High) => ("\x1b[31m", "\x1b[0m"),
@@ -124,7 +119,7 @@ fn console_line(message: &Notification, colour: bool) -> String {
         .unwrap_or_default();
     format!(
         "{on}{word} {severity:<8}{off}  {}  {}  ({}, {} events{cui})  alert {}{incident}\n",
-        wording::time(alert.last_seen),
+        message.clock.seconds(alert.last_seen),
         wording::field(&alert.title),
         wording::field(alert.rule_id.as_str()),
         alert.event_count,
@@ -162,7 +157,7 @@ mod tests {
         let (release, stuck) = std::sync::mpsc::channel();
         let settings = Settings {
             writer: Box::new(Stuck(stuck)),
-            colour: false,
+            color: false,
         };
 
         let console = Console::new(settings, Duration::from_millis(50));
@@ -184,7 +179,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let settings = Settings {
             writer: Box::new(file.reopen().unwrap()),
-            colour: true,
+            color: true,
         };
 
         Console::new(settings, PATIENCE)
@@ -201,7 +196,7 @@ mod tests {
             .unwrap();
         let settings = Settings {
             writer: Box::new(full),
-            colour: false,
+            color: false,
         };
 
         assert!(

@@ -59,6 +59,11 @@ pub struct Settings {
 /// The control that asks for an alert in the event of an audit logging failure.
 const AUDIT_FAILURE: &str = "3.3.4";
 
+/// Returns whether a text is a mail address, with or without a name before it.
+pub fn is_mailbox(text: &str) -> bool {
+    text.parse::<Mailbox>().is_ok()
+}
+
 struct Email {
     host: String,
     port: u16,

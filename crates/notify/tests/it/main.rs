@@ -39,6 +39,10 @@ fn message() -> Notification {
                 kind: EntityKind::Ip,
                 value: "203.0.113.7".to_owned(),
             },
+            rule_name: None,
+            entity_name: None,
+            accounts: Vec::new(),
+            hosts: Vec::new(),
             source: "syslog".to_owned(),
             services: Vec::new(),
             tenant: Some(Uuid::from_u128(0x7e)),
@@ -61,6 +65,7 @@ fn message() -> Notification {
         sent_at: Timestamp::from_secs(1_772_719_953),
         people: Vec::new(),
         ack_url: None,
+        clock: model::WallClock::default(),
         within: None,
     }
 }

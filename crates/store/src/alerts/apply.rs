@@ -11,7 +11,7 @@ use super::batch::{Batch, Route, WrittenAlert};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
-/// The services that an alert names at most; events that no key vouches for may name any.
+/// The services and the accounts that an alert names at most; events that no key vouches for may name any.
 const SERVICES_MAX: i64 = 20;
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
@@ -49,12 +49,13 @@ pub(super) async fn write_part(
         };
 
         let incident = if change.detection.opens_incident() {
-            let joined = join_incident(conn, &change.detection, &written).await?;
+            let joined = join_incident(conn, change, &written).await?;
             incidents.extend(joined.is_new.then_some(joined.incident_id));
             Some(joined.incident_id)
         } else {
             None
         };
+        mark_cui(conn, &change.detection).await?;
 
         alerts.push(WrittenAlert {
             alert: alert_of(change, &written, incident),
@@ -104,10 +105,14 @@ pub(super) struct Owners {
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
     /// an event without a tenant.
     pub(super) tenants: Vec<Uuid>,
+    /// Those that failed logins tried.
+    pub(super) accounts: Vec<String>,
+    /// The machines that logged them.
+    pub(super) hosts: Vec<String>,
 }
 
-/// The services and tenants that the events name. Asked of the tables, so that windows need not
-/// remember them; one look-up by the key for each event.
+/// The services, tenants, accounts and machines that the events name. Asked of the tables, so that
+/// windows need not remember them; one look-up by the key for each event.
 pub(super) async fn event_owners(
     conn: &mut PgConnection,
     events: &[EventKey],
@@ -138,9 +143,14 @@ pub(super) async fn event_owners(
 struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
+    accounts: Vec<String>,
+    hosts: Vec<String>,
     new: bool,
     /// Whether it was there and open before.
     was_open: bool,
+    rule_name: Option<String>,
+    /// How many events counted until now.
+    events_before: Option<i64>,
     /// Whether a silence has kept it quiet so far.
     silenced: bool,
     /// Whether its events were one tenant's until now.
@@ -188,6 +198,9 @@ async fn write_alert(
         &owners.services,
         SERVICES_MAX,
         &owners.tenants,
+        d.entity_name,
+        &owners.accounts,
+        &owners.hosts,
     )
     .fetch_optional(conn)
     .await?;
@@ -205,9 +218,10 @@ struct Joined {
 /// that has an incident keeps it, whatever became of the incident.
 async fn join_incident(
     conn: &mut PgConnection,
-    d: &Detection,
+    change: &DetectionUpdate,
     written: &Written,
 ) -> Result<Joined, StoreError> {
+    let d = &change.detection;
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
     if let Some(id) = written.incident_id {
         // CUI that turns up late makes the incident reportable late (design 3.2.5).
@@ -224,6 +238,7 @@ async fn join_incident(
         .execute(&mut *conn)
         .await?;
 
+        retitle_incident(conn, id, change, written).await?;
         name_services(conn, id, &written.services).await?;
         return Ok(Joined {
             incident_id: IncidentId(id),
@@ -261,6 +276,59 @@ async fn join_incident(
     })
 }
 
+/// The incident that has the title of an alert follows it as the alert grows. Each change of an
+/// incident is recorded for people, so it is told of only when the number has doubled, and at the
+/// end.
+async fn retitle_incident(
+    conn: &mut PgConnection,
+    incident: Uuid,
+    change: &DetectionUpdate,
+    written: &Written,
+) -> Result<(), StoreError> {
+    let d = &change.detection;
+    let doublings = |n: u64| n.max(1).ilog2();
+    let before = written.events_before.map_or(0, i64::unsigned_abs);
+    if change.phase != Phase::Closed && doublings(before) == doublings(d.event_count) {
+        return Ok(());
+    }
+
+    sqlx::query!(
+        "UPDATE blueteam.security_incidents
+         SET title = $3, description = $4, updated_at = now()
+         WHERE incident_id = $1
+           AND correlation_rule = $2
+           AND status <> 'closed'
+           AND title <> $3",
+        incident,
+        d.rule_id.as_str(),
+        d.title,
+        d.description
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
+/// CUI that any alert about the same entity saw makes its incident reportable (DFARS 252.204-7012),
+/// also when that alert is none that opens incidents.
+async fn mark_cui(conn: &mut PgConnection, d: &Detection) -> Result<(), StoreError> {
+    if !d.opens_incident() && !d.cui_involved {
+        return Ok(());
+    }
+
+    sqlx::query_file!(
+        "src/alerts/mark_cui.sql",
+        d.source.as_str(),
+        d.entity.kind.as_str(),
+        d.entity.value,
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
 /// An incident names the services of its alerts.
 async fn name_services(
     conn: &mut PgConnection,
@@ -288,6 +356,12 @@ async fn name_services(
 
 fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<IncidentId>) -> Alert {
     Alert {
+        rule_name: super::custom_name(
+            written.rule_name.clone(),
+            Some(change.detection.rule_id.as_str()),
+        ),
+        accounts: written.accounts.clone(),
+        hosts: written.hosts.clone(),
         services: written.services.clone(),
         tenant: super::the_tenant(&written.tenants),
         incident_id,
@@ -301,11 +375,15 @@ pub(super) fn unwritten(change: &DetectionUpdate) -> Alert {
     let d = &change.detection;
     Alert {
         alert_id: AlertId(d.fingerprint.0),
+        rule_name: None,
         rule_id: d.rule_id.clone(),
         severity: d.severity,
         title: d.title.clone(),
         description: d.description.clone(),
         entity: d.entity.clone(),
+        entity_name: d.entity_name.clone(),
+        accounts: Vec::new(),
+        hosts: Vec::new(),
         source: d.source.to_string(),
         services: Vec::new(),
         tenant: None,

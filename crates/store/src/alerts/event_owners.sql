@@ -1,17 +1,29 @@
--- Looks up the services and tenants that events name. The nil UUID stands for an event without a
--- tenant.
+-- Looks up the services, tenants and machines that events name, and the accounts that failed logins
+-- among them tried. The nil UUID stands for an event without a tenant.
 --
--- $1 times and $2 IDs of the events, $3 most services
+-- $1 times and $2 IDs of the events, $3 most services, accounts and machines
 
 WITH owner AS MATERIALIZED (
-    SELECT found.service, found.tenant
+    SELECT found.service, found.tenant, left(found.account, 255) AS account, found.host
     FROM unnest($1::timestamptz[], $2::uuid[]) AS key (at, id)
     CROSS JOIN LATERAL (
-        SELECT metadata ->> 'service' AS service, instance_id AS tenant
+        SELECT
+            metadata ->> 'service' AS service,
+            instance_id AS tenant,
+            CASE WHEN category = 'auth' AND (action = 'login_failed' OR result <> 'success') THEN
+                coalesce(metadata ->> 'username', metadata ->> 'email')
+            END AS account,
+            NULL::text AS host
         FROM public.audit_events
         WHERE timestamp = key.at AND event_id = key.id
         UNION ALL
-        SELECT metadata ->> 'service', instance_id
+        SELECT
+            metadata ->> 'service',
+            instance_id,
+            CASE WHEN category = 'auth' AND (action = 'login_failed' OR result <> 'success') THEN
+                coalesce(account, user_name)
+            END,
+            host
         FROM blueteam.log_events
         WHERE timestamp = key.at AND event_id = key.id
     ) AS found
@@ -29,4 +41,18 @@ SELECT
         FROM owner
         ORDER BY 1
         LIMIT 2
-    ) AS "tenants!"
+    ) AS "tenants!",
+    ARRAY(
+        SELECT DISTINCT account
+        FROM owner
+        WHERE account <> ''
+        ORDER BY 1
+        LIMIT $3
+    ) AS "accounts!",
+    ARRAY(
+        SELECT DISTINCT host
+        FROM owner
+        WHERE host <> ''
+        ORDER BY 1
+        LIMIT $3
+    ) AS "hosts!"

@@ -19,6 +19,21 @@ INSERT INTO blueteam.security_incidents AS stored (
 VALUES ($1, $2, $3, 'correlation_rule', $4, $5, $6, $6, $7, $8, $9)
 ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE
 SET
+    -- The title is that of the worst alert; of two equally bad ones the first.
+    title = CASE
+        WHEN excluded.severity = 'critical' AND stored.severity <> 'critical' THEN excluded.title
+        ELSE stored.title
+    END,
+    description = CASE
+        WHEN excluded.severity = 'critical' AND stored.severity <> 'critical'
+            THEN excluded.description
+        ELSE stored.description
+    END,
+    correlation_rule = CASE
+        WHEN excluded.severity = 'critical' AND stored.severity <> 'critical'
+            THEN excluded.correlation_rule
+        ELSE stored.correlation_rule
+    END,
     severity = CASE
         WHEN stored.severity = 'critical' OR excluded.severity = 'critical' THEN 'critical'
         WHEN stored.severity = 'high' OR excluded.severity = 'high' THEN 'high'

@@ -29,12 +29,17 @@ macro_rules! alerts {
             AlertRow,
             r#"SELECT
                    alert_id, fingerprint, rule_id, severity, title, description, nist_controls,
-                   entity_type, entity_value, source, services, tenants, cui_involved,
+                   entity_type, entity_value, entity_name, accounts, hosts, source, services, tenants, cui_involved,
                    event_ids, event_count, episode, incident_id, state,
                    first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts",
                    created_at AS "created_at: Ts",
                    acknowledged_by, acknowledged_at AS "acknowledged_at: Ts",
-                   muted_by_mute, muted_by_alert
+                   muted_by_mute, muted_by_alert,
+                   (
+                       SELECT r.name
+                       FROM blueteam.alert_rules r
+                       WHERE r.rule_id = alert_history.rule_id
+                   ) AS rule_name
                FROM blueteam.alert_history "# + $which
             $(, $argument)*
         )
@@ -56,6 +61,9 @@ struct AlertRow {
     fingerprint: Option<Uuid>,
     entity_type: Option<String>,
     entity_value: Option<String>,
+    entity_name: Option<String>,
+    accounts: Vec<String>,
+    hosts: Vec<String>,
     source: Option<String>,
     services: Vec<String>,
     tenants: Vec<Uuid>,
@@ -68,6 +76,7 @@ struct AlertRow {
     episode: i64,
     muted_by_mute: Option<Uuid>,
     muted_by_alert: Option<Uuid>,
+    rule_name: Option<String>,
 }
 
 impl AlertRow {
@@ -93,6 +102,10 @@ impl AlertRow {
             alert_id: AlertId(self.alert_id),
             severity: self.severity()?,
             entity: self.entity()?,
+            entity_name: self.entity_name,
+            accounts: self.accounts,
+            hosts: self.hosts,
+            rule_name: custom_name(self.rule_name, self.rule_id.as_deref()),
             rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
             title: self.title,
             description: self.description.unwrap_or_default(),
@@ -132,6 +145,7 @@ impl AlertRow {
         Ok(Detection {
             severity: self.severity()?,
             entity: self.entity()?,
+            entity_name: self.entity_name.clone(),
             source: source
                 .parse()
                 .map_err(|e| StoreError::corrupt("alert_history.source", e))?,
@@ -154,6 +168,11 @@ impl AlertRow {
             episode: self.episode,
         })
     }
+}
+
+/// The name of a rule whose ID is a UUID, as those of public Sigma rules are.
+fn custom_name(name: Option<String>, id: Option<&str>) -> Option<String> {
+    name.filter(|_| id.is_some_and(|id| Uuid::try_parse(id).is_ok()))
 }
 
 /// The one tenant that all events name: the column holds those that they name, and the nil UUID

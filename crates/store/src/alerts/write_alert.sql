@@ -4,7 +4,8 @@
 -- $1 fingerprint, which is the alert's ID, $2 rule, $3 severity, $4 title, $5 description,
 -- $6 event IDs, $7 entity type, $8 entity, $9 source, $10 first seen, $11 last seen,
 -- $12 event count, $13 controls, $14 CUI involved, $15 state, $16 episode, $17 services,
--- $18 most services, $19 tenants
+-- $18 most services, accounts and machines, $19 tenants, $20 name of the entity, $21 accounts,
+-- $22 machines
 
 INSERT INTO blueteam.alert_history AS stored (
     alert_id,
@@ -25,9 +26,14 @@ INSERT INTO blueteam.alert_history AS stored (
     state,
     episode,
     services,
-    tenants
+    tenants,
+    entity_name,
+    accounts,
+    hosts
 )
-VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19)
+VALUES (
+    $1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19, $20, $21, $22
+)
 ON CONFLICT (fingerprint) DO UPDATE
 SET
     title = excluded.title,
@@ -50,6 +56,19 @@ SET
         FROM unnest(stored.tenants || excluded.tenants) AS t
         ORDER BY t
         LIMIT 2
+    ),
+    entity_name = coalesce(stored.entity_name, excluded.entity_name),
+    accounts = ARRAY(
+        SELECT DISTINCT a
+        FROM unnest(stored.accounts || excluded.accounts) AS a
+        ORDER BY a
+        LIMIT $18
+    ),
+    hosts = ARRAY(
+        SELECT DISTINCT h
+        FROM unnest(stored.hosts || excluded.hosts) AS h
+        ORDER BY h
+        LIMIT $18
     )
 WHERE excluded.event_count > stored.event_count
    OR (
@@ -64,6 +83,12 @@ RETURNING
         FROM blueteam.alert_history before
         WHERE before.fingerprint = $1 AND before.state = 'open'
     ) AS "was_open!",
+    (
+        SELECT before.event_count
+        FROM blueteam.alert_history before
+        WHERE before.fingerprint = $1
+    ) AS events_before,
+    (SELECT r.name FROM blueteam.alert_rules r WHERE r.rule_id = $2) AS rule_name,
     muted_by_mute IS NOT NULL AS "silenced!",
     cardinality(stored.tenants) > 1 AND EXISTS (
         SELECT
@@ -75,4 +100,6 @@ RETURNING
     incident_id,
     services,
     tenants,
+    accounts,
+    hosts,
     created_at AS "created_at: Ts"

@@ -13,6 +13,8 @@ CROSS JOIN LATERAL (
     WHERE e.alert_id = a.alert_id
 ) reached
 WHERE a.acknowledged IS NOT TRUE
+  -- An advisory's alert is closed by the response to it: somebody has seen it.
+  AND NOT (a.rule_id = 'advisory' AND a.state = 'closed')
   AND coalesce(reached.tier, 0) < $3
   AND coalesce(reached.at, a.created_at) <= now() - allowed.micros * interval '1 microsecond'
   AND a.created_at > now() - ($3 * allowed.micros + $4) * interval '1 microsecond'

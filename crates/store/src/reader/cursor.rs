@@ -155,7 +155,7 @@ pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>,
 }
 
 /// Makes a cursor, or loads the one that somebody made meanwhile.
-pub async fn initialise(
+pub async fn initialize(
     conn: &mut PgConnection,
     name: &str,
     start: Start,
@@ -169,7 +169,7 @@ pub async fn initialise(
 
     // Floors stay at nothing: the snapshot alone tells past from future in this cluster.
     sqlx::query_file!(
-        "src/reader/initialise.sql",
+        "src/reader/initialize.sql",
         name,
         snapshot.to_string(),
         system_identifier,

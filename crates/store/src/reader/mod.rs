@@ -20,7 +20,7 @@ use sqlx::{Connection, PgConnection};
 use crate::StoreError;
 use crate::binary_copy::{self, EventTable, Message};
 
-pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
+pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialize, load, save};
 pub use lease::claim;
 pub use pulse::{Pulse, beat, pulse};
 pub(crate) use set_aside::Progress;
@@ -168,7 +168,7 @@ async fn last_of_batch(
         let id = id
             .map(|id| id.parse::<u64>())
             .transpose()
-            .map_err(|_| StoreError::corrupt("a row", "its xact_id is no number"))?;
+            .map_err(|_| StoreError::corrupt("a row", "its xact_id is not a number"))?;
         last = [last, id].into_iter().flatten().min();
     }
 

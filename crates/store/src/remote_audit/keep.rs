@@ -20,7 +20,7 @@ pub struct Account<'a> {
     pub newest: Option<Timestamp>,
     /// How far events may be out of order before they count as late.
     pub settle: Span,
-    /// What is learnt of its pauses, when that has changed.
+    /// What is learned of its pauses, when that has changed.
     pub rhythm: Option<Value>,
 }
 

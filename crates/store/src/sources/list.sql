@@ -16,6 +16,7 @@ SELECT
     skew,
     rhythm,
     sequence,
+    gone_at AS "gone_at: Ts",
     (
         SELECT min(started_at)
         FROM blueteam.source_gaps g

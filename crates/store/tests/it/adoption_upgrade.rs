@@ -222,7 +222,7 @@ async fn rows_of_before_are_read_in_order_of_their_times_and_once() {
     )
     .await;
 
-    let cursor = reader::initialise(&mut conn, "test", Start::Beginning)
+    let cursor = reader::initialize(&mut conn, "test", Start::Beginning)
         .await
         .unwrap();
 

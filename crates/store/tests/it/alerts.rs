@@ -29,6 +29,7 @@ pub(crate) fn change(
                 kind: EntityKind::Ip,
                 value: "203.0.113.9".to_owned(),
             },
+            entity_name: None,
             first_seen: at(0),
             last_seen: at(i64::try_from(events).unwrap()),
             event_count: events,
@@ -44,7 +45,7 @@ pub(crate) fn change(
     }
 }
 
-async fn apply(conn: &mut PgConnection, changes: &[DetectionUpdate]) -> Applied {
+pub(crate) async fn apply(conn: &mut PgConnection, changes: &[DetectionUpdate]) -> Applied {
     testkit::apply_alerts(conn, changes, |alert| {
         if alert.severity >= Severity::High {
             vec![Channel::Console, Channel::Webhook]
@@ -145,7 +146,8 @@ async fn one_attack_is_one_incident() {
 
     assert_eq!(
         (i.detected_by.as_str(), i.correlation_rule.as_deref()),
-        ("correlation_rule", Some("brute_force"))
+        ("correlation_rule", Some("credential_stuffing")),
+        "the rule of its title, which is that of the worst alert"
     );
 
     // Another source is another attack; so is one after the incident was closed.
@@ -220,7 +222,7 @@ async fn two_writers_make_one_of_each() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_is_kept_with_its_first_author() {
+async fn an_acknowledgment_is_kept_with_its_first_author() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
     apply(
@@ -458,7 +460,12 @@ async fn events_of(conn: &mut PgConnection, tenants: &[Option<Uuid>]) {
 }
 
 /// A change whose newest events are those.
-fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> DetectionUpdate {
+pub(crate) fn of(
+    n: u128,
+    events: u64,
+    rows: std::ops::Range<u128>,
+    phase: Phase,
+) -> DetectionUpdate {
     let mut change = change(n, "brute_force", Severity::Medium, phase, events);
     change.events = rows
         .map(|e| model::EventKey {

@@ -62,7 +62,7 @@ async fn what_goes_in_comes_out() {
 }
 
 #[tokio::test]
-async fn duplicates_are_counted_and_cost_no_neighbour() {
+async fn duplicates_are_counted_and_cost_no_neighbor() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
     assert_eq!(
@@ -87,7 +87,7 @@ async fn duplicates_are_counted_and_cost_no_neighbour() {
 }
 
 #[tokio::test]
-async fn a_bad_row_is_named_and_its_neighbours_live() {
+async fn a_bad_row_is_named_and_its_neighbors_live() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
 

@@ -12,6 +12,7 @@
 mod adoption;
 mod adoption_live;
 mod adoption_upgrade;
+mod alert_names;
 mod alerts;
 mod audit_log;
 mod cluster;

@@ -206,13 +206,13 @@ async fn ids_are_ordered_in_time_and_valid() {
 
 #[tokio::test]
 async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
-    use store::reader::{Snapshot, Start, initialise, poll, save};
+    use store::reader::{Snapshot, Start, initialize, poll, save};
     let db = TestDb::new().await;
     let (mut conn, mut writer) = (
         db.connect_as("blueteam_engine").await,
         db.connect_as("blueteam_ingest").await,
     );
-    let cursor = initialise(&mut conn, "monitor", Start::Beginning)
+    let cursor = initialize(&mut conn, "monitor", Start::Beginning)
         .await
         .unwrap();
 
@@ -221,7 +221,7 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
         .unwrap();
     let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
     let read = save(&mut conn, read).await.unwrap();
-    let learnt: Snapshot = read.snapshot.clone();
+    let learned: Snapshot = read.snapshot.clone();
 
     // Two hours later, unread.
     store::events::insert_audit(&mut writer, &crate::logins([7200, 7201]))
@@ -238,7 +238,7 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
         memory,
         at(8000),
         &read,
-        Some(&learnt),
+        Some(&learned),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -252,13 +252,13 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
 /// One event from the present amid a backlog: what the backlog continues is still seen again.
 #[tokio::test]
 async fn windows_are_rebuilt_by_arrival_too() {
-    use store::reader::{Start, initialise, poll, save};
+    use store::reader::{Start, initialize, poll, save};
     let db = TestDb::new().await;
     let (mut conn, mut writer) = (
         db.connect_as("blueteam_engine").await,
         db.connect_as("blueteam_ingest").await,
     );
-    let cursor = initialise(&mut conn, "monitor", Start::Beginning)
+    let cursor = initialize(&mut conn, "monitor", Start::Beginning)
         .await
         .unwrap();
 
@@ -279,7 +279,7 @@ async fn windows_are_rebuilt_by_arrival_too() {
         .unwrap();
 
     let mut seen = Vec::new();
-    let learnt = read.snapshot.clone();
+    let learned = read.snapshot.clone();
     store::stored_events::rebuild(
         &mut conn,
         Lookback {
@@ -288,7 +288,7 @@ async fn windows_are_rebuilt_by_arrival_too() {
         },
         at(8000),
         &read,
-        Some(&learnt),
+        Some(&learned),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -303,10 +303,10 @@ async fn windows_are_rebuilt_by_arrival_too() {
 /// for here: it all came just now.
 #[tokio::test]
 async fn logins_are_seen_again_from_further_back() {
-    use store::reader::{Start, initialise, poll, save};
+    use store::reader::{Start, initialize, poll, save};
     let db = TestDb::new().await;
     let (mut conn, mut writer) = (db.connect_as("blueteam_engine").await, db.connect().await);
-    let cursor = initialise(&mut conn, "monitor", Start::Beginning)
+    let cursor = initialize(&mut conn, "monitor", Start::Beginning)
         .await
         .unwrap();
 
@@ -326,7 +326,7 @@ async fn logins_are_seen_again_from_further_back() {
 
     let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
     let read = save(&mut conn, read).await.unwrap();
-    let learnt = read.snapshot.clone();
+    let learned = read.snapshot.clone();
     let memory = Lookback {
         all: Span::ZERO,
         logins: Span::secs(6500),
@@ -338,7 +338,7 @@ async fn logins_are_seen_again_from_further_back() {
         memory,
         at(8000),
         &read,
-        Some(&learnt),
+        Some(&learned),
         |event, _| seen.push(event.timestamp),
     )
     .await
@@ -358,10 +358,10 @@ async fn logins_are_seen_again_from_further_back() {
 /// to stop their reading.
 #[tokio::test]
 async fn metadata_that_explodes_when_read_stops_nobody() {
-    use store::reader::{Start, initialise, poll};
+    use store::reader::{Start, initialize, poll};
     let db = TestDb::new().await;
     let (mut conn, mut owner) = (db.connect_as("blueteam_engine").await, db.connect().await);
-    let cursor = initialise(&mut conn, "monitor", Start::Beginning)
+    let cursor = initialize(&mut conn, "monitor", Start::Beginning)
         .await
         .unwrap();
 

@@ -72,7 +72,7 @@ async fn a_transaction_held_open_delays_nobody_and_loses_nothing() {
     let mut conn = db.connect_as("blueteam_engine").await;
     let mut writer = db.connect().await;
     insert_audit(&mut writer, &logins([9])).await.unwrap();
-    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+    let mut cursor = reader::initialize(&mut conn, "monitor", Start::Now)
         .await
         .unwrap();
     assert!(read(&mut conn, &mut cursor).await.is_empty());
@@ -130,7 +130,7 @@ async fn a_transaction_held_open_delays_nobody_and_loses_nothing() {
 async fn rows_inside_savepoints_and_of_both_tables_arrive() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
-    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+    let mut cursor = reader::initialize(&mut conn, "monitor", Start::Now)
         .await
         .unwrap();
 
@@ -155,7 +155,7 @@ async fn a_cursor_begins_where_it_is_told_and_moves_once() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
     insert_audit(&mut conn, &logins([1, 2])).await.unwrap();
-    let mut cursor = reader::initialise(&mut conn, "all", Start::Beginning)
+    let mut cursor = reader::initialize(&mut conn, "all", Start::Beginning)
         .await
         .unwrap();
     let stale = cursor.clone();
@@ -167,7 +167,7 @@ async fn a_cursor_begins_where_it_is_told_and_moves_once() {
     );
 
     assert_eq!(
-        reader::initialise(&mut conn, "all", Start::Now)
+        reader::initialize(&mut conn, "all", Start::Now)
             .await
             .unwrap(),
         cursor,
@@ -189,7 +189,7 @@ async fn a_poll_does_not_scan_what_it_has_read() {
             .unwrap();
     }
 
-    let cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+    let cursor = reader::initialize(&mut conn, "monitor", Start::Now)
         .await
         .unwrap();
     let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
@@ -208,7 +208,7 @@ async fn a_poll_does_not_scan_what_it_has_read() {
 async fn a_database_put_back_is_noticed() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
-    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+    let mut cursor = reader::initialize(&mut conn, "monitor", Start::Now)
         .await
         .unwrap();
     assert_eq!(
@@ -340,7 +340,7 @@ async fn a_backlog_is_read_in_parts() {
     let db = TestDb::new().await;
     let mut ingest = db.connect_as("blueteam_ingest").await;
     let mut engine = db.connect_as("blueteam_engine").await;
-    let mut cursor = reader::initialise(&mut engine, "parts", Start::Now)
+    let mut cursor = reader::initialize(&mut engine, "parts", Start::Now)
         .await
         .unwrap();
 

@@ -53,7 +53,7 @@ async fn plays_out(
     steps: &[Step],
 ) {
     let name = format!("run-{next}");
-    let mut cursor = reader::initialise(reader_conn, &name, Start::Now)
+    let mut cursor = reader::initialize(reader_conn, &name, Start::Now)
         .await
         .unwrap();
     let mut writers: [Writer; 4] = Default::default();
@@ -157,7 +157,7 @@ fn polls_add_up_to_what_was_committed_each_once() {
 async fn racing_writers_lose_nothing() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
-    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+    let mut cursor = reader::initialize(&mut conn, "monitor", Start::Now)
         .await
         .unwrap();
 

@@ -284,7 +284,7 @@ async fn the_right_to_read_ends_with_its_connection() {
 async fn a_row_that_no_event_may_be_is_set_aside_and_the_others_are_read() {
     let db = TestDb::new().await;
     let (mut owner, mut engine) = (db.connect().await, db.connect_as("blueteam_engine").await);
-    let cursor = reader::initialise(&mut engine, "monitor", Start::Beginning)
+    let cursor = reader::initialize(&mut engine, "monitor", Start::Beginning)
         .await
         .unwrap();
 
@@ -357,7 +357,7 @@ async fn a_row_that_no_event_may_be_is_set_aside_and_the_others_are_read() {
 async fn a_row_that_the_server_cannot_put_out_is_found_and_left_out() {
     let db = TestDb::new().await;
     let (mut owner, mut engine) = (db.connect().await, db.connect_as("blueteam_engine").await);
-    let cursor = reader::initialise(&mut engine, "monitor", Start::Beginning)
+    let cursor = reader::initialize(&mut engine, "monitor", Start::Beginning)
         .await
         .unwrap();
 

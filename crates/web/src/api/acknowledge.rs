@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use app::ack_links::Link;
-use model::Origin;
+use model::text::sanitize;
+use model::{Alert, Origin, WallClock};
 
 use crate::server::Peer;
 
@@ -27,17 +28,24 @@ const HEADERS: [(HeaderName, &str); 4] = [
 type Parts = Path<(String, String, String, String)>;
 
 pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Parts) -> Response {
-    match parse_link(&state, &parts) {
-        Some(link) => html_page(
-            StatusCode::OK,
-            &format!(
-                "<p>Alert {}</p><p>Say that you have seen it and look into it:</p>\
-                 <form method=\"post\"><button type=\"submit\">Acknowledge</button></form>",
-                link.alert_id
-            ),
+    let (Some(link), Some(settings)) = (parse_link(&state, &parts), &state.acknowledge) else {
+        return refused_page();
+    };
+
+    let facts = match app::alerts::of_link(&settings.people, &link).await {
+        Ok(Some(alert)) => describe(&alert),
+        Ok(None) => return gone_page(),
+        // The button is tried all the same: the database may be back by then.
+        Err(_) => format!("<p>Alert {}</p>", link.alert_id),
+    };
+    html_page(
+        StatusCode::OK,
+        &format!(
+            "{facts}<p>Acknowledge it as {}, to say that you look into it:</p>\
+             <form method=\"post\"><button type=\"submit\">Acknowledge</button></form>",
+            escape_html(&link.who)
         ),
-        None => refused_page(),
-    }
+    )
 }
 
 pub(super) async fn post(
@@ -52,22 +60,67 @@ pub(super) async fn post(
     let done =
         app::alerts::acknowledge_by_link(&settings.people, &link, request_origin(peer, &headers));
     match done.await {
-        Ok(true) => html_page(
-            StatusCode::OK,
-            &format!("<p>Alert {} is acknowledged.</p>", link.alert_id),
-        ),
-        Ok(false) => html_page(
-            StatusCode::NOT_FOUND,
-            "<p>There is no such alert any more.</p>",
-        ),
+        Ok(true) => {
+            let alert = app::alerts::of_link(&settings.people, &link).await;
+            let facts = match alert {
+                Ok(Some(alert)) => describe(&alert),
+                Ok(None) | Err(_) => String::new(),
+            };
+            let body = format!("<p>Alert {} is acknowledged.</p>{facts}", link.alert_id);
+            html_page(StatusCode::OK, &body)
+        }
+        Ok(false) => gone_page(),
         Err(error) => {
-            tracing::warn!("an alert was not acknowledged by the link in its mail: {error}");
+            tracing::warn!("cannot record the acknowledgment of an alert by link: {error}");
             html_page(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "<p>This cannot be recorded now. Try again in a minute.</p>",
             )
         }
     }
+}
+
+/// What the reader of a mail needs to know which alert it is.
+fn describe(alert: &Alert) -> String {
+    let acknowledged = match &alert.acknowledged_by {
+        Some(by) => format!("<p>Acknowledged by {}.</p>", escape_html(by)),
+        None => String::new(),
+    };
+
+    format!(
+        "<h1>{}</h1><p>{}</p><p>Severity: {}. About: {}. Last seen: {}. Events: {}.</p>\
+         {acknowledged}",
+        escape_html(&alert.title),
+        escape_html(&alert.description),
+        alert.severity,
+        escape_html(&alert.subject()),
+        WallClock::default().seconds(alert.last_seen),
+        alert.event_count,
+    )
+}
+
+/// Returns a text that shows as it is and does nothing else.
+fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in sanitize(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+
+    out
+}
+
+fn gone_page() -> Response {
+    html_page(
+        StatusCode::NOT_FOUND,
+        "<p>There is no such alert any more.</p>",
+    )
 }
 
 /// Where a request comes from, for the audit log.

@@ -152,7 +152,7 @@ pub(super) fn refuse(error: IngestError) -> Problem {
     match error {
         IngestError::QueueFull => Problem::busy(),
         IngestError::NotKept => Problem::unavailable(
-            "the database is away and the spool cannot take the events; nothing was taken",
+            "the database is unreachable and the spool cannot take the events; nothing was taken",
         ),
         IngestError::Closed => {
             Problem::unavailable("the server is shutting down; nothing was taken")

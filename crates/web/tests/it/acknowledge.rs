@@ -96,6 +96,13 @@ async fn a_link_acknowledges_by_its_button_alone() {
         200
     );
     assert_eq!(seen().await.as_deref(), Some("Ann <b> (link in a mail)"));
+    let shown = call(running.to, &format!("GET {good}"), "", b"").await.text;
+    assert!(
+        shown.contains("Acknowledged by Ann &lt;b&gt; (link in a mail).")
+            && shown.contains("<h1>")
+            && shown.contains("Severity: "),
+        "{shown}"
+    );
 
     let log = "SELECT count(*) FROM audit.audit_log WHERE actor = 'Ann <b> (link in a mail)'";
     assert_eq!(

@@ -48,7 +48,7 @@ async fn dislike(run: &Running, session: &str) {
 }
 
 #[tokio::test]
-async fn a_bad_event_costs_its_neighbours_nothing() {
+async fn a_bad_event_costs_its_neighbors_nothing() {
     let run = Running::new(|_| {}).await;
     let answer = run
         .post(format!("[{},{BAD},{{\"a\":nul}},7,{}]", event(1), event(2)))
@@ -74,7 +74,7 @@ async fn a_bad_event_costs_its_neighbours_nothing() {
     let all = run.post(BAD).await;
     assert_eq!((all.status, all.counts()), (422, (0, 0, 1)));
 
-    // What only the database can refuse is found among its neighbours and named by its place in the
+    // What only the database can refuse is found among its neighbors and named by its place in the
     // request.
     dislike(&run, "s6").await;
     let answer = run

@@ -210,7 +210,7 @@ async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
     assert_eq!(run.post(event(999)).await.status, 503);
     run.key = good;
 
-    // The program ends and starts again while the database is away, and then it comes back.
+    // The program ends and starts again while the database is unreachable, and then it comes back.
     run.stop().await;
     let spool = run.spool.clone();
     own.up().await;

@@ -16,7 +16,7 @@ use crate::cli::session::{Globals, with_session};
 /// late.
 const ID_SHOWN: usize = 18;
 
-/// See who was told of what: each message, each attempt, and what the other side said.
+/// Show notifications: each message, each attempt, and what the other side answered.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]
@@ -60,6 +60,9 @@ struct ListArgs {
 
 /// Show every attempt of one message.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam notifications show 0199f3a2-1c44-7a10\n  blueteam notifications show 0199f3a2-1c44-7a10 --json | jq '.[-1]'"
+)]
 struct ShowArgs {
     /// Its id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]

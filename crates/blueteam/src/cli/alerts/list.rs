@@ -94,7 +94,7 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
             Cell::new(look.id(&a.alert_id, ID_SHOWN)),
             Cell::new(out::time(a.last_seen)),
             look.severity(a.severity),
-            out::text(a.rule_id.as_str()),
+            out::text(a.rule_title()),
             Cell::new(if a.muted_by.is_some() {
                 "silenced"
             } else {
@@ -124,8 +124,8 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         silenced: args.silenced.then_some(true),
     };
 
-    let alerts = with_session(globals, None, async |session, _| {
-        Ok(alerts::list(session, &filter, args.limit).await?)
+    let alerts = with_session(globals, None, async |session, loaded| {
+        Ok(alerts::list(session, &loaded.config, &filter, args.limit).await?)
     })?;
 
     if args.json {
@@ -174,7 +174,7 @@ pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// An alert and who was told of it.
+/// An alert and who was notified.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -246,10 +246,29 @@ fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
     let facts = [
         ("alert", a.alert_id.to_string()),
         ("severity", a.severity.to_string()),
-        ("rule", safe(a.rule_id.as_str())),
         (
-            "about",
-            format!("{} {}", a.entity.kind.as_str(), safe(&a.entity.value)),
+            "rule",
+            match &a.rule_name {
+                Some(name) => safe(&format!("{name} ({})", a.rule_id)),
+                None => safe(a.rule_id.as_str()),
+            },
+        ),
+        ("about", safe(&a.subject())),
+        (
+            "accounts",
+            if a.accounts.is_empty() {
+                "-".to_owned()
+            } else {
+                safe(&a.accounts.join(", "))
+            },
+        ),
+        (
+            "host",
+            if a.hosts.is_empty() {
+                "-".to_owned()
+            } else {
+                safe(&a.hosts.join(", "))
+            },
         ),
         (
             "service",
@@ -301,7 +320,7 @@ fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which tiers were told of it, because nobody had acknowledged it in time.
+/// Which tiers were notified, because nobody had acknowledged it in time.
 fn print_escalations(told: &[Escalation]) -> anyhow::Result<()> {
     for e in told {
         let people = if e.people.is_empty() {

@@ -7,7 +7,7 @@ use app::rules::{self, Proof, Row};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::Source;
-use model::text::sanitize;
+use model::text::{counted, sanitize};
 use serde_json::{Value, json};
 
 use super::{lab, simulate};
@@ -44,6 +44,7 @@ pub(in crate::cli) struct Args {
 enum Action {
     /// List the rules: what they serve and need, whether they see anything, when they last fired
     /// and were last proven
+    #[command(after_help = "Examples:\n  blueteam rules list")]
     List {
         /// As a JSON array, with descriptions and parameters
         #[arg(long)]
@@ -53,16 +54,22 @@ enum Action {
     Backtest(lab::BacktestArgs),
     Simulate(simulate::Args),
     /// Check Sigma rules before they are put to use
+    #[command(
+        after_help = "Examples:\n  blueteam rules check ./rules.d\n  blueteam rules check \
+        ./rules.d/sudo_group.yml"
+    )]
     Check {
-        /// The folder; without it, the configured one
+        /// The folder or file; without it, the configured folder
         dir: Option<PathBuf>,
         /// As a JSON object
         #[arg(long)]
         json: bool,
     },
     /// Let a rule fire; a running daemon follows within seconds
+    #[command(after_help = "Examples:\n  blueteam rules enable after_hours")]
     Enable(Switch),
     /// Keep a rule from firing; a running daemon follows within seconds
+    #[command(after_help = "Examples:\n  blueteam rules disable after_hours")]
     Disable(Switch),
     /// Write a layer for MITRE's ATT&CK Navigator: what is looked for, and what is not because its
     /// rules are off or blind
@@ -100,6 +107,18 @@ pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<E
     }
 }
 
+/// A built-in rule by its ID, a custom one by its title.
+fn rule_name(row: &Row) -> String {
+    /// As much of a UUID as names the rule in other commands.
+    const ID_SHOWN: usize = 8;
+
+    let id = row.rule_id.as_str();
+    match uuid::Uuid::try_parse(id) {
+        Ok(_) => format!("{} ({}…)", row.name, &id[..ID_SHOWN.min(id.len())]),
+        Err(_) => id.to_owned(),
+    }
+}
+
 /// The rules as they run now.
 fn read_rules(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
     with_session(globals, None, async |session, loaded| {
@@ -130,7 +149,7 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     for r in &rows {
         let controls: Vec<&str> = r.nist_controls.iter().map(|c| &*c.0).collect();
         table.add_row([
-            out::text(r.rule_id.as_str()),
+            out::text(rule_name(r)),
             look.severity(r.severity),
             Cell::new(match (r.enabled, r.blind_to.is_empty()) {
                 (false, _) => "NO",
@@ -260,8 +279,10 @@ fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::
     }
 
     out::line(format_args!(
-        "{files} files, {rules} rules that can be used, {} errors",
-        checked.errors.len()
+        "{}, {} that can be used, {}",
+        counted(files as u64, "file"),
+        counted(rules as u64, "rule"),
+        counted(checked.errors.len() as u64, "error")
     ))?;
 
     Ok(code)

@@ -18,7 +18,7 @@ const SHOWN: usize = 10;
 /// late.
 const ID_SHOWN: usize = 13;
 
-/// Suppress notifications for a while, and see who decided so.
+/// Suppress notifications for a while, on the record.
 ///
 /// A silenced alert is stored like any other, opens its incident, and is shown with what silenced
 /// it. Every silence has an end, 366 days away at most. A running daemon follows within a second.
@@ -39,16 +39,16 @@ enum Action {
 /// What is covered: everything that is given must agree.
 #[derive(Debug, clap::Args)]
 struct ScopeArgs {
-    /// Alerts of this rule
+    /// Alerts of this rule: its ID, or the title or file of a custom one
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
-    /// Alerts from this source of events, such as audit_db or syslog
+    /// Alerts from this source of events: audit_db, syslog, nginx, php_error, postgres, agent
     #[arg(long)]
     source: Option<String>,
     /// Alerts whose events are all of this tenant (their instance_id)
     #[arg(long, value_name = "ID")]
     tenant: Option<Uuid>,
-    /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID
+    /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, user:ID, session:ID
     #[arg(long)]
     entity: Option<SilenceTarget>,
 }
@@ -73,7 +73,7 @@ impl ScopeArgs {
   --for 2h --reason 'kernel updates'
   blueteam silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
   --for 2h --reason 'they are moving'
-  blueteam silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
+  blueteam silences add --kind exception --rule after_hours --entity user:jsmith --for 90d \
   --reason 'night shift'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -89,12 +89,15 @@ struct AddArgs {
     /// When it begins, with its zone; without it, now
     #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Why; somebody will ask
+    /// Why: shown wherever the silence is
     #[arg(long)]
     reason: String,
     /// Where it is written up
     #[arg(long)]
     ticket: Option<String>,
+    /// Also if nothing of that name has been seen so far
+    #[arg(long)]
+    allow_unknown: bool,
     /// The person you act for; recorded beside your own account, which is who acts
     #[arg(long, value_name = "NAME")]
     on_behalf_of: Option<String>,
@@ -103,7 +106,7 @@ struct AddArgs {
     json: bool,
 }
 
-/// Show what a silence would have kept quiet in the last 30 days, without making it.
+/// Show what a silence would have silenced in the last 30 days, without making it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam silences preview --rule after_hours --entity \
@@ -117,7 +120,10 @@ struct PreviewArgs {
     json: bool,
 }
 
-/// List those that count now or later.
+/// List those that are in force now or later.
+///
+/// UNTIL is followed by `(not yet)` before the beginning, `(review)` in the last seven days: decide
+/// whether it is still wanted, and `(over)` after the end. ALERTS is how many it has silenced.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam silences list\n  blueteam silences list \
@@ -165,10 +171,13 @@ fn add_silence(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         length: args.length,
         reason: &args.reason,
         ticket: args.ticket.as_deref(),
+        allow_unknown: args.allow_unknown,
     };
-    let added = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
-        Ok(silences::add(session, &request).await?)
-    })?;
+    let added = with_session(
+        globals,
+        args.on_behalf_of.as_deref(),
+        async |session, loaded| Ok(silences::add(session, &loaded.config, &request).await?),
+    )?;
 
     let silence = &added.silence;
     if args.json {
@@ -191,9 +200,9 @@ fn in_the_past(hidden: &[Alert]) -> String {
     let count = |severity| hidden.iter().filter(|a| a.severity == severity).count();
     let (critical, high) = (count(Severity::Critical), count(Severity::High));
     match hidden.len() {
-        0 => "in the last 30 days it would have kept no alert quiet".to_owned(),
+        0 => "in the last 30 days it would have silenced no alert".to_owned(),
         n => format!(
-            "in the last 30 days it would have kept {} quiet, {critical} critical and {high} high",
+            "in the last 30 days it would have silenced {}, {critical} critical and {high} high",
             counted(n as u64, "alert")
         ),
     }
@@ -201,8 +210,8 @@ fn in_the_past(hidden: &[Alert]) -> String {
 
 fn preview_silence(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let scope = args.scope.scope();
-    let hidden = with_session(globals, None, async |session, _| {
-        Ok(silences::preview(session, &scope).await?)
+    let hidden = with_session(globals, None, async |session, loaded| {
+        Ok(silences::preview(session, &loaded.config, &scope).await?)
     })?;
 
     if args.json {
@@ -246,7 +255,7 @@ fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
     let mut table = out::table(
         look,
         &[
-            "silence", "kind", "covers", "until", "alerts", "by", "ticket", "reason",
+            "silence", "kind", "covers", "from", "until", "alerts", "by", "ticket", "reason",
         ],
     );
 
@@ -263,6 +272,7 @@ fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
             Cell::new(look.id(&l.silence.mute_id, ID_SHOWN)),
             Cell::new(l.silence.kind),
             out::text(l.silence.scope.to_string()),
+            Cell::new(out::time(l.silence.starts_at)),
             Cell::new(format!("{until}{phase}")),
             Cell::new(l.muted_alerts),
             out::text(&l.silence.author),
@@ -271,7 +281,7 @@ fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
         ]);
     }
 
-    out::spare(look, &mut table, &[1, 5, 6]);
+    out::spare(look, &mut table, &[1, 3, 6, 7]);
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }

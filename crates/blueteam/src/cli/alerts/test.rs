@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let loaded = globals.load()?;
     let hostname = app::actor::hostname();
     let stdout = Box::new(std::io::stdout());
-    let settings = loaded.channel_settings(stdout, Look::stdout().colour, &hostname)?;
+    let settings = loaded.channel_settings(stdout, Look::stdout().color, &hostname)?;
     let channels = Channels::open(settings)?;
 
     let mut failed = 0;

@@ -22,7 +22,7 @@ use crate::cli::session::{Globals, with_session};
   3.3' --method examine --method test
   blueteam compliance assess 3.5.3a --finding not_met --reason 'no second factor for the VPN'
   blueteam compliance assess 3.10.1 --responsibility inherited --provider 'Acme Hosting' \
-  --provider-duties 'locks the data centre'
+  --provider-duties 'locks the data center'
   blueteam compliance assess 3.3.1 --owner alice --due 2027-01-31 --notes 'rsyslog over TLS to the \
   collector; kept for six years'
 
@@ -59,7 +59,7 @@ pub(super) struct Args {
     /// The provider's part
     #[arg(long, value_name = "TEXT")]
     provider_duties: Option<String>,
-    /// Our part
+    /// The part of your own organization
     #[arg(long, value_name = "TEXT")]
     our_duties: Option<String>,
     /// Whether the partial score counts (3.5.3: MFA for remote and privileged users alone; 3.13.11:

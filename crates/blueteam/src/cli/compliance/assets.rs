@@ -23,6 +23,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List them
+    #[command(after_help = "Examples:\n  blueteam compliance assets list")]
     List {
         /// As a JSON array
         #[arg(long)]
@@ -30,6 +31,7 @@ enum Action {
     },
     Set(SetArgs),
     /// Take one out
+    #[command(after_help = "Examples:\n  blueteam compliance assets remove fileserver")]
     Remove {
         /// Its name
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -18,7 +18,7 @@ use crate::cli::session::{Globals, with_session};
 /// Evidence: run the checks, or look after files and texts with their hashes, what they show, how
 /// long they count, and which objectives they support.
 ///
-/// What is taken in is kept for six years and never changed. Only what somebody approved counts;
+/// What is taken in is kept for six years and never changed. Only what was approved counts;
 /// what lapses makes the objectives that rest on it alone stale.
 ///
 /// Without a subcommand every check runs: it looks, keeps what it saw, and proposes met or not met,
@@ -65,6 +65,7 @@ struct ListArgs {
 
 /// Show one piece, with its text.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance evidence show 8f2c1d7e90ab")]
 struct ShowArgs {
     /// Its id, or enough of its beginning or its end
     id: String,

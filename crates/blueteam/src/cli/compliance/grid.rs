@@ -13,15 +13,15 @@ const LAST_MIN: usize = 20;
 /// A cell.
 pub(super) struct Bit {
     text: String,
-    colour: Option<Color>,
+    color: Option<Color>,
 }
 
 impl Bit {
-    /// In a colour, where colours are wanted.
-    pub(super) fn coloured(text: impl Into<String>, colour: Option<Color>) -> Self {
+    /// In a color, where colors are wanted.
+    pub(super) fn colored(text: impl Into<String>, color: Option<Color>) -> Self {
         Self {
             text: text.into(),
-            colour,
+            color,
         }
     }
 }
@@ -30,7 +30,7 @@ impl<T: ToString> From<T> for Bit {
     fn from(text: T) -> Self {
         Self {
             text: text.to_string(),
-            colour: None,
+            color: None,
         }
     }
 }
@@ -64,7 +64,7 @@ impl Grid {
     pub(super) fn row<const N: usize>(&mut self, cells: [Bit; N]) {
         let sanitize = |bit: Bit| Bit {
             text: model::text::sanitize(&bit.text).into_owned(),
-            colour: bit.colour,
+            color: bit.color,
         };
         self.rows.push(cells.into_iter().map(sanitize).collect());
     }
@@ -91,8 +91,8 @@ impl Grid {
         for row in &self.rows {
             table.add_row(row.iter().zip(&fit).map(|(bit, width)| {
                 let cell = Cell::new(wrapped(&bit.text, width.unwrap_or(WORD_MAX)).join("\n"));
-                match bit.colour {
-                    Some(colour) if self.look.colour => cell.fg(colour),
+                match bit.color {
+                    Some(color) if self.look.color => cell.fg(color),
                     _ => cell,
                 }
             }));

@@ -20,7 +20,10 @@ use crate::cli::session::{Globals, with_session};
 /// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything
 /// else is on the operational plan. Without a subcommand the open items are listed.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  blueteam compliance poam\n  blueteam compliance poam generate"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
@@ -46,6 +49,9 @@ enum Action {
 /// `gaps`, but nobody knows yet what is wrong with it: it gets no item before it is decided. How
 /// many these are is said.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam generate\n  blueteam compliance poam generate --json | jq -r .[].control_id"
+)]
 struct GenerateArgs {
     /// The person you act for; recorded beside your own account, which is who acts
     #[arg(long, value_name = "NAME")]
@@ -58,7 +64,8 @@ struct GenerateArgs {
 /// List items, the next due first.
 #[derive(Debug, Default, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments."
+    after_help = "Examples:\n  blueteam compliance poam list\n  blueteam compliance poam list \
+        --overdue\n\nExit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments."
 )]
 struct ListArgs {
     /// Closed ones too
@@ -132,6 +139,9 @@ struct AddArgs {
 
 /// Change an item. A new day or new milestones are noted as a change of milestones.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam update 90ab12cd --status in_progress --owner bob\n  blueteam compliance poam update 90ab12cd --due 2027-03-01"
+)]
 struct UpdateArgs {
     /// Its id, or enough of its beginning or its end
     id: String,
@@ -144,6 +154,9 @@ struct UpdateArgs {
 
 /// Close an item: it is done. Then decide the requirement's findings with `compliance assess`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam close 90ab12cd --evidence 8f2c1d7e90ab"
+)]
 struct CloseArgs {
     /// Its id, or enough of its beginning or its end
     id: String,
@@ -323,7 +336,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
             p.kind.into(),
             p.risk.as_str().replace('_', " ").into(),
             p.status.as_str().replace('_', " ").into(),
-            Bit::coloured(
+            Bit::colored(
                 format!("{}{late}", out::maybe_day(p.due)),
                 (*overdue || *due_too_late).then_some(Color::Red),
             ),
@@ -404,7 +417,7 @@ fn close_item(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode
 fn export_items(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let form = export_form(args)?;
     if args.output.is_none() && Look::stdout().terminal && matches!(form, Form::Xlsx | Form::Pdf) {
-        out::usage!("--output: this is no text for a terminal; name a file");
+        out::usage!("--output: this format is not for a terminal; name a file");
     }
 
     let text = with_session(globals, None, async |session, _| {

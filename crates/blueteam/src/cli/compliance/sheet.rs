@@ -15,7 +15,7 @@ use super::ids::many;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_session};
 
-/// A sheet larger than this is none of ours.
+/// A sheet larger than this is not one that was exported.
 const SHEET_MAX: u64 = 16 << 20;
 
 /// Write all findings as CSV (RFC 4180), one row an objective; or everything as OSCAL 1.2.1.
@@ -188,7 +188,7 @@ fn read_sheet(path: &Path) -> anyhow::Result<Vec<u8>> {
     }
 
     if text.contains(&0) {
-        bail!("{} is no text: it holds NUL", path.display());
+        bail!("{} is not text: it holds NUL", path.display());
     }
 
     Ok(text)

@@ -152,7 +152,7 @@ fn print_head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
 
     if c.responsibility != Responsibility::Own {
         tell("  provider", c.provider_duties.as_deref().unwrap_or("-"))?;
-        tell("  we", c.customer_duties.as_deref().unwrap_or("-"))?;
+        tell("  own part", c.customer_duties.as_deref().unwrap_or("-"))?;
     }
 
     tell(

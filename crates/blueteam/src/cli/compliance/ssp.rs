@@ -76,6 +76,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     write(&reports::ssp(&data.known()), args.output.as_deref())?;
     note_ignored_file(&data);
 
+    for warning in &data.system.warnings {
+        out::note(format_args!("warning: system.toml: {warning}"));
+    }
     let missing = data.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(

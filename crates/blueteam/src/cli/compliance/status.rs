@@ -227,13 +227,13 @@ fn colored_standing(l: &Listed) -> Bit {
         l.status.as_str().replace('_', " ")
     };
 
-    let colour = match l.finding {
+    let color = match l.finding {
         Standing::Met | Standing::NotApplicable => Some(Color::Green),
         Standing::NotMet => Some(Color::Red),
         Standing::Stale => Some(Color::Yellow),
         Standing::NotAssessed => None,
     };
-    Bit::coloured(text, colour)
+    Bit::colored(text, color)
 }
 
 fn describe_totals(overview: &Overview) -> String {

@@ -30,7 +30,7 @@ pub(super) struct FilterArgs {
     /// success, failure, denied
     #[arg(long, value_parser = parse_result)]
     result: Option<Outcome>,
-    /// audit_db, or the kind of log: syslog, nginx, …
+    /// audit_db, or the kind of log: syslog, nginx, php_error, postgres, agent
     #[arg(long)]
     source: Option<String>,
     /// Of this application (`metadata.service`)
@@ -95,7 +95,7 @@ impl FilterArgs {
         }
     }
 
-    /// Who asks, if somebody was named.
+    /// Who asks, if a name was given.
     pub(super) fn asker(&self) -> Option<&str> {
         self.on_behalf_of.as_deref()
     }

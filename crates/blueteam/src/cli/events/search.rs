@@ -40,17 +40,26 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.timeline && args.alert.is_none() && !args.filter.is_about_somebody() {
-        out::usage!("--timeline is somebody's: add --user, --session or --alert");
+        out::usage!(
+            "--timeline is of one person, session or alert: add --user, --session or --alert"
+        );
     }
 
+    let question = Question::new(args.filter.filter())?;
     let search = Search {
-        question: Question::new(args.filter.filter())?,
+        question: question.clone(),
         alert: args.alert.as_deref(),
         timeline: args.timeline,
         limit: args.limit,
     };
-    let answer = with_session(globals, args.filter.asker(), async |session, _| {
-        Ok(events::search(session, search).await?)
+    let (answer, hint) = with_session(globals, args.filter.asker(), async |session, _| {
+        let answer = events::search(session, search).await?;
+        let hint = if answer.events.is_empty() {
+            question.hint(session).await?
+        } else {
+            None
+        };
+        Ok((answer, hint))
     })?;
 
     if let Some(kept) = answer.kept
@@ -73,6 +82,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             ""
         };
         out::line(format_args!("no events{when}"))?;
+        if let Some(hint) = hint {
+            out::note(hint);
+        }
     } else if args.raw {
         print_raw(&events)?;
     } else {

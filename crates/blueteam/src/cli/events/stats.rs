@@ -49,8 +49,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
     let question = Question::new(args.filter.filter())?;
     let names: Vec<&str> = args.by.iter().map(|field| field.name).collect();
-    let counts = with_session(globals, args.filter.asker(), async |session, _| {
-        Ok(events::stats(session, &question, &args.by, args.limit).await?)
+    let (counts, hint) = with_session(globals, args.filter.asker(), async |session, _| {
+        let counts = events::stats(session, &question, &args.by, args.limit).await?;
+        let hint = if counts.is_empty() {
+            question.hint(session).await?
+        } else {
+            None
+        };
+        Ok((counts, hint))
     })?;
 
     if args.json {
@@ -69,6 +75,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
     if counts.is_empty() {
         out::line("no events")?;
+        if let Some(hint) = hint {
+            out::note(hint);
+        }
         return Ok(ExitCode::SUCCESS);
     }
 

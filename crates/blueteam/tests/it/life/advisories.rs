@@ -349,7 +349,7 @@ async fn publishers_do_not_overwrite_each_other() {
     assert_eq!(open(), 1);
 }
 
-/// What a catalogue no longer lists concerns nothing, unless another lists it; a feed that somebody
+/// What a catalog no longer lists concerns nothing, unless another lists it; a feed that somebody
 /// has done with is retired, for a reason.
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
@@ -425,7 +425,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
         "feed second is retired\n"
     );
 
-    // CISA's catalogue names the product, and no version: a hint.
+    // CISA's catalog names the product, and no version: a hint.
     let hint = program.run(&["advisories", "list", "--json"]).json();
     assert_eq!(
         (&hint[0]["name"], &hint[0]["confidence"]),

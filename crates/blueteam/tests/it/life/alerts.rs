@@ -186,7 +186,7 @@ async fn a_rule_is_switched_off_and_on_while_the_daemon_runs() {
 
     let followed = async |times: usize| {
         let since = std::time::Instant::now();
-        while daemon.log().matches("the engine is made anew").count() < times
+        while daemon.log().matches("starting the engine again").count() < times
             || daemon.log().matches(" monitoring").count() < times + 1
         {
             assert!(since.elapsed() < PATIENCE, "{}", daemon.log());

@@ -382,7 +382,7 @@ impl Client {
                 assert_eq!(answer["rejected"], json!([]), "{answer}");
                 return;
             }
-            assert!(since.elapsed() < PATIENCE, "no acknowledgement");
+            assert!(since.elapsed() < PATIENCE, "no acknowledgment");
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The database is away and the disk of the spool is full: events are refused, and none that was
+//! The database is unreachable and the disk of the spool is full: events are refused, and none that was
 //! acknowledged is lost.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::daemon::{Daemon, PATIENCE, alerts, failure, private_mounts};
 
-/// KiB of the disk, and what is sent while the database is away: much more.
+/// KiB of the disk, and what is sent while the database is unreachable: much more.
 const DISK: u32 = 64;
 const BATCHES: usize = 40;
 const ATTACKERS: usize = 12;
@@ -46,7 +46,7 @@ async fn a_full_disk_under_the_spool_refuses_and_loses_nothing() {
     let daemon = Daemon::with_spool_disk(DISK).await;
     let client = daemon.client();
 
-    // Only a key that was seen before can be trusted while the database is away.
+    // Only a key that was seen before can be trusted while the database is unreachable.
     let first = batch();
     client.send(&first).await;
     let ids = |events: &[Value]| {

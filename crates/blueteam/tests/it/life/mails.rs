@@ -103,7 +103,7 @@ async fn the_link_in_the_mail_acknowledges_the_alert() {
     assert_eq!(http.post(&url).send().await.unwrap().status(), 200);
 
     let by: Option<String> = sqlx::query_scalar(seen).fetch_one(&mut conn).await.unwrap();
-    assert_eq!(by.as_deref(), Some("a reader (link in a mail)"));
+    assert_eq!(by.as_deref(), Some("b@example.com (link in a mail)"));
     let key = std::fs::metadata(daemon.path("acknowledge.key")).unwrap();
     assert_eq!((key.len(), key.permissions().mode() & 0o777), (32, 0o600));
 }
@@ -130,7 +130,7 @@ async fn people_are_told_that_the_database_is_away_and_back() {
         .unwrap()
         .unwrap();
     assert!(
-        away.contains("Subject: [CRITICAL] The database of the audit record is away"),
+        away.contains("Subject: [CRITICAL] The database of the audit record is unreachable"),
         "{away}"
     );
     assert!(away.contains("ann@example.com"), "{away}");

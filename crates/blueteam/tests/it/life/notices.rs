@@ -108,7 +108,7 @@ async fn a_start_without_the_database_waits_and_people_are_told() {
         .unwrap()
         .unwrap();
     assert!(
-        mail.contains("[CRITICAL] The database of the audit record is away"),
+        mail.contains("[CRITICAL] The database of the audit record is unreachable"),
         "{mail}"
     );
 

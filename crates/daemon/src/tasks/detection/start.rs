@@ -35,7 +35,7 @@ impl Monitor {
         let began = std::time::Instant::now();
         let rules = store::rules::settings(&mut conn).await?;
         let mut engine = (options.engine)(&rules)?;
-        let mut cursor = reader::initialise(&mut conn, CURSOR, Start::Beginning).await?;
+        let mut cursor = reader::initialize(&mut conn, CURSOR, Start::Beginning).await?;
         let now = options.clock.now();
         let rebase = Self::compare(options, &mut conn, &cursor).await?;
         let users = Self::users(&mut conn).await?;
@@ -44,10 +44,10 @@ impl Monitor {
             if let Some(stored) = from_baseline(baseline) {
                 engine.restore_profile(stored);
             } else {
-                warn!("a stored user profile cannot be read and is learnt anew");
+                warn!("cannot read a stored user profile: learning it again");
             }
         }
-        let learnt = match cursor
+        let learned = match cursor
             .checkpoint
             .as_ref()
             .and_then(|c| c.get("profiles"))
@@ -67,10 +67,10 @@ impl Monitor {
             memory,
             now,
             &cursor,
-            learnt.as_ref(),
-            |event, learnt| {
+            learned.as_ref(),
+            |event, learned| {
                 let fixed = sane_time(event, now, max_ahead);
-                engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);
+                engine.rebuild(fixed.as_ref().unwrap_or(event), learned);
             },
         )
         .await
@@ -140,13 +140,13 @@ impl Monitor {
         let message = match reader::check(conn, cursor, remembered.as_ref()).await? {
             Check::Continuous => return Ok(false),
             Check::WentBack { remembered, found } => format!(
-                "the database was restored to an earlier point (we remember step {remembered}, it \
+                "the database was restored to an earlier point (this program remembers step {remembered}, it \
                     is at step {found}): events and \
                  alerts since then are gone from it"
             ),
             Check::Elsewhere => {
                 "the database was restored into another cluster; every event that was not \
-                    analysed yet is read \
+                    analyzed yet is read \
                                  now"
                 .to_owned()
             }
@@ -200,6 +200,7 @@ impl Monitor {
             (
                 f.user_id,
                 User {
+                    name: Some(f.username),
                     role: Some(f.role),
                     tenant: f.tenant_id,
                 },

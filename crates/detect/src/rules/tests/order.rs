@@ -163,6 +163,7 @@ fn cross_tenant_waits_for_a_late_login() {
 
     let mut engine = new_engine(only_rule("cross_tenant"));
     let user = crate::User {
+        name: None,
         role: None,
         tenant: Some(Uuid::from_u128(1)),
     };

@@ -120,7 +120,7 @@ fn text_body(message: &Notification, responsible: Option<&str>) -> String {
     }
 
     if let Some(url) = &message.ack_url {
-        let _ = write!(out, "\nTo say that you have seen it: {url}\n");
+        let _ = write!(out, "\nAcknowledge: {url}\n");
     }
 
     let _ = write!(
@@ -137,11 +137,11 @@ fn more_section(message: &Notification) -> (&'static str, String) {
     if message.kind.is_of_an_alert() {
         let id = message.content.as_alert().alert_id;
         (
-            "To see it, and to say that you have",
+            "On the command line",
             format!("blueteam alerts show {id}; blueteam alerts ack {id}"),
         )
     } else {
-        ("To see how things stand", "blueteam status".to_owned())
+        ("For the state of everything", "blueteam status".to_owned())
     }
 }
 
@@ -158,7 +158,7 @@ fn html_body(message: &Notification, responsible: Option<&str>) -> String {
 
     let ack = message.ack_url.as_ref().map_or_else(String::new, |url| {
         format!(
-            "<p><a href=\"{}\">Say that you have seen it</a></p>\n",
+            "<p><a href=\"{}\">Acknowledge this alert</a></p>\n",
             escape_html(url)
         )
     });
@@ -216,9 +216,7 @@ mod tests {
             ..samples::message()
         };
 
-        assert!(
-            text_body(&message, None).contains(&format!("To say that you have seen it: {url}\n"))
-        );
+        assert!(text_body(&message, None).contains(&format!("Acknowledge: {url}\n")));
         assert!(
             html_body(&message, None)
                 .contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">")

@@ -182,12 +182,12 @@ async fn send_udp(address: &str, text: &[u8]) -> io::Result<&'static str> {
 
     match timeout(Duration::from_millis(20), socket.recv(&mut [0; 1])).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
-        _ => Ok("sent; UDP has no acknowledgement"),
+        _ => Ok("sent; UDP has no acknowledgment"),
     }
 }
 
 /// Ends the stream and waits for the receiver to do the same: it has then read everything. Syslog
-/// has no better acknowledgement, and a write alone also succeeds into a connection that is dead.
+/// has no better acknowledgment, and a write alone also succeeds into a connection that is dead.
 async fn finish_stream<S: AsyncWrite + AsyncRead + Unpin>(
     mut stream: S,
     end: &[u8],

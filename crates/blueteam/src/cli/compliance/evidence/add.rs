@@ -13,7 +13,7 @@ use crate::cli::session::{Globals, with_session};
 /// Take in a file or a text as evidence.
 ///
 /// The file is copied below the state directory under its SHA-256. Without --final it is a draft
-/// until somebody approves it.
+/// until it is approved.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance evidence add policy.pdf --supports 3.1.1 --kind policy_doc --shows 'access \
@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// From when on it says so (2027-01-31, or a time with its zone); without it, now
     #[arg(long, value_parser = day, value_name = "TIME")]
     effective: Option<Timestamp>,
-    /// For how long from then on it counts (365d); without it, for good
+    /// For how long from then on it counts (365d); without it, without end
     #[arg(long = "for", value_name = "TIME")]
     length: Option<Span>,
     /// Who answers for it

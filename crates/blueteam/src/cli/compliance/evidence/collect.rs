@@ -42,7 +42,7 @@ pub(super) struct CollectArgs {
 /// Have a check decide again from the facts that it recorded.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments."
+    after_help = "Examples:\n  blueteam compliance checks replay 8f2c1d7e90ab\n\nExit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments."
 )]
 pub(super) struct ReplayArgs {
     /// The evidence's id, or enough of its beginning or its end
@@ -131,7 +131,7 @@ fn print_results(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     let mut counts = [0_usize; 3];
     for f in found {
         for s in &f.says {
-            let (n, word, colour) = shown(s);
+            let (n, word, color) = shown(s);
             counts[n] += 1;
             if only_found && n == 2 {
                 continue;
@@ -139,7 +139,7 @@ fn print_results(found: &[Found], only_found: bool) -> anyhow::Result<()> {
 
             table.row([
                 s.objective_id(&f.control_id).into(),
-                Bit::coloured(word, colour),
+                Bit::colored(word, color),
                 s.verdict.text().into(),
             ]);
         }

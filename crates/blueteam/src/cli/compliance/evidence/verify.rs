@@ -15,7 +15,7 @@ use crate::cli::session::{Globals, with_session};
 /// Hash every piece again and name those that are not what was taken in.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 all is as it was, 3 something is not, 1 failed, 2 wrong arguments."
+    after_help = "Examples:\n  blueteam compliance evidence verify\n\nExit code: 0 all is as it was, 3 something is not, 1 failed, 2 wrong arguments."
 )]
 pub(super) struct VerifyArgs {
     /// As a JSON array of what is wrong
