@@ -1,6 +1,7 @@
 //! Statements about compliance as others read them: what they rest on is there, is what was taken
 //! in, and survives a round trip.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
@@ -55,7 +56,7 @@ async fn a_plan_of_blueteams_own_says_how_each_requirement_is_implemented() {
             } else {
                 "as the policy says"
             };
-            text += &format!("{id},met,because,{notes}\n");
+            writeln!(text, "{id},met,because,{notes}").unwrap();
         }
         office.program.write("all.csv", &text)
     };
