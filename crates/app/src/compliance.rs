@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod evidence_store;
 mod ids;
 pub mod import;
+pub mod integrity;
 pub mod overview;
 pub mod poam;
 pub mod reminders;

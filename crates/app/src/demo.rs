@@ -17,8 +17,9 @@ use store::compliance::{Changes, NewDecision};
 use uuid::Uuid;
 
 use crate::actor::Permission;
-use crate::compliance::assessment_package::{AssessmentData, SYSTEM};
+use crate::compliance::assessment_package::AssessmentData;
 use crate::compliance::checks::{self, Surroundings};
+use crate::compliance::description::SYSTEM;
 use crate::compliance::{claims, evidence_store};
 use crate::{AppError, Session};
 

@@ -18,8 +18,7 @@ use store::compliance::NewDecision;
 use store::evidence::EvidenceFilter;
 use store::{PgConnection, StoreError};
 
-use super::assessment_package::SYSTEM;
-use super::evidence::mark_tampered;
+use super::integrity::mark_tampered;
 use super::{checks, claims, current_controls, description, find_control, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session};
@@ -320,7 +319,7 @@ pub(super) async fn no_plan(
     now: Timestamp,
 ) -> Result<Option<String>, AppError> {
     let obstacles = claims::against_plan(conn, state, controls, now).await?;
-    let path = state.join(SYSTEM);
+    let path = state.join(description::SYSTEM);
     let Some(first) = obstacles.first() else {
         return Ok(None);
     };

@@ -20,13 +20,11 @@ use store::evidence::EvidenceFilter;
 
 use self::package::Package;
 use super::claims::discount_tampered;
-use super::evidence::mark_tampered;
 use super::evidence_store::{self, EvidenceStore};
+use super::integrity::mark_tampered;
 use super::{current_controls, description};
 use crate::{AppError, Session, temp_files};
 
-/// The name of the system's description in the state directory.
-pub const SYSTEM: &str = "system.toml";
 const README: &str = include_str!("assessment_package/README.txt");
 
 /// What reports are written from.
@@ -58,35 +56,6 @@ pub struct OscalFile {
     pub path: String,
     /// JSON, indented.
     pub text: String,
-}
-
-/// Reads the description of the system: of the file that is named, else that of the state
-/// directory, else an empty one.
-pub fn system_description(given: Option<&Path>, state: &StateDir) -> anyhow::Result<System> {
-    let path = given.map_or_else(|| state.join(SYSTEM), Path::to_owned);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && given.is_none() => {
-            return Ok(System::default());
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-
-    parse_system(&text)
-        .with_context(|| format!("{} is not a description of a system", path.display()))
-}
-
-fn parse_system(text: &str) -> anyhow::Result<System> {
-    let mut system: System = toml::from_str(text)?;
-    let is_old = |line: &str| line.trim_start().starts_with("[organisation]");
-    if let Some(line) = text.lines().position(is_old) {
-        let line = line + 1;
-        system.warnings.push(format!(
-            "line {line}: `[organisation]` is now `[organization]`; the old name still works"
-        ));
-    }
-
-    Ok(system)
 }
 
 impl AssessmentData {
@@ -289,22 +258,4 @@ fn latest_facts(evidence: &[Evidence], now: Timestamp) -> Option<Facts> {
     facts.alerts = alerts.and_then(|f| f.alerts);
 
     Some(facts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_old_spelling_of_a_section_works_with_a_warning() {
-        let old = parse_system("name = \"S\"\n[organisation]\nname = \"Example Ltd\"\n").unwrap();
-        let new = parse_system("name = \"S\"\n[organization]\nname = \"Example Ltd\"\n").unwrap();
-
-        assert_eq!(old.organization, new.organization);
-        assert_eq!(new.warnings, Vec::<String>::new());
-        assert!(
-            old.warnings[0].starts_with("line 2: `[organisation]` is now"),
-            "{old:?}"
-        );
-    }
 }

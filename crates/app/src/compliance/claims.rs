@@ -13,7 +13,7 @@ use store::{PgConnection, StoreError};
 use config::StateDir;
 
 use super::description;
-use super::evidence::mark_tampered;
+use super::integrity::mark_tampered;
 use crate::actor::Permission;
 use crate::{AppError, Session};
 

@@ -1,6 +1,7 @@
 //! The description of the system that the system security plan is written from: in a file, or
 //! imported into the database, which is then the one that counts.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -9,9 +10,40 @@ use compliance::system::{Asset, CATEGORIES, System};
 use config::StateDir;
 use store::{PgConnection, StoreError};
 
-use super::assessment_package::{SYSTEM, system_description};
 use crate::actor::Permission;
 use crate::{AppError, Session};
+
+/// The name of the system's description in the state directory.
+pub const SYSTEM: &str = "system.toml";
+
+/// Reads the description of the system: of the file that is named, else that of the state
+/// directory, else an empty one.
+pub fn system_description(given: Option<&Path>, state: &StateDir) -> anyhow::Result<System> {
+    let path = given.map_or_else(|| state.join(SYSTEM), Path::to_owned);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && given.is_none() => {
+            return Ok(System::default());
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+
+    parse_system(&text)
+        .with_context(|| format!("{} is not a description of a system", path.display()))
+}
+
+fn parse_system(text: &str) -> anyhow::Result<System> {
+    let mut system: System = toml::from_str(text)?;
+    let is_old = |line: &str| line.trim_start().starts_with("[organisation]");
+    if let Some(line) = text.lines().position(is_old) {
+        let line = line + 1;
+        system.warnings.push(format!(
+            "line {line}: `[organisation]` is now `[organization]`; the old name still works"
+        ));
+    }
+
+    Ok(system)
+}
 
 /// Reads the description: of the file that is named, else what was imported, else of the file in
 /// the state directory, else an empty one.
@@ -211,4 +243,22 @@ pub(super) async fn is_file_ignored(
             ..file
         } != imported
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_spelling_of_a_section_works_with_a_warning() {
+        let old = parse_system("name = \"S\"\n[organisation]\nname = \"Example Ltd\"\n").unwrap();
+        let new = parse_system("name = \"S\"\n[organization]\nname = \"Example Ltd\"\n").unwrap();
+
+        assert_eq!(old.organization, new.organization);
+        assert_eq!(new.warnings, Vec::<String>::new());
+        assert!(
+            old.warnings[0].starts_with("line 2: `[organisation]` is now"),
+            "{old:?}"
+        );
+    }
 }

@@ -1,7 +1,5 @@
 //! Evidence: what people take in, approve and look at. What checks take in is in [`super::checks`].
 
-mod integrity;
-
 use std::path::Path;
 
 use config::StateDir;
@@ -17,12 +15,10 @@ use uuid::Uuid;
 use super::assessment::meant;
 use super::checks::{self, Replayed};
 use super::evidence_store::{self, EvidenceStore};
+use super::integrity::mark_tampered;
 use super::{find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
-
-pub(super) use integrity::mark_tampered;
-pub use integrity::{Altered, Verified, hash_list, verify};
 
 /// The largest text, in octets.
 const TEXT_MAX: usize = 1 << 20;

@@ -26,12 +26,14 @@ SELECT
         WHERE NOT r.rolsuper
           AND r.oid <> t.relowner
           AND r.rolname !~ '^pg_'
-          -- The retention role may blank addresses. It cannot log in, and the trigger lets it do
-          -- nothing else.
+          -- The retention role may blank addresses and raw lines, a column each. It cannot log in,
+          -- and the trigger lets it do nothing else.
           AND NOT (
               r.rolname = 'audit_retention'
               AND NOT r.rolcanlogin
-              AND t.name = 'audit.audit_log'
+              AND t.name IN ('audit.audit_log', 'blueteam.log_events')
+              AND p.priv = 'UPDATE'
+              AND NOT has_table_privilege(r.oid, t.oid, 'UPDATE')
           )
           AND (
               has_table_privilege(r.oid, t.oid, p.priv)

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use app::compliance::evidence;
 use app::compliance::evidence_store::sha256;
+use app::compliance::integrity;
 use compliance::evidence::{csv, sums};
 
 use super::super::grid::Grid;
@@ -48,7 +48,7 @@ pub(super) struct HashListArgs {
 pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
     let verified = with_session(globals, None, async |session, _| {
-        Ok(evidence::verify(session, &state).await?)
+        Ok(integrity::verify(session, &state).await?)
     })?;
 
     let wrong = &verified.altered;
@@ -87,7 +87,7 @@ pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<
 
 pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let list = with_session(globals, None, async |session, _| {
-        Ok(evidence::hash_list(session).await?)
+        Ok(integrity::hash_list(session).await?)
     })?;
 
     if args.json {

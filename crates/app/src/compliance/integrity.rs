@@ -66,7 +66,7 @@ pub async fn verify(session: &mut Session, state: &StateDir) -> Result<Verified,
 }
 
 /// Marks the pieces that are not what was taken in.
-pub(in crate::compliance) async fn mark_tampered(
+pub(super) async fn mark_tampered(
     conn: &mut PgConnection,
     state: &StateDir,
     pieces: &mut [Evidence],
