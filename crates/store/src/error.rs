@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error("{}", describe_error(.0))]
     Sql(sqlx::Error),
     /// The database was migrated by a newer program, or by another one.
-    #[error("{0}")]
+    #[error("{}", describe_migrate_error(.0))]
     Migrate(MigrateError),
     /// Migrating stopped.
     #[error("{0}")]
@@ -42,6 +42,19 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+/// Says which program a database needs that this one does not know.
+fn describe_migrate_error(error: &MigrateError) -> String {
+    match error {
+        MigrateError::VersionMissing(version) => format!(
+            "the database has migration {version}, and this is blueteam {}, which knows those up to \
+             {}: run the version that migrated it, or a newer one",
+            env!("CARGO_PKG_VERSION"),
+            crate::migrate::newest_migration(),
+        ),
+        other => other.to_string(),
     }
 }
 

@@ -255,6 +255,11 @@ async fn run_migrations(
     index_arrivals(conn, deadline, patience).await
 }
 
+/// The number of the newest migration that this program knows.
+pub(crate) fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|one| one.version).max().unwrap_or(0)
+}
+
 /// The migrations that the database does not have, in order. Refuses a database of a newer program.
 async fn pending_migrations(
     conn: &mut PgConnection,

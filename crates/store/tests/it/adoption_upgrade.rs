@@ -149,7 +149,7 @@ async fn another_program_s_migrations_are_refused() {
         ),
         (
             "INSERT INTO _sqlx_migrations SELECT 9999, 'newer', now(), true, '\\x00', 0",
-            "migration 9999",
+            "the database has migration 9999, and this is blueteam ",
         ),
     ] {
         sql(&mut conn, &format!("BEGIN; {change}")).await;

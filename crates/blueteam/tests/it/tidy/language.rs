@@ -77,7 +77,7 @@ const STAY: &[(&str, &str, &str)] = &[
         "an old key that still works",
     ),
     (
-        "crates/app/src/compliance/assessment_package.rs",
+        "crates/app/src/compliance/description.rs",
         "organis",
         "an old key that still works",
     ),

@@ -621,26 +621,3 @@ fn parameters_change_thresholds_and_unknown_ones_are_named() {
     assert!(crate::rules::check_params("nonsense", &json!({})).is_err());
     assert!(Engine::new(only_rule("nonsense")).is_err());
 }
-
-/// A mean that somebody raises hour by hour, each time by less than the factor, ends at the
-/// ceiling.
-#[test]
-fn a_patient_exporter_meets_the_ceiling() {
-    let mut events = Vec::new();
-    let mut id = 0;
-    for (hour, exports) in [20, 90, 250, 550, 1100].into_iter().enumerate() {
-        for n in 0..exports {
-            id += 1;
-            let secs = hour as i64 * 7200 + i64::from(n) * 3500 / i64::from(exports);
-            let export = draft_event(secs, Category::Data, "export_data").user(7);
-            events.push(export.with_number(id));
-        }
-    }
-
-    let found = run_events(only_rule("data_exfiltration"), &events);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].event_count > 1000);
-    let unlimited = json!({"ceiling": 1_000_000});
-    let found = run_events(rule_with_params("data_exfiltration", unlimited), &events);
-    assert_eq!(found.len(), 0, "the mean alone: {found:?}");
-}
