@@ -23,7 +23,7 @@ const SECTIONS: [(&str, &str, &[&str]); 13] = [
     (
         "1.2",
         "Responsible organization",
-        &["organisation", "people"],
+        &["organization", "people"],
     ),
     ("1.3", "Purpose and users", &["purpose", "users"]),
     ("1.4", "CUI", &["information"]),
@@ -112,12 +112,16 @@ pub fn to_toml(system: &System) -> Result<String, SectionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::{Asset, Connection, Person};
+    use crate::system::{Asset, Connection, Organization, Person};
 
     fn described() -> System {
         System {
             name: "Plant \"7\"\nnorth".to_owned(),
             state: "operational".to_owned(),
+            organization: Organization {
+                name: "Example Ltd".to_owned(),
+                ..Organization::default()
+            },
             boundary: "everything = inside\n[not a table]".to_owned(),
             people: vec![Person {
                 role: "system owner".to_owned(),
