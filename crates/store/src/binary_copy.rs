@@ -349,9 +349,10 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     }
 }
 
-/// Where an event was, without its raw line: rules do not look at it.
-fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Provenance<'a>, StoreError> {
-    Ok(Provenance {
+/// Where an event was, without its raw line: rules do not look at it. `None` of an event from before
+/// it was kept.
+fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Option<Provenance<'a>>, StoreError> {
+    let place = Provenance {
         source_id: row.opt_text()?,
         host: row.opt_text()?,
         program: row.opt_text()?,
@@ -359,7 +360,8 @@ fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Provenance<'a>, StoreError
         facility: row.opt_text()?,
         peer: row.inet()?,
         raw: None,
-    })
+    };
+    Ok((place != Provenance::default()).then_some(place))
 }
 
 /// The columns after `seq`, `event_id` and `timestamp`.
@@ -408,7 +410,7 @@ fn decode_fields(
         }
         event.account_name = row.opt_text()?;
         event.occurrences = u32::from_be_bytes(row.fixed()?).max(1);
-        event.provenance = Some(Box::new(decode_provenance(&mut row)?));
+        event.provenance = decode_provenance(&mut row)?.map(Box::new);
     }
 
     Ok(event.classify())

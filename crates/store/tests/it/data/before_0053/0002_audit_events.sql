@@ -54,7 +54,7 @@ BEGIN
     END IF;
 END $$;
 
--- The reader's way in. A B-tree, because a BRIN index is summarized late and would leave the newest rows, which are the ones
+-- The reader's way in. A B-tree, because a BRIN index is summarised late and would leave the newest rows, which are the ones
 -- wanted, to a scan; all rows of one transaction share a value, and B-tree deduplication makes that cheap.
 CREATE INDEX IF NOT EXISTS idx_audit_xact ON public.audit_events (xact_id);
 
