@@ -3,6 +3,7 @@
 //!
 //! These counts are not a claim: [`crate::claim`] decides whether there is a score at all.
 
+use model::assessment::Objective;
 use model::{Control, ControlId, Standing};
 use serde::Serialize;
 
@@ -51,7 +52,11 @@ impl Score {
         let standing = |r: &Requirement| {
             let found = controls.iter().find(|c| c.control_id == r.control_id);
             found.map_or((Standing::NotAssessed, false, false), |c| {
-                (c.standing(), c.partial_credit, c.planned)
+                // What is undecided or stale may be not met as well: no part of the weight is sure.
+                let is_open =
+                    |o: &Objective| matches!(o.standing(), Standing::NotAssessed | Standing::Stale);
+                let partial = c.partial_credit && !c.objectives.iter().any(is_open);
+                (c.standing(), partial, c.planned)
             })
         };
 
