@@ -1,5 +1,6 @@
 //! A user whose role is known and not an admin role reaches an admin endpoint.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use model::event::{EventTags, UserId};
@@ -85,7 +86,7 @@ fn all_forms(p: &Params) -> Vec<String> {
         .map(str::to_owned);
     let scripts = forms
         .iter()
-        .filter(|form| form.ends_with(".php"))
+        .filter(|form| Path::new(form).extension().is_some_and(|end| end == "php"))
         .map(|form| format!("{form}/*"));
     let more: Vec<String> = folders.chain(scripts).collect();
     forms.extend(more);

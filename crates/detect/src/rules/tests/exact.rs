@@ -253,8 +253,8 @@ fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
         .fold((0.0, 0.0), |(n, sum), e| (n + 1.0, sum + bytes(e)));
     entity_if(
         &user,
-        count > (5.0 * mean(|h| h.0)).max(20.0).min(1000.0)
-            || sum > (5.0 * mean(|h| h.1)).max(500e6).min(10e9),
+        count > (5.0 * mean(|h| h.0)).clamp(20.0, 1000.0)
+            || sum > (5.0 * mean(|h| h.1)).clamp(500e6, 10e9),
     )
 }
 
