@@ -436,7 +436,7 @@ fn engine_detections(rule: &str, events: &[Draft]) -> Vec<(String, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn engine_agrees_with_the_definitions(bytes in prop::collection::vec(any::<[u8; 12]>(), 1..500)) {
