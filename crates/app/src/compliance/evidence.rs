@@ -74,7 +74,7 @@ impl Listed {
     }
 }
 
-/// Takes a piece in. With `separate_approver` somebody else has to approve it.
+/// Takes a piece in. With `separate_approver`, another person must approve it.
 pub async fn add(
     session: &mut Session,
     state: &StateDir,
