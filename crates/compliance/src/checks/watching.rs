@@ -52,6 +52,11 @@ pub const ATTACK_RULES: [&str; 23] = [
 /// The names of channels that do not reach people by themselves.
 const NOT_TO_PEOPLE: [&str; 4] = ["console", "syslog", "ocsf", "cef"];
 
+/// Returns whether a channel reaches people by itself, rather than a terminal or another system.
+pub(super) fn reaches_people(channel: &str) -> bool {
+    !NOT_TO_PEOPLE.contains(&channel)
+}
+
 /// Returns met if the records of every asset arrived over the whole period, every rule looked at
 /// them, and people hear of what the rules find; otherwise "can't tell" with what is missing.
 pub(super) fn met_if_watching(
@@ -322,7 +327,7 @@ fn missing_people(alerts: Option<&AlertFacts>) -> Vec<String> {
             .deliveries
             .iter()
             .filter_map(|(what, n)| Some((what.split_once(' ')?, *n)))
-            .filter(|((channel, to), _)| *to == state && !NOT_TO_PEOPLE.contains(channel))
+            .filter(|((channel, to), _)| *to == state && reaches_people(channel))
             .map(|(_, n)| n)
             .sum::<u64>()
     };
