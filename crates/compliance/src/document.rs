@@ -284,6 +284,71 @@ mod tests {
     }
 
     #[test]
+    fn pictures_are_in_the_page_and_nothing_else_is_loaded() {
+        let svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'/>";
+        let mut doc = hostile_document();
+        assert!(
+            !doc.html().contains("img-src"),
+            "only where there is a picture"
+        );
+        doc.add(Block::Figure(Figure {
+            title: "\"><script>".to_owned(),
+            caption: "<b>of</b> the network".to_owned(),
+            image: Image::read(svg.as_bytes()).unwrap(),
+        }));
+
+        let html = doc.html();
+        assert!(html.contains("default-src 'none'; style-src 'unsafe-inline'; img-src data:\""));
+        assert!(
+            html.contains("src=\"data:image/svg+xml;base64,PHN2Zy"),
+            "{html}"
+        );
+        assert!(!html.contains("<script>") && !html.contains("<b>"));
+        assert!(doc.markdown().contains("(SVG, 4 x 3)"));
+    }
+
+    #[test]
+    fn words_in_tables_break_only_where_no_column_is_wide_enough() {
+        let cells = [
+            "3.1.13[a]",
+            "not assessed",
+            &"0123456789abcdef".repeat(4),
+            "2026-11-30",
+        ];
+        let mut doc = Document::default();
+        doc.table(
+            &["Finding", "Result", "SHA-256", "Day"],
+            vec![cells.iter().map(ToString::to_string).collect()],
+        );
+
+        let html = doc.html();
+        for whole in [
+            ">3.1.13[a]<",
+            ">not assessed<",
+            ">Finding<",
+            "\"one\">2026-11-30<",
+        ] {
+            assert!(html.contains(whole), "{whole}");
+        }
+        assert_eq!(html.matches("<wbr>").count(), 5, "of the hash");
+    }
+
+    #[test]
+    fn gaps_are_added_where_the_document_has_them() {
+        let mut doc = Document::default();
+        doc.add_gap("one".to_owned());
+        doc.add_gap("two".to_owned());
+        let gaps = vec!["one".to_owned(), "two".to_owned()];
+        assert_eq!(
+            doc.blocks,
+            [
+                Block::Heading(1, "Gaps in this document".to_owned()),
+                Block::Gaps(gaps)
+            ]
+        );
+    }
+
+    #[test]
     fn text_cannot_inject_html_or_markdown() {
         let html = hostile_document().html();
         assert!(

@@ -489,3 +489,66 @@ impl System {
         missing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, value: &str) -> Result<System, String> {
+        let text = format!("marking = \"CUI\"\n[designation]\n{key} = \"{value}\"\n");
+        toml::from_str(&text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_designation_indicator_is_checked() {
+        for good in [
+            "",
+            "FEDCON",
+            "FED ONLY, NOFORN",
+            "rel to USA, GBR",
+            "Distribution Statement D: DoD and its contractors",
+            "DIST A",
+        ] {
+            assert!(read("dissemination", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "everybody",
+            "Distribution Statement X",
+            "FEDCON, nobody",
+            "USA",
+        ] {
+            let error = read("dissemination", bad).unwrap_err();
+            assert!(
+                error.contains("designation.dissemination"),
+                "{bad}: {error}"
+            );
+        }
+
+        for good in ["", "+1 555 0100", "Alice, alice@example.com"] {
+            assert!(read("contact", good).is_ok(), "{good}");
+        }
+        for bad in ["Alice", "alice@", "555"] {
+            let error = read("contact", bad).unwrap_err();
+            assert!(error.contains("neither a telephone number"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_designation_is_a_gap_of_cui_documents_alone() {
+        let lacks = |marking: &str| {
+            let system = System {
+                marking: marking.to_owned(),
+                ..System::default()
+            };
+            let missing = system.missing();
+            missing
+                .iter()
+                .filter(|m| m.starts_with("designation."))
+                .count()
+        };
+        assert_eq!(
+            ["CUI", "CUI//SP-CTI", "", "not CUI"].map(lacks),
+            [4, 4, 0, 0]
+        );
+    }
+}

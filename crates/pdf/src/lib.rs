@@ -260,19 +260,27 @@ fn contents_depth(document: &Document) -> u8 {
     }
 }
 
-/// Returns for each block whether it begins on a new page: a chapter of half a page or more. Shorter
-/// ones follow what is before them. Chapters on pages of their own are also laid out side by side,
-/// on as many cores as there are.
+/// Returns for each block whether it begins on a new page: a chapter of half a page or more, after as
+/// much on the page before. Shorter ones follow what is before them. Chapters on pages of their own
+/// are also laid out side by side, on as many cores as there are.
 fn page_breaks(document: &Document) -> Vec<bool> {
+    let is_chapter = |block: &Block| matches!(block, Block::Heading(1, _));
     let mut breaks = vec![false; document.blocks.len()];
-    let mut lines = 0;
-    for (n, block) in document.blocks.iter().enumerate().rev() {
-        if matches!(block, Block::Heading(1, _)) {
-            breaks[n] = lines >= HALF_PAGE;
-            lines = 0;
-        } else {
-            lines += estimated_lines(block);
+    let mut on_page = 0;
+    for (n, block) in document.blocks.iter().enumerate() {
+        if is_chapter(block) {
+            let rest = document.blocks[n + 1..].iter();
+            let lines: usize = rest
+                .take_while(|b| !is_chapter(b))
+                .map(estimated_lines)
+                .sum();
+            if lines >= HALF_PAGE && on_page >= HALF_PAGE {
+                breaks[n] = true;
+                on_page = 0;
+            }
         }
+
+        on_page += estimated_lines(block);
     }
 
     breaks
@@ -336,10 +344,8 @@ fn column_widths(table: &Table) -> Vec<f64> {
     let longest_word = |texts: &mut dyn Iterator<Item = &String>| {
         texts
             .flat_map(|c| c.split_whitespace())
-            .map(|w| w.chars().count())
-            .max()
-            .unwrap_or(1)
-            .min(UNBROKEN_WORD_MAX) as f64
+            .map(word_width)
+            .fold(0.7, f64::max)
     };
 
     let columns = table.header.len();
@@ -350,12 +356,21 @@ fn column_widths(table: &Table) -> Vec<f64> {
 
             let count = all().count().max(1);
             let mean = all().map(|c| c.chars().count()).sum::<usize>() as f64 / count as f64;
-            let word = longest_word(&mut cells()) * 0.7;
-            let header = longest_word(&mut table.header.get(n).into_iter()) * 0.85;
+            let word = longest_word(&mut cells());
+            let header = longest_word(&mut table.header.get(n).into_iter()) * 1.2;
 
             mean.powf(0.7).max(word).max(header + 0.8).max(2.0)
         })
         .collect()
+}
+
+/// Returns about how wide a word is, as far as it is not broken: capitals are wider than other
+/// letters.
+fn word_width(word: &str) -> f64 {
+    let widths = word.chars().take(UNBROKEN_WORD_MAX);
+    widths
+        .map(|c| if c.is_uppercase() { 0.95 } else { 0.7 })
+        .sum()
 }
 
 /// The longest word that is not broken; a longer one may break anywhere.

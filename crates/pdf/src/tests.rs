@@ -158,7 +158,9 @@ fn characters_without_a_glyph_are_shown_by_code_point() {
             "café, naïve, αβ, Ж, “q” … €",
         ),
         ("e\u{301}", "e\u{301}"),
-        ("a\u{1ab0}", "a[U+1AB0]"),
+        ("a\u{1ab0}", "a\u{1ab0}"),
+        // A mark that no font has is named, and the letter before it stays.
+        ("a\u{1e2ae}", "a[U+1E2AE]"),
         (
             "bell \u{7}, escape \u{1b}[2J",
             "bell [U+0007], escape [U+001B][2J",

@@ -71,14 +71,9 @@ async fn sample_rows(
     user: Option<&str>,
 ) -> Result<Vec<SampleEvent>, StoreError> {
     let user = user.and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let rows = sqlx::query_file!(
-        "src/facts/sample_events.sql",
-        Ts(since) as Ts,
-        user,
-        SAMPLE
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/facts/sample_events.sql", Ts(since) as Ts, user, SAMPLE)
+        .fetch_all(conn)
+        .await?;
 
     Ok(rows
         .into_iter()

@@ -9,6 +9,8 @@ use super::{Block, Document, Field, Figure, NO_GAPS, Table, Trend};
 
 const STYLE: &str = include_str!("style.css");
 
+/// A single word in a cell stays on one line up to this length.
+const ONE_LINE_MAX: usize = 16;
 /// The longest word in a table that stays whole.
 const UNBROKEN_WORD_MAX: usize = 24;
 
@@ -167,7 +169,12 @@ fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
     for row in &table.rows {
         let cells: String = row
             .iter()
-            .map(|c| format!("<td>{}</td>", escape_cell(c)))
+            .map(|c| {
+                // A date or number stays on one line; a hyphen would break it.
+                let is_one = c.len() <= ONE_LINE_MAX && !c.contains(char::is_whitespace);
+                let class = if is_one { " class=\"one\"" } else { "" };
+                format!("<td{class}>{}</td>", escape_cell(c))
+            })
             .collect();
         writeln!(out, "<tr>{cells}</tr>")?;
     }
@@ -212,7 +219,8 @@ fn escape_cell(text: &str) -> String {
             }
 
             out.push_str(&escape_text(c.encode_utf8(&mut [0; 4])));
-            run += 1;
+            // A line may break after a hyphen anyway.
+            run = if c == '-' { 0 } else { run + 1 };
         }
     }
 
