@@ -1,11 +1,9 @@
 //! PNG (ISO/IEC 15948): every chunk with its checksum, and the pixels up to the last, so that no
 //! reader later finds it broken or needs more memory than its size says.
 
-use std::io::Read;
 use std::sync::Arc;
 
-use flate2::Crc;
-use flate2::read::ZlibDecoder;
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::{Image, ImageForm};
 
@@ -179,22 +177,43 @@ fn check_transparency(
 
 /// Decompresses every row: as many as the header says, each with a filter that there is.
 fn check_pixels(header: &Header, parts: &[&[u8]]) -> Result<(), &'static str> {
-    let all = parts.concat();
-    let mut stream = ZlibDecoder::new(&all[..]);
+    const CUT: &str = "is damaged: its pixels end too early";
     let bits = u64::from(header.width) * u64::from(header.depth);
-    let mut row = vec![0; 1 + bits.div_ceil(8) as usize];
+    let row = 1 + bits.div_ceil(8);
+    let expected = row * u64::from(header.height);
 
-    for _ in 0..header.height {
-        stream
-            .read_exact(&mut row)
-            .map_err(|_| "is damaged: its pixels end too early")?;
-        if row[0] > 4 {
+    let all = parts.concat();
+    let mut rest = &all[..];
+    let mut stream = Decompress::new(true);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let (read, written) = (stream.total_in(), stream.total_out());
+        let status = stream
+            .decompress(rest, &mut buffer, FlushDecompress::None)
+            .map_err(|_| "is damaged: its pixels cannot be decompressed")?;
+        rest = &rest[(stream.total_in() - read) as usize..];
+        if stream.total_out() > expected {
+            return Err("has more pixels than its size says");
+        }
+
+        // The filter of a row is its first byte.
+        let made = &buffer[..(stream.total_out() - written) as usize];
+        let first = (row - written % row) % row;
+        if made
+            .iter()
+            .skip(first as usize)
+            .step_by(row as usize)
+            .any(|filter| *filter > 4)
+        {
             return Err("is damaged: it has an unknown filter");
         }
-    }
 
-    match stream.read(&mut [0]) {
-        Ok(0) => Ok(()),
-        _ => Err("has more pixels than its size says"),
+        let stuck = made.is_empty() && stream.total_in() == read;
+        match status {
+            Status::StreamEnd if stream.total_out() == expected => return Ok(()),
+            Status::StreamEnd => return Err(CUT),
+            _ if stuck => return Err(CUT),
+            _ => {}
+        }
     }
 }

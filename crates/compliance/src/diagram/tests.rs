@@ -1,8 +1,4 @@
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::Crc;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, Crc, FlushCompress};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,9 +17,11 @@ fn chunk(name: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {
-    let mut out = ZlibEncoder::new(Vec::new(), Compression::fast());
-    out.write_all(bytes).unwrap();
-    out.finish().unwrap()
+    let mut out = Vec::with_capacity(bytes.len() + 1_000);
+    Compress::new(Compression::fast(), true)
+        .compress_vec(bytes, &mut out, FlushCompress::Finish)
+        .unwrap();
+    out
 }
 
 fn header(width: u32, height: u32, rest: [u8; 5]) -> Vec<u8> {
