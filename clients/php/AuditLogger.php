@@ -47,6 +47,10 @@ final class AuditLogger
     private const UUID = '/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iD';
     private const SPOOL_MAX = 64 * 1024 * 1024; // bytes; beyond, events are lost, and the error log says so
     private const METADATA_MAX = 60 * 1024;     // bytes of JSON
+    private const METADATA_DEPTH = 16;          // levels; what lies deeper is left out
+    private const METADATA_ITEMS = 2000;        // values; a page does not wait for more
+    private const TEXTS_MAX = [16384, 1024, 256]; // bytes that each text keeps, tried until the metadata fits
+    private const RULE_KEYS = ['username', 'email', 'role', 'home_instance_id', 'bytes', 'as_given']; // what the rules need comes first
     private const LINE_MAX = 128 * 1024;        // bytes of a spooled line; a socket takes that much without an answer
     private const RETRY = 4;                    // seconds without another attempt after one that failed
     private const WAIT = 2.0;                   // seconds that an answer of the database may take
@@ -524,7 +528,7 @@ final class AuditLogger
     private static function event(string $category, string $action, string $result, ?string $userId, array $more, bool $cui): array
     {
         $text = static fn (mixed $value, int $most): ?string => $value === null || $value === '' || !is_scalar($value) ? null
-            : self::cut(str_replace("\0", "\u{FFFD}", json_decode(json_encode((string) $value, JSON_INVALID_UTF8_SUBSTITUTE))), $most);
+            : self::cut(self::utf8((string) $value), $most);
         $uuid = static fn (mixed $value): ?string => is_string($value) && preg_match(self::UUID, $value) ? $value : null;
         $agent = $text($more['user_agent'] ?? $_SERVER['HTTP_USER_AGENT'] ?? null, 4000);
         $ip = filter_var($more['ip_address'] ?? self::address(), FILTER_VALIDATE_IP) ?: null;
@@ -547,11 +551,104 @@ final class AuditLogger
         // What no column takes is kept where it does no harm: an event that is wrong in one field is still evidence.
         $wrong = array_filter(['user' => $event['user_id'] === $userId ? null : $userId, 'result' => $event['result'] === $result ? null : $result,
             'category' => $event['category'] === $category ? null : $category], static fn ($v): bool => $v !== null);
-        $rest = array_diff_key($more, $event) + ($wrong ? ['as_given' => $wrong] : []);
-        $json = json_encode($rest, JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR, 24);
-        $json = preg_replace('/(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000/', '$1\\ufffd', $json ?: '{"metadata_lost":"no JSON"}');
-        $event['metadata'] = strlen($json) <= self::METADATA_MAX ? (json_decode($json, true) ?: new stdClass()) : ['metadata_lost' => 'too large'];
+        foreach (array_intersect_key($more, $event) as $key => $value) {
+            $column = (string) $event[$key]; // which may hold the beginning of a long text
+            $same = is_scalar($value) && ($column === '' ? (string) $value === '' : str_starts_with((string) $value, $column));
+            $value === null || $same || $wrong += [$key => $value];
+        }
+        $event['metadata'] = self::metadata(array_diff_key($more, $event) + ($wrong ? ['as_given' => $wrong] : []));
         return $event;
+    }
+
+    /**
+     * The metadata as JSON can hold it, within METADATA_MAX. What had to go stands in
+     * `metadata_cut`, by name: whoever sends too much hides neither who it was nor how much.
+     */
+    private static function metadata(array $given): array|stdClass
+    {
+        $first = array_intersect_key($given, array_flip(self::RULE_KEYS));
+        $given = array_merge($first, array_diff_key($given, $first));
+        foreach (self::TEXTS_MAX as $most) {
+            $cut = [];
+            $items = self::METADATA_ITEMS;
+            $plain = self::plain($given, $most, self::METADATA_DEPTH, '', $cut, $items);
+            $whole = self::withCuts($plain, $cut);
+            if (strlen(self::json($whole)) <= self::METADATA_MAX) {
+                return $whole ?: new stdClass();
+            }
+        }
+        $kept = [];
+        $room = self::METADATA_MAX - 4096; // for the names of what goes
+        foreach ($plain as $key => $value) {
+            $size = strlen(self::json([$key => $value]));
+            if ($size <= $room) {
+                $kept[$key] = $value;
+                $room -= $size;
+            } else {
+                $cut[] = (string) $key;
+            }
+        }
+        return self::withCuts($kept, $cut);
+    }
+
+    private static function withCuts(array $plain, array $cut): array
+    {
+        $names = array_slice(array_map(static fn (string $name): string => self::cut($name, 100), array_unique($cut)), 0, 20);
+        return $cut ? $plain + ['metadata_cut' => array_values($names)] : $plain;
+    }
+
+    /** A copy that JSON can hold: bounded in depth, size and number, of nothing that throws. Notes the name of what it cuts. */
+    private static function plain(mixed $value, int $most, int $depth, string $name, array &$cut, int &$items): mixed
+    {
+        $items--;
+        if ($value instanceof JsonSerializable) {
+            try {
+                $value = $value->jsonSerialize();
+            } catch (Throwable) {
+                $cut[] = $name;
+                return null;
+            }
+        }
+        if ($value instanceof UnitEnum) {
+            $value = $value instanceof BackedEnum ? $value->value : $value->name;
+        }
+        if (is_string($value)) {
+            $text = self::utf8($value);
+            strlen($text) > $most && $cut[] = $name;
+            return self::cut($text, $most);
+        }
+        if (is_float($value) && !is_finite($value)) {
+            return (string) $value;
+        }
+        if (is_scalar($value) || $value === null) {
+            return $value;
+        }
+        if ($depth === 0 || is_resource($value)) {
+            $cut[] = $name;
+            return null;
+        }
+        $copy = [];
+        foreach (is_object($value) ? get_object_vars($value) : (array) $value as $key => $inner) {
+            $path = $name === '' ? (string) $key : $name;
+            if ($items <= 0) {
+                $cut[] = $path;
+                continue;
+            }
+            $key = is_string($key) ? self::cut(self::utf8($key), 256) : $key;
+            $copy[$key] = self::plain($inner, $most, $depth - 1, $path, $cut, $items);
+        }
+        return $copy;
+    }
+
+    /** What PostgreSQL can store: UTF-8 without NUL. */
+    private static function utf8(string $text): string
+    {
+        return str_replace("\0", "\u{FFFD}", (string) json_decode(json_encode($text, JSON_INVALID_UTF8_SUBSTITUTE)));
+    }
+
+    private static function json(array $value): string
+    {
+        return json_encode($value, JSON_UNESCAPED_SLASHES | JSON_PARTIAL_OUTPUT_ON_ERROR) ?: '';
     }
 
     /** At most so many bytes, and no half character at the end. */
@@ -566,10 +663,17 @@ final class AuditLogger
         $address = $_SERVER['REMOTE_ADDR'] ?? null;
         $trusted = array_map('trim', explode(',', self::setting('trusted_proxies', 'AUDIT_TRUSTED_PROXIES')));
         $hops = array_reverse(explode(',', $_SERVER['HTTP_X_FORWARDED_FOR'] ?? ''));
-        while ($address !== null && in_array($address, $trusted, true) && ($hop = filter_var(trim(array_shift($hops) ?? ''), FILTER_VALIDATE_IP))) {
+        while ($address !== null && in_array($address, $trusted, true) && ($hop = self::hop((string) array_shift($hops)))) {
             $address = $hop;
         }
         return $address;
+    }
+
+    /** The address of an entry of X-Forwarded-For, to which some gateways add a port, brackets or a zone. */
+    private static function hop(string $entry): string|false
+    {
+        preg_match('/^"?(?:\[([^\]%]+)(?:%[^\]]*)?\]|([\d.]+)|([0-9a-f:.]+)(?:%[\w.-]+)?)(?::\d{1,5})?"?$/iD', trim($entry), $found);
+        return filter_var(implode('', array_slice($found, 1)), FILTER_VALIDATE_IP);
     }
 
     /** UUIDv7: ordered by time, which an index likes. */

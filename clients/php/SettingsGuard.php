@@ -41,14 +41,17 @@ final class SettingsGuard
         return $claims;
     }
 
-    /** The claims of a token that is genuine and of now; else null. */
+    /** The claims of the first token that is genuine and of now, of the cookie's and the header's; else null. */
     private static function claims(string $secret): ?array
     {
         $cookie = $_SERVER['EQMON_JWT_COOKIE'] ?? (getenv('EQMON_JWT_COOKIE') ?: 'token');
-        $token = $_COOKIE[$cookie] ?? null;
-        if ($token === null && preg_match('/^Bearer ([^\s]+)$/D', $_SERVER['HTTP_AUTHORIZATION'] ?? '', $found)) {
-            $token = $found[1];
-        }
+        preg_match('/^Bearer ([^\s]+)$/D', $_SERVER['HTTP_AUTHORIZATION'] ?? '', $found);
+        // A cookie that has expired, or that another page set, must not bar who brings a good header.
+        return self::genuine($_COOKIE[$cookie] ?? null, $secret) ?? self::genuine($found[1] ?? null, $secret);
+    }
+
+    private static function genuine(mixed $token, string $secret): ?array
+    {
         $parts = is_string($token) && strlen($token) < 8192 ? explode('.', $token) : [];
         if (count($parts) !== 3) {
             return null;

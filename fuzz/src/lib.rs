@@ -86,7 +86,7 @@ pub fn otlp_json(data: &[u8]) {
 
 fn request(data: &[u8], encoding: Encoding) {
     let mut told = 0;
-    let done = otlp::read_request(data, encoding, 1000, |meaning| {
+    let done = otlp::read_request(data, encoding, 1000, |_, meaning| {
         told += 1;
         if let Meaning::Event { record, .. } = meaning {
             check(&record);

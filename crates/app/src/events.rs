@@ -11,13 +11,18 @@ use store::search::{self, Command, Order, Tail};
 
 use crate::{AppError, Session, alerts, names};
 
-pub use store::search::{Asked, Count, FIELDS, Field, Filter, Found, Range};
+pub use store::search::{Asked, Count, FIELDS, Field, Filter, Found, Measure, Range};
 
 /// A question that names no beginning goes back this far.
 const REACH: Span = Span::hours(24);
 /// What makes an alert may lie this far outside of the times that it names: events come out of
 /// order.
 const AROUND: Span = Span::hours(24);
+/// How far events may be dated ahead of the present and still head a search. A wrong clock may be
+/// that far off; what lies beyond would hide everything that happens until then.
+const AHEAD: Span = Span::hours(24);
+/// How many events beyond that are counted.
+const AHEAD_MAX: u32 = 1000;
 /// How often the database is asked for new events.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -104,6 +109,9 @@ pub struct Answer {
     pub events: Vec<Found>,
     /// How many events the alert names, of a search by alert.
     pub kept: Option<Kept>,
+    /// Matching events that are dated more than a day ahead, which a search without an end leaves
+    /// out: 1,000 are that many or more.
+    pub ahead: u64,
 }
 
 /// Searches events.
@@ -122,20 +130,35 @@ pub async fn search(session: &mut Session, mut search: Search<'_>) -> Result<Ans
     )?;
     let query = search::record(conn, &asker, Command::Search, &asked).await?;
 
+    let limit = SystemClock.now().plus(AHEAD);
+    let mut filter = filter.clone();
+    let open_end = filter.until.is_none() && filter.ids.is_empty();
+    if open_end {
+        filter.until = Some(limit);
+    }
     let order = if search.timeline {
         Order::Oldest
     } else {
         Order::Newest
     };
     let mut events = Vec::new();
-    search::events(conn, filter, order, Some(search.limit), |event| {
+    search::events(conn, &filter, order, Some(search.limit), |event| {
         events.push(event);
         true
     })
     .await?;
+    let ahead = if open_end {
+        search::count_from(conn, &filter, limit, AHEAD_MAX).await?
+    } else {
+        0
+    };
     search::answered(conn, query, events.len() as u64).await?;
 
-    Ok(Answer { events, kept })
+    Ok(Answer {
+        events,
+        kept,
+        ahead,
+    })
 }
 
 /// Hands every event that matches to `each`, the oldest first, until it returns `false`. `format`
@@ -157,20 +180,25 @@ pub async fn export(
     Ok(())
 }
 
-/// Counts events by these fields, the most frequent values first.
+/// Counts events by these fields, the most frequent values first, or those with the largest sum of
+/// `measure`.
 pub async fn stats(
     session: &mut Session,
     question: &Question,
     by: &[Field],
+    measure: Option<Measure>,
     limit: u32,
 ) -> Result<Vec<Count>, AppError> {
     let asker = session.actor().clone();
     let conn = session.read()?;
     let names: Vec<&str> = by.iter().map(|field| field.name).collect();
-    let asked = asked_for(&question.0, &json!({ "by": names }))?;
+    let asked = asked_for(
+        &question.0,
+        &json!({ "by": names, "of": measure.map(Measure::name) }),
+    )?;
     let query = search::record(conn, &asker, Command::Stats, &asked).await?;
 
-    let counts = search::stats(conn, &question.0, by, limit).await?;
+    let counts = search::stats(conn, &question.0, by, measure, limit).await?;
     search::answered(conn, query, counts.len() as u64).await?;
 
     Ok(counts)

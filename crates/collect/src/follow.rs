@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use rotated::LogFile;
-use source::Source;
+use source::{Source, Trust};
 
 /// The longest line; the rest of a longer one is skipped, so memory stays bounded.
 pub const LINE_MAX: usize = 1024 * 1024;
@@ -50,11 +50,14 @@ pub struct Position {
 impl Position {
     /// Returns the start of the file as it is now; `None` if it does not exist. Followed from
     /// there, the file is read even if it is rotated before the first read.
-    pub fn at_start_of(path: &Path) -> Option<Self> {
-        let source = Source::open(path).ok()?;
+    ///
+    /// `within` is the folder in which the file was found; none if an administrator named it.
+    pub fn at_start_of(path: &Path, within: Option<&Path>) -> Option<Self> {
+        let trust = within.map_or(Trust::Named, Trust::Within);
+        let source = Source::open(path, trust).ok()?;
         let log = Some(log_fingerprint(path));
         Some(Self {
-            head: source::read_fingerprint(path),
+            head: source::read_fingerprint(path, trust),
             written: source.modified_at().ok(),
             log,
             ..source.start_position()
@@ -149,9 +152,20 @@ struct OpenFile {
     position: Position,
 }
 
+/// Returns whether a path leads to a regular file without any link from `folder` on. A file that may
+/// not be read is one.
+pub fn is_plain_file(path: &Path, folder: &Path) -> bool {
+    match Trust::Within(folder).open(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
 /// A followed file.
 pub struct Follower {
     path: PathBuf,
+    /// The folder from which on no link is followed.
+    within: Option<PathBuf>,
     open: Option<OpenFile>,
     /// Where to resume in a file that is not open yet.
     resume: Option<Position>,
@@ -172,10 +186,23 @@ impl Follower {
     pub fn new(path: impl Into<PathBuf>, saved: Option<Position>) -> Self {
         Self {
             path: path.into(),
+            within: None,
             open: None,
             resume: saved,
             rest: Vec::new(),
         }
+    }
+
+    /// Follows no link from this folder on, because the file was found in it rather than named.
+    #[must_use]
+    pub fn within(mut self, folder: Option<PathBuf>) -> Self {
+        self.within = folder;
+        self
+    }
+
+    /// Returns which links to the log itself are followed.
+    fn trust(&self) -> Trust<'_> {
+        self.within.as_deref().map_or(Trust::Named, Trust::Within)
     }
 
     /// Returns the file's path.
@@ -211,7 +238,7 @@ impl Follower {
     /// Opens the file that was read last under its present name, otherwise the oldest newer one.
     fn find_source(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let Some(saved) = self.resume else {
-            let source = match Source::open(&self.path) {
+            let source = match Source::open(&self.path, self.trust()) {
                 Ok(source) => source,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
@@ -220,7 +247,7 @@ impl Follower {
             return Ok(true);
         };
 
-        let files = rotated::list_files(&self.path)?;
+        let files = rotated::list_files(&self.path, self.within.as_deref())?;
         if let Some(source) = reopen_saved(&files, &saved) {
             self.start_reading(source);
             if let Some(open) = &mut self.open {
@@ -249,7 +276,7 @@ impl Follower {
         let Some(file) = newer.first().or(log) else {
             return Ok(false);
         };
-        let source = Source::open(&file.path)?;
+        let source = Source::open(&file.path, file.trust())?;
 
         let cut = log.is_some_and(|log| log.is_at(&saved));
         batch.file_events.push(if cut {
@@ -337,7 +364,7 @@ impl Follower {
         let Some(next) = self.next_file()? else {
             return Ok(());
         };
-        let next = match Source::open(&next.path) {
+        let next = match Source::open(&next.path, next.trust()) {
             Ok(next) => next,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -384,7 +411,7 @@ impl Follower {
             Err(error) => return Err(error),
         }
 
-        let files = rotated::list_files(&self.path)?;
+        let files = rotated::list_files(&self.path, self.within.as_deref())?;
 
         // A file that was compressed in the meantime is another file with the same text.
         let copy = |file: &&LogFile| {
@@ -415,7 +442,7 @@ fn reopen_saved(files: &[LogFile], saved: &Position) -> Option<Source> {
     // If all files begin with the same line, the newest is the most likely one.
     others.sort_by(|a, b| b.compare_age(a));
     same_inode.chain(others).filter(same_text).find_map(|file| {
-        let mut source = Source::open(&file.path).ok()?;
+        let mut source = Source::open(&file.path, file.trust()).ok()?;
         // A damaged or truncated file is not the one.
         source
             .seek_text(saved.offset)

@@ -78,13 +78,14 @@ struct Record {
     attributes: Map<String, Value>,
 }
 
-/// Reads a request of at most `max_records` and calls `on_record` for each in order. The request is
-/// checked first, so `on_record` is not called for any record of a malformed one.
+/// Reads a request of at most `max_records` and calls `on_record` for each in order, with its bytes
+/// as sent. The request is checked first, so `on_record` is not called for any record of a
+/// malformed one.
 pub fn read_request(
     body: &[u8],
     encoding: Encoding,
     max_records: usize,
-    on_record: impl FnMut(Meaning),
+    on_record: impl FnMut(&[u8], Meaning),
 ) -> Result<(), OtlpError> {
     match encoding {
         Encoding::Protobuf => wire::read_request(body, max_records, on_record),
@@ -225,15 +226,37 @@ impl Record {
         }
     }
 
+    /// Returns the result of a record without `audit.result`: what its outcome says, else its
+    /// status, else its severity. A login whose outcome is present and not understood is no
+    /// success, because a guess must not be counted as a login.
+    fn outcome(&self, name: &str, status: Option<i64>) -> &'static str {
+        let outcome = self.attributes.get("event.outcome");
+        let known = match outcome {
+            Some(Value::Bool(true)) => Some("success"),
+            Some(Value::Bool(false)) => Some("failure"),
+            Some(Value::String(word)) => known_outcome(word),
+            _ => None,
+        };
+
+        match (known, status) {
+            (Some(result), _) => result,
+            (None, Some(401 | 403 | 407 | 429)) => "denied",
+            (None, Some(400..)) => "failure",
+            (None, Some(_)) if self.severity < ERROR => "success",
+            _ if self.severity >= ERROR => "failure",
+            (None, None) if outcome.is_some() && login_action(plain_name(name), "success").0 => {
+                "failure"
+            }
+            _ => "success",
+        }
+    }
+
     /// Returns category, action and result.
     fn classify_event(&self, name: &str, status: Option<i64>) -> (&str, String, &str) {
-        let result = match (self.first_text(&["audit.result", "event.outcome"]), status) {
-            (Some("success"), _) => "success",
-            (Some("denied"), _) | (None, Some(401 | 403 | 407 | 429)) => "denied",
-            (Some("failure"), _) | (None, Some(400..)) => "failure",
-            (Some(word), _) if self.text_attribute("audit.result").is_some() => word,
-            _ if self.severity >= ERROR => "failure",
-            _ => "success",
+        let result = match self.text_attribute("audit.result") {
+            // An unknown word is refused with the field's name.
+            Some(word) => known_outcome(word).unwrap_or(word),
+            None => self.outcome(name, status),
         };
 
         if let Some(action) = self.text_attribute("audit.action") {
@@ -253,18 +276,13 @@ impl Record {
             };
         }
 
-        let plain: String = name
-            .chars()
-            .map(|c| {
-                if c.is_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-
+        let plain = plain_name(name);
         let (auth, action) = login_action(plain, result);
+        // What the name says of a login, its result says too.
+        let result = match (&*action, result) {
+            ("login_failed", "success") => "failure",
+            _ => result,
+        };
         let category = match self.text_attribute("event.category") {
             _ if auth => "auth",
             Some("authentication" | "session") => "auth",
@@ -330,6 +348,62 @@ impl Record {
     }
 }
 
+/// Returns the result that a word of an instrumentation means, however it is spelled, or `None`
+/// for one that says neither (`unknown`, which ECS allows).
+fn known_outcome(word: &str) -> Option<&'static str> {
+    let word = word.trim().to_ascii_lowercase();
+    match &*word {
+        "success" | "succeeded" | "successful" | "succeed" | "ok" | "pass" | "passed" | "allow"
+        | "allowed" | "granted" | "accepted" | "true" => Some("success"),
+        "denied" | "deny" | "refused" | "rejected" | "reject" | "blocked" | "block"
+        | "forbidden" | "unauthorized" | "unauthenticated" | "challenged" => Some("denied"),
+        "failure" | "failed" | "fail" | "error" | "errored" | "invalid" | "false"
+        | "unsuccessful" | "timeout" | "aborted" | "exception" => Some("failure"),
+        _ => None,
+    }
+}
+
+/// Returns the name of an event in lowercase, with everything but letters and digits as `_`.
+fn plain_name(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    };
+    name.chars().map(plain).collect()
+}
+
+/// What stands beside a login's name in the names of events that are not attempts to log in:
+/// pages, settings and the upkeep of authentication methods.
+const NO_ATTEMPT: [&str; 24] = [
+    "banner",
+    "page",
+    "form",
+    "screen",
+    "view",
+    "viewed",
+    "button",
+    "link",
+    "history",
+    "setting",
+    "settings",
+    "config",
+    "method",
+    "methods",
+    "provider",
+    "registered",
+    "registration",
+    "enrolled",
+    "added",
+    "removed",
+    "deleted",
+    "changed",
+    "updated",
+    "rendered",
+];
+
 /// Returns whether `name` is about a login, and the action under the name that the rules use.
 fn login_action(name: String, result: &str) -> (bool, String) {
     let has = |word: &str| name.contains(word);
@@ -337,11 +411,16 @@ fn login_action(name: String, result: &str) -> (bool, String) {
         return (true, "logout".to_owned());
     }
 
-    if ["login", "logon", "signin", "sign_in", "authenticat"]
+    let named = ["login", "logon", "signin", "sign_in", "authenticat"]
         .into_iter()
-        .any(has)
-    {
-        let failed = result != "success" || has("fail") || has("denied") || has("invalid");
+        .any(|word| name.replace("authenticator", "").contains(word));
+    let refused = ["fail", "denied", "invalid", "rejected", "refused"]
+        .into_iter()
+        .any(has);
+    // A name that tells of a refusal is an attempt, whatever else it says.
+    let upkeep = !refused && name.split('_').any(|word| NO_ATTEMPT.contains(&word));
+    if named && !upkeep {
+        let failed = result != "success" || refused;
         return (
             true,
             if failed { "login_failed" } else { "login" }.to_owned(),

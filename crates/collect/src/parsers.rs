@@ -222,11 +222,12 @@ mod tests {
         }
 
         for seed in seeds("otlp_protobuf") {
-            let _ = crate::otlp::read_request(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
+            let _ =
+                crate::otlp::read_request(&seed, crate::otlp::Encoding::Protobuf, 1000, |_, _| ());
         }
 
         for seed in seeds("otlp_json") {
-            let _ = crate::otlp::read_request(&seed, crate::otlp::Encoding::Json, 1000, |_| ());
+            let _ = crate::otlp::read_request(&seed, crate::otlp::Encoding::Json, 1000, |_, _| ());
         }
     }
 }

@@ -343,6 +343,7 @@ impl Ingest {
         let now = self.0.clock.now();
         let prepared = logs::prepare(body, kind, &self.0.settings, sender, now)?;
         self.note_rejected("POST /v1/logs", sender, &prepared);
+        self.0.refused.note_ignored(sender, prepared.ignored);
         Ok(prepared)
     }
 

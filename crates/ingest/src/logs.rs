@@ -21,32 +21,37 @@ pub(super) fn prepare(
     let request = Sha256::digest(body);
     let mut done = Prepared::default();
     let mut index = 0;
-    otlp::read_request(body, encoding, settings.max_batch_events, |meaning| {
-        match meaning {
-            Meaning::Event {
-                mut record,
-                service,
-            } => {
-                derive_identity(&mut record, &request, index, now);
-                let record = match service {
-                    Some(claimed) => sender.claim(record, &claimed),
-                    None => record,
-                };
+    otlp::read_request(
+        body,
+        encoding,
+        settings.max_batch_events,
+        |entry, meaning| {
+            match meaning {
+                Meaning::Event {
+                    mut record,
+                    service,
+                } => {
+                    derive_identity(&mut record, &request, index, now);
+                    let record = match service {
+                        Some(claimed) => sender.claim(record, &claimed),
+                        None => record,
+                    };
 
-                match finish(record, settings, sender, now) {
-                    Ok(row) => {
-                        done.rows.push(row);
-                        done.places.push(index);
+                    match finish(record, settings, sender, now) {
+                        Ok(row) => {
+                            done.rows.push(row);
+                            done.places.push(index);
+                        }
+                        Err(error) => done.reject(index, error, entry),
                     }
-                    Err(error) => done.rejected.push((index, error)),
                 }
+                Meaning::Nothing => done.ignored += 1,
+                Meaning::Rejected(error) => done.reject(index, error, entry),
             }
-            Meaning::Nothing => {}
-            Meaning::Rejected(error) => done.rejected.push((index, error)),
-        }
 
-        index += 1;
-    })?;
+            index += 1;
+        },
+    )?;
 
     Ok(done)
 }

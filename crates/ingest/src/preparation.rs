@@ -20,8 +20,21 @@ pub struct Prepared {
     pub places: Vec<usize>,
     /// What cannot, where it stood, and why.
     pub rejected: Vec<(usize, FieldError)>,
-    /// The texts of the first of them, as they came; nothing for those that are no text.
+    /// The first of them, as they came.
     pub entries: Vec<Vec<u8>>,
+    /// Log records that were understood and do not concern security.
+    pub ignored: u64,
+}
+
+impl Prepared {
+    /// Notes an event that cannot be written, with its bytes.
+    pub(super) fn reject(&mut self, index: usize, error: FieldError, entry: &[u8]) {
+        if self.entries.len() < ENTRIES_MAX {
+            let kept = entry.get(..ENTRY_MAX).unwrap_or(entry);
+            self.entries.push(kept.to_vec());
+        }
+        self.rejected.push((index, error));
+    }
 }
 
 /// Texts of rejected events that are kept of one request.
@@ -50,13 +63,7 @@ pub(super) fn prepare(
                 done.rows.push(row);
                 done.places.push(index);
             }
-            Err(error) => {
-                if done.entries.len() < ENTRIES_MAX {
-                    done.entries
-                        .push(json[..json.len().min(ENTRY_MAX)].to_vec());
-                }
-                done.rejected.push((index, error));
-            }
+            Err(error) => done.reject(index, error, json),
         }
     }
 

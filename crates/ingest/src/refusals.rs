@@ -34,14 +34,16 @@ pub(super) struct Refused(Mutex<BTreeMap<String, Pile>>);
 #[derive(Debug, Default)]
 struct Pile {
     count: u64,
+    ignored: u64,
     letters: Vec<DeadLetter>,
 }
 
 impl Pile {
-    fn add(&mut self, count: u64, letters: impl IntoIterator<Item = DeadLetter>) {
-        self.count += count;
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.ignored += other.ignored;
         let room = LETTERS_MAX.saturating_sub(self.letters.len());
-        self.letters.extend(letters.into_iter().take(room));
+        self.letters.extend(other.letters.into_iter().take(room));
     }
 }
 
@@ -55,11 +57,6 @@ impl Refused {
         error: &FieldError,
         entry: &[u8],
     ) {
-        let source = match sender {
-            Some(Sender::Service(name)) => format!("{SOURCE}:{name}"),
-            Some(Sender::Relay { .. }) | None => SOURCE.to_owned(),
-        };
-
         let letter = DeadLetter {
             place: place.to_string(),
             reason: error.to_string(),
@@ -67,10 +64,23 @@ impl Refused {
             length: entry.len() as u64,
         };
 
+        let pile = Pile {
+            count: 1,
+            letters: vec![letter],
+            ..Pile::default()
+        };
         lock_mutex(&self.0)
-            .entry(source)
+            .entry(source_of(sender))
             .or_default()
-            .add(1, [letter]);
+            .add(pile);
+    }
+
+    /// Notes log records that were understood and are no events.
+    pub(super) fn note_ignored(&self, sender: &Sender, count: u64) {
+        if count > 0 {
+            let mut waiting = lock_mutex(&self.0);
+            waiting.entry(source_of(Some(sender))).or_default().ignored += count;
+        }
     }
 
     fn take(&self) -> BTreeMap<String, Pile> {
@@ -81,11 +91,15 @@ impl Refused {
     fn put_back(&self, piles: BTreeMap<String, Pile>) {
         let mut waiting = lock_mutex(&self.0);
         for (source, pile) in piles {
-            waiting
-                .entry(source)
-                .or_default()
-                .add(pile.count, pile.letters);
+            waiting.entry(source).or_default().add(pile);
         }
+    }
+}
+
+fn source_of(sender: Option<&Sender>) -> String {
+    match sender {
+        Some(Sender::Service(name)) => format!("{SOURCE}:{name}"),
+        Some(Sender::Relay { .. }) | None => SOURCE.to_owned(),
     }
 }
 
@@ -121,6 +135,7 @@ async fn write_refused(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Resul
     for (source, pile) in waiting {
         let intake = Intake {
             rejected: pile.count,
+            ignored: pile.ignored,
             ..Intake::default()
         };
         sources::book(&mut tx, source, Source::AuditDb, &intake, now).await?;

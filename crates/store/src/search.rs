@@ -434,6 +434,33 @@ pub async fn events(
     Ok(count)
 }
 
+/// Counts matching events from a time on, up to `most`.
+pub async fn count_from(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    from: Timestamp,
+    most: u32,
+) -> Result<u64, StoreError> {
+    let mut sql =
+        QueryBuilder::new("SELECT count(*) FROM (SELECT FROM blueteam.all_events WHERE true");
+    let filter = Filter {
+        since: Some(from),
+        until: None,
+        ..filter.clone()
+    };
+    push_conditions(&mut sql, &filter);
+    sql.push(" LIMIT ")
+        .push_bind(i64::from(most))
+        .push(") AS ahead");
+    let count: i64 = sql
+        .build_query_scalar()
+        .persistent(false)
+        .fetch_one(conn)
+        .await?;
+
+    Ok(count.unsigned_abs())
+}
+
 /// What events can be counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -518,20 +545,61 @@ pub const FIELDS: &[Field] = &[
     },
 ];
 
+/// A number among an event's details that can be summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Bytes of an export or a response.
+    Bytes,
+    /// Milliseconds that a request took.
+    Duration,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Bytes, Self::Duration];
+
+    /// The detail's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Duration => "duration_ms",
+        }
+    }
+}
+
+/// What the measured number is over the events that have one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    /// How many of the events have the number.
+    pub events: i64,
+    /// Its sum.
+    pub total: f64,
+    /// Its mean.
+    pub mean: f64,
+    /// What 95 of 100 events do not exceed.
+    pub p95: f64,
+    /// The largest.
+    pub max: f64,
+}
+
 /// How many events share these values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Count {
     /// The values, in the order of the fields that were asked for; none where an event has none.
     pub values: Vec<Option<String>>,
     /// How many.
     pub events: i64,
+    /// What was to be measured; none where no event has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
 }
 
-/// Counts by one or two fields, the most first, at most `limit`.
+/// Counts by one or two fields, at most `limit`: the most first, or the largest sum of `measure`.
 pub async fn stats(
     conn: &mut PgConnection,
     filter: &Filter,
     by: &[Field],
+    measure: Option<Measure>,
     limit: u32,
 ) -> Result<Vec<Count>, StoreError> {
     let mut sql = QueryBuilder::new("SELECT ARRAY[");
@@ -539,16 +607,50 @@ pub async fn stats(
         sql.push(if i == 0 { "" } else { ", " }).push(field.sql);
     }
 
-    sql.push("]::text[] AS values, count(*) AS events FROM blueteam.all_events WHERE true");
+    sql.push("]::text[] AS values, count(*) AS events");
+    if let Some(measure) = measure {
+        // A detail is what a sender wrote: numbers that are none, or explode, are left out.
+        sql.push(
+            ", count(number) AS measured, sum(number) AS total, avg(number) AS mean,
+               percentile_cont(0.95) WITHIN GROUP (ORDER BY number) AS p95, max(number) AS max
+             FROM (SELECT *, CASE WHEN metadata ->> ",
+        )
+        .push_bind(measure.name())
+        .push(" ~ '^[0-9]{1,15}([.][0-9]{1,15})?$' THEN (metadata ->> ")
+        .push_bind(measure.name())
+        .push(")::float8 END AS number FROM blueteam.all_events) AS measured WHERE true");
+    } else {
+        sql.push(" FROM blueteam.all_events WHERE true");
+    }
     push_conditions(&mut sql, filter);
-    sql.push(" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ")
+    sql.push(" GROUP BY 1 ORDER BY ")
+        .push(if measure.is_some() {
+            "total DESC NULLS LAST, "
+        } else {
+            ""
+        })
+        .push("2 DESC, 1 LIMIT ")
         .push_bind(i64::from(limit));
     let rows = sql.build().persistent(false).fetch_all(conn).await?;
 
+    let measured = |row: &PgRow| -> Result<Option<Measured>, sqlx::Error> {
+        let events: i64 = row.try_get("measured")?;
+        if events == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Measured {
+            events,
+            total: row.try_get("total")?,
+            mean: row.try_get("mean")?,
+            p95: row.try_get("p95")?,
+            max: row.try_get("max")?,
+        }))
+    };
     let count = |row: &PgRow| {
         Ok(Count {
             values: row.try_get("values")?,
             events: row.try_get("events")?,
+            measured: measure.map(|_| measured(row)).transpose()?.flatten(),
         })
     };
 

@@ -214,6 +214,9 @@ pub async fn set_gone(
     Ok(())
 }
 
+/// How far a sender's clock may be ahead for its events to count as the newest of a source.
+const AHEAD: Span = Span::hours(24);
+
 /// Books what a batch of a source held. Belongs into the transaction that stores the batch.
 pub async fn book(
     conn: &mut PgConnection,
@@ -223,12 +226,14 @@ pub async fn book(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    // One event of the year 9999 must not be the newest for all time.
+    let newest = intake.newest.filter(|at| at.since(now) <= AHEAD);
     sqlx::query_file!(
         "src/sources/book.sql",
         source_id,
         kind.as_str(),
         Ts(now) as Ts,
-        intake.newest.map(Ts) as Option<Ts>,
+        newest.map(Ts) as Option<Ts>,
         count(intake.accepted),
         count(intake.ignored),
         count(intake.repeated),

@@ -218,7 +218,7 @@ async fn hostile_values_cost_no_event_and_no_page() {
     );
     assert_eq!(
         odd["metadata"]["as_given"],
-        json!({"user": "x' OR 1=1 --", "result": "maybe", "category": "nonsense"})
+        json!({"user": "x' OR 1=1 --", "result": "maybe", "category": "nonsense", "ip_address": "unknown"})
     );
 
     assert_eq!(
@@ -227,7 +227,12 @@ async fn hostile_values_cost_no_event_and_no_page() {
     );
     assert_eq!(odd["user_agent"].as_str().unwrap().chars().count(), 500);
     assert!(odd["session_id"].as_str().unwrap().len() <= 1024);
-    assert_eq!(row("unnamed")["metadata"]["metadata_lost"], "too large");
+    let big = &row("unnamed")["metadata"];
+    assert_eq!(
+        (&big["n"], &big["metadata_cut"]),
+        (&json!(2), &json!(["big"]))
+    );
+    assert_eq!(big["big"].as_str().unwrap().len(), 16384);
     assert!(
         rows.iter().any(
             |row| row["action"].as_str().unwrap().starts_with('€') && row["metadata"]["n"] == 3
@@ -235,6 +240,99 @@ async fn hostile_values_cost_no_event_and_no_page() {
     );
 
     assert_eq!(row("page_view")["metadata"], json!({}));
+}
+
+/// Whoever makes the metadata too large hides neither who it was nor how much was taken.
+#[tokio::test]
+async fn metadata_that_is_too_much_keeps_what_the_rules_need() {
+    let page = Page::new().await;
+    page.quiet(
+        r#"class Throws implements JsonSerializable { public function jsonSerialize(): mixed { throw new Exception('x'); } }
+        $deep = 'end'; for ($i = 0; $i < 600; $i++) { $deep = [$deep]; }
+        $much = []; for ($i = 0; $i < 5000; $i++) { $much["k$i"] = str_repeat('m', 300); }
+        $who = ['username' => 'eve', 'bytes' => 12345];
+        AuditLogger::log('data', 'many_fields', 'success', null, $much + $who);
+        AuditLogger::log('data', 'long_text', 'success', null, ['q' => str_repeat('x', 200000)] + $who);
+        AuditLogger::log('data', 'deep', 'success', null, ['deep' => $deep, 'deeper' => [[$deep]]] + $who);
+        AuditLogger::log('data', 'throws', 'success', null, ['t' => new Throws(), 'in' => [new Throws(), 1]] + $who);
+        AuditLogger::log('data', 'many_texts', 'success', null, array_fill(0, 100, str_repeat('y', 5000)) + $who);
+        AuditLogger::log('data', 'columns', 'success', null, ['user_id' => 'u7', 'action' => 'other', 'timestamp' => 'then',
+            'resource_id' => ['a', 'list'], 'instance_id' => 'none', 'ip_address' => '1.2.3.4.5'] + $who);"#,
+    );
+
+    let rows = page.db.rows("").await;
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    let metadata = |action: &str| {
+        let row = rows.iter().find(|row| row["action"] == action);
+        row.unwrap_or_else(|| panic!("{action}: {rows:?}"))["metadata"].clone()
+    };
+
+    for row in &rows {
+        let metadata = &row["metadata"];
+        assert_eq!(
+            (&metadata["username"], &metadata["bytes"]),
+            (&json!("eve"), &json!(12345)),
+            "{metadata}"
+        );
+        assert!(metadata.to_string().len() <= 64 * 1024);
+        assert_eq!(
+            metadata.get("metadata_cut").is_some(),
+            row["action"] != "columns"
+        );
+    }
+
+    assert_eq!(metadata("deep")["metadata_cut"], json!(["deep", "deeper"]));
+    assert_eq!(metadata("throws")["in"], json!([null, 1]));
+    assert_eq!(
+        metadata("many_texts")["metadata_cut"]
+            .as_array()
+            .unwrap()
+            .len(),
+        20
+    );
+    assert_eq!(
+        metadata("columns")["as_given"],
+        json!({"user_id": "u7", "action": "other", "timestamp": "then",
+            "resource_id": ["a", "list"], "instance_id": "none", "ip_address": "1.2.3.4.5"})
+    );
+}
+
+/// Azure's gateways write `address:port`, RFC 7239 brackets.
+#[tokio::test]
+async fn forwarded_addresses_may_have_ports_brackets_and_zones() {
+    let page = Page::new().await;
+    let cases = [
+        ("198.51.100.4:51234", Some("198.51.100.4")),
+        ("[2001:db8::7]:443", Some("2001:db8::7")),
+        ("[2001:db8::7]", Some("2001:db8::7")),
+        ("fe80::1%eth0", Some("fe80::1")),
+        ("2001:db8::7", Some("2001:db8::7")),
+        ("6.6.6.6, 198.51.100.4:1", Some("198.51.100.4")),
+        ("198.51.100.4:x", None),
+        ("unknown", None),
+    ];
+    let calls: String = cases
+        .iter()
+        .enumerate()
+        .map(|(n, (header, _))| {
+            format!(
+                "$_SERVER = ['REMOTE_ADDR' => '10.0.0.5', 'HTTP_X_FORWARDED_FOR' => '{header}', 'AUDIT_TRUSTED_PROXIES' => '10.0.0.5'] + $_SERVER;
+                AuditLogger::log('access', 'call_{n}', 'success', null);"
+            )
+        })
+        .collect();
+    page.quiet(&calls);
+
+    let rows = page.db.rows("").await;
+    for (n, (header, expected)) in cases.iter().enumerate() {
+        let row = rows.iter().find(|row| row["action"] == format!("call_{n}"));
+        let address = row.unwrap()["ip_address"].as_str().unwrap().to_owned();
+        assert_eq!(
+            address.split('/').next(),
+            expected.or(Some("10.0.0.5")),
+            "{header}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -383,7 +481,7 @@ async fn pages_at_once_lose_nothing_while_the_spool_is_brought_in() {
 struct Server {
     child: Child,
     to: SocketAddr,
-    _root: tempfile::TempDir,
+    _folders: [tempfile::TempDir; 2],
 }
 
 impl Server {
@@ -405,6 +503,14 @@ impl Server {
             "EQMON_JWT_SECRET=inside-of-what-browsers-may-fetch-0123456789\n",
         )
         .unwrap();
+
+        // A link that browsers can fetch, to a good file outside of what they can.
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("env");
+        std::fs::write(&target, format!("EQMON_JWT_SECRET={SECRET}\n")).unwrap();
+        std::fs::set_permissions(&target, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        std::os::unix::fs::symlink(&target, root.path().join("link")).unwrap();
 
         let to = nowhere();
         let mut command = command(&[]);
@@ -435,7 +541,7 @@ impl Server {
         Self {
             child,
             to,
-            _root: root,
+            _folders: [root, outside],
         }
     }
 
@@ -493,6 +599,11 @@ async fn settings_are_for_administrators_alone() {
 
     let bearer = good.replace("Cookie: token=", "Authorization: Bearer ");
     assert_eq!(server.get(&bearer).0, 200);
+    assert_eq!(
+        server.get(&format!("Cookie: token=stale\r\n{bearer}")).0,
+        200,
+        "a bad cookie bars no good header"
+    );
 
     let expired = ADMIN.replace("4102444800", "1700000000");
     let none = token(r#"{"alg":"none"}"#, ADMIN, SECRET);
@@ -591,6 +702,10 @@ async fn without_a_good_key_nobody_gets_in() {
 
     let line = format!("# EQMON\nEQMON_DB=x\nexport EQMON_JWT_SECRET=\"{SECRET}\"\n");
     let good = write("good", &line, 0o640);
+    let placeholder = "EQMON_JWT_SECRET=change-me-change-me-1234567890-abcdef\n";
+    let placeholder = write("placeholder", placeholder, 0o600);
+    let repeated = format!("EQMON_JWT_SECRET={}\n", "a".repeat(32));
+    let repeated = write("repeated", &repeated, 0o600);
     for (file, expect) in [
         (good, 200),
         (write("open", &line, 0o644), 503),
@@ -598,9 +713,12 @@ async fn without_a_good_key_nobody_gets_in() {
         (write("empty", "", 0o600), 503),
         ("/nonexistent/env".to_owned(), 503),
         ("ROOT/env".to_owned(), 503),
+        ("ROOT/link".to_owned(), 503),
+        (placeholder, 503),
+        (repeated, 503),
     ] {
         let server = Server::start(&page.env(&[("EQMON_ENV_FILE", &file)]));
-        let secret = if file.starts_with("ROOT") {
+        let secret = if file == "ROOT/env" {
             "inside-of-what-browsers-may-fetch-0123456789"
         } else {
             SECRET

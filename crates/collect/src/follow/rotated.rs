@@ -8,12 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Position;
-use super::source::{modified_micros, read_fingerprint};
+use super::source::{Trust, modified_micros, read_fingerprint};
 
 /// A file in a log's folder.
 #[derive(Clone, Debug)]
 pub(super) struct LogFile {
     pub(super) path: PathBuf,
+    /// The folder in which the log was found, if it was not named.
+    within: Option<PathBuf>,
     device: u64,
     inode: u64,
     empty: bool,
@@ -47,7 +49,17 @@ impl LogFile {
 
     /// Returns whether its first line has this fingerprint.
     pub(super) fn begins_with(&self, fingerprint: u64) -> bool {
-        read_fingerprint(&self.path) == Some(fingerprint)
+        read_fingerprint(&self.path, self.trust()) == Some(fingerprint)
+    }
+
+    /// Returns which links to the file are followed: those to the log that was named; none in a
+    /// folder whose files were found, and none beside a log, where rotations lie.
+    pub(super) fn trust(&self) -> Trust<'_> {
+        match (&self.within, &self.generation, self.path.parent()) {
+            (Some(folder), ..) => Trust::Within(folder),
+            (None, Generation::Live, _) | (None, _, None) => Trust::Named,
+            (None, _, Some(parent)) => Trust::Within(parent),
+        }
     }
 
     /// Orders older files first: by name if both names are of one kind, otherwise by modification.
@@ -60,8 +72,9 @@ impl LogFile {
     }
 }
 
-/// Lists all files of the log's folder, including the log itself.
-pub(super) fn list_files(log: &Path) -> io::Result<Vec<LogFile>> {
+/// Lists all files of the log's folder, including the log itself. `within` is the folder in which the
+/// log was found, if it was not named.
+pub(super) fn list_files(log: &Path, within: Option<&Path>) -> io::Result<Vec<LogFile>> {
     let folder = log
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -89,6 +102,7 @@ pub(super) fn list_files(log: &Path) -> io::Result<Vec<LogFile>> {
         if metadata.is_file() {
             files.push(LogFile {
                 path: entry.path(),
+                within: within.map(Path::to_path_buf),
                 device: metadata.dev(),
                 inode: metadata.ino(),
                 empty: metadata.len() == 0,

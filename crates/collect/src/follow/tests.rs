@@ -628,13 +628,13 @@ fn lines_rotated_before_the_first_read_are_read() {
     }];
     for rotate in rotations {
         let log = Log::new();
-        assert_eq!(Position::at_start_of(&log.path), None);
+        assert_eq!(Position::at_start_of(&log.path, None), None);
 
         // Lines that were rotated before the log was followed are not expected.
         log.append_text("long ago\n");
         log.rotate_by_rename();
         log.append_text("one\ntwo\n");
-        let first = Position::at_start_of(&log.path);
+        let first = Position::at_start_of(&log.path, None);
         log.append_text("three\n");
         rotate(&log);
         log.append_text("four\n");
@@ -643,9 +643,41 @@ fn lines_rotated_before_the_first_read_are_read() {
 
     let log = Log::new();
     log.append_text("");
-    let first = Position::at_start_of(&log.path);
+    let first = Position::at_start_of(&log.path, None);
     log.append_text("one\n");
     log.rotate_by_rename();
     log.append_text("two\n");
     assert_eq!(read(&log, first), ["one", "two"], "it was empty then");
+}
+
+/// A file that was found and becomes a link before it is opened is not read, and neither is a
+/// rotated one.
+#[test]
+fn links_are_followed_where_an_administrator_named_them_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "root:x:0:0\n").unwrap();
+    let folder = dir.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let log = folder.join("access.log");
+    std::os::unix::fs::symlink(&secret, &log).unwrap();
+
+    let mut named = Follower::new(&log, None);
+    assert_eq!(named.read_batch(1000).unwrap().lines.len(), 1);
+    let mut found = Follower::new(&log, None).within(Some(folder.clone()));
+    assert!(found.read_batch(1000).is_err());
+    assert!(!is_plain_file(&log, &folder));
+    assert_eq!(Position::at_start_of(&log, Some(&folder)), None);
+
+    // A pipe would keep the reader waiting.
+    let pipe = folder.join("pipe.log");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert!(Follower::new(&pipe, None).read_batch(1000).is_err());
 }

@@ -37,7 +37,7 @@ struct ScopeLogs<'a> {
 pub(super) fn read_request(
     body: &[u8],
     max_records: usize,
-    mut on_record: impl FnMut(Meaning),
+    mut on_record: impl FnMut(&[u8], Meaning),
 ) -> Result<(), OtlpError> {
     // serde would accept an array as the fields of an object in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
@@ -59,14 +59,16 @@ pub(super) fn read_request(
             .unwrap_or(Value::Null);
         let resource = decode_attributes(&resource, 0);
         for raw in logs.scope_logs.iter().flat_map(|scope| &scope.log_records) {
-            on_record(if raw.get().len() > RECORD_MAX {
+            let raw = raw.get();
+            let meaning = if raw.len() > RECORD_MAX {
                 too_large_record()
             } else {
-                match serde_json::from_str::<Value>(raw.get()) {
+                match serde_json::from_str::<Value>(raw) {
                     Ok(value @ Value::Object(_)) => decode_record(&value).interpret_with(&resource),
                     _ => malformed_record(),
                 }
-            });
+            };
+            on_record(raw.as_bytes(), meaning);
         }
     }
 

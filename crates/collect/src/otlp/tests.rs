@@ -10,7 +10,7 @@ const SDK: [(&[u8], Encoding); 2] = [
 
 fn read_all(body: &[u8], encoding: Encoding) -> Result<Vec<Meaning>, OtlpError> {
     let mut meanings = Vec::new();
-    read_request(body, encoding, 1000, |meaning| meanings.push(meaning)).map(|()| meanings)
+    read_request(body, encoding, 1000, |_, meaning| meanings.push(meaning)).map(|()| meanings)
 }
 
 fn unwrap_event(meaning: &Meaning) -> (&AuditRecord<'static>, Value) {
@@ -114,6 +114,110 @@ fn encode_request(record: &[u8]) -> Vec<u8> {
     encode_message(1, &encode_message(2, &encode_message(2, record)))
 }
 
+/// Reads one record of these attributes; returns category, action and result.
+fn classify(name: &str, attributes: Value) -> String {
+    let list: Vec<Value> = attributes
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| {
+            let kind = match value {
+                Value::Bool(_) => "boolValue",
+                Value::Number(_) => "intValue",
+                _ => "stringValue",
+            };
+            json!({ "key": key, "value": { kind: value } })
+        })
+        .collect();
+    let record = json!({ "timeUnixNano": "1772719651000000000", "eventName": name,
+        "attributes": list });
+    let body = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] });
+    let meanings = read_all(body.to_string().as_bytes(), Encoding::Json).unwrap();
+    let (record, _) = unwrap_event(&meanings[0]);
+    format!("{} {} {}", record.category, record.action, record.result)
+}
+
+/// A failed login that an instrumentation spells its own way must not be counted as a login.
+#[test]
+fn outcomes_mean_what_they_say_however_they_are_spelled() {
+    let failed = "auth login_failed failure";
+    for outcome in [
+        "Failure",
+        "FAILED",
+        "error",
+        " fail ",
+        "unknown",
+        "",
+        "????",
+        "unsuccessful",
+    ] {
+        assert_eq!(
+            classify("user.login", json!({ "event.outcome": outcome })),
+            failed,
+            "{outcome}"
+        );
+    }
+    assert_eq!(
+        classify("user.login", json!({ "event.outcome": false })),
+        failed
+    );
+    assert_eq!(classify("user.login.failed", json!({})), failed);
+    assert_eq!(
+        classify("UserLoginFailed", json!({ "event.outcome": "success" })),
+        failed,
+        "the name says otherwise"
+    );
+
+    for outcome in ["success", "SUCCESS", "Succeeded", "ok"] {
+        assert_eq!(
+            classify("user.login", json!({ "event.outcome": outcome })),
+            "auth login success",
+            "{outcome}"
+        );
+    }
+    for (outcome, status, expected) in [
+        ("unknown", 401, "auth login_failed denied"),
+        ("unknown", 500, "auth login_failed failure"),
+        ("", 200, "auth login success"),
+        ("DENIED", 200, "auth login_failed denied"),
+    ] {
+        let attributes = json!({ "event.outcome": outcome, "http.response.status_code": status });
+        assert_eq!(
+            classify("user.login", attributes),
+            expected,
+            "{outcome} {status}"
+        );
+    }
+    assert_eq!(
+        classify("report.read", json!({ "event.outcome": "unknown" })),
+        "system report_read success",
+        "no attempt that is counted"
+    );
+}
+
+#[test]
+fn names_beside_a_login_are_no_logins() {
+    for name in [
+        "login_banner.viewed",
+        "authenticator.registered",
+        "login.page.rendered",
+        "authentication_method.added",
+    ] {
+        let is = classify(name, json!({}));
+        assert!(is.starts_with("system "), "{name}: {is}");
+    }
+    for name in [
+        "login.failed",
+        "portal.login_form.failed",
+        "user.authentication.denied",
+        "authenticator.login.rejected",
+        "userLogin",
+    ] {
+        let is = classify(name, json!({}));
+        assert!(is.starts_with("auth login"), "{name}: {is}");
+    }
+}
+
 #[test]
 fn a_malformed_record_does_not_affect_the_others() {
     let bin = Encoding::Protobuf;
@@ -167,7 +271,7 @@ fn a_malformed_record_does_not_affect_the_others() {
 
     let mut count = 0;
     assert_eq!(
-        read_request(&both, bin, 1, |_| count += 1),
+        read_request(&both, bin, 1, |_, _| count += 1),
         Err(OtlpError::TooMany)
     );
     assert_eq!(count, 0, "on_record was called");

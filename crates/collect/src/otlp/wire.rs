@@ -127,7 +127,7 @@ fn for_each_record<'a>(
 pub(super) fn read_request(
     body: &[u8],
     max_records: usize,
-    mut on_record: impl FnMut(Meaning),
+    mut on_record: impl FnMut(&[u8], Meaning),
 ) -> Result<(), OtlpError> {
     let mut count = 0_usize;
     let whole = for_each_record(body, |_, _| {
@@ -158,11 +158,12 @@ pub(super) fn read_request(
             known = Some(resource);
         }
 
-        on_record(match decode_record(bytes) {
+        let meaning = match decode_record(bytes) {
             _ if bytes.len() > RECORD_MAX => too_large_record(),
             Some(record) => record.interpret_with(&attributes),
             None => malformed_record(),
-        });
+        };
+        on_record(bytes, meaning);
 
         true
     });

@@ -97,6 +97,46 @@ fn field_bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Programs that run with the rights of their owner, whoever starts them; their entries have the
+/// user's `_UID`.
+const SETUID: [&[u8]; 9] = [
+    b"sudo",
+    b"su",
+    b"passwd",
+    b"chsh",
+    b"chfn",
+    b"newgrp",
+    b"gpasswd",
+    b"pkexec",
+    b"unix_chkpwd",
+];
+/// Folders into which only administrators can put programs.
+const SYSTEM_FOLDERS: [&[u8]; 5] = [b"/usr/", b"/bin/", b"/sbin/", b"/nix/store/", b"/snap/"];
+
+/// Returns the program that wrote an entry, or `None` if nothing that journald or the kernel says
+/// shows that its text can be believed. `SYSLOG_IDENTIFIER` is the process's own choice, and a
+/// process can also choose its name (`_COMM`) or be a copy of sshd in a home folder; it cannot
+/// choose its user (`_UID`) or the file that it runs (`_EXE`).
+fn trusted_program(object: &Map<String, Value>) -> Option<Vec<u8>> {
+    let command = field_bytes(object, "_COMM");
+    match field_bytes(object, "_UID") {
+        // Whoever is root can write anything into the journal.
+        Some(user) if user == b"0" => command.or_else(|| field_bytes(object, "SYSLOG_IDENTIFIER")),
+        Some(_) => {
+            let file = field_bytes(object, "_EXE")?;
+            let name = file.rsplit(|b| *b == b'/').next()?;
+            let system = SYSTEM_FOLDERS.iter().any(|folder| file.starts_with(folder))
+                && memchr::memmem::find(&file, b"/../").is_none();
+            (system && SETUID.contains(&name)).then(|| name.to_vec())
+        }
+        // An export of chosen fields, or an entry of the kernel.
+        None => command.or_else(|| {
+            let transport = field_bytes(object, "_TRANSPORT")?;
+            (transport == b"kernel").then(|| b"kernel".to_vec())
+        }),
+    }
+}
+
 impl LineParser for Journal {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
         self.read(line, id).parsed
@@ -122,12 +162,9 @@ impl LineParser for Journal {
             return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned()).into();
         };
 
-        // The kernel sets `_COMM`; any process can choose its `SYSLOG_IDENTIFIER`, and one that
-        // calls itself sshd must be sshd.
-        let identifier = field_bytes(&object, "SYSLOG_IDENTIFIER");
-        let program = field_bytes(&object, "_COMM")
-            .or(identifier)
-            .unwrap_or_default();
+        let Some(program) = trusted_program(&object) else {
+            return Line::at(Parsed::Nothing, Some(at.into()));
+        };
         let mut text = field_bytes(&object, "MESSAGE").unwrap_or_default();
 
         // The journal strips trailing blanks, but a blank at the end tells what PAM wrote from what
@@ -201,6 +238,40 @@ mod tests {
             (
                 r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"kernel","MESSAGE":null}"#,
                 "nothing",
+            ),
+            // Any process can call itself sshd, and any user can run a copy of it.
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","_UID":"1000","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
+                "nothing",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
+                "nothing",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"sshd","_UID":"1000","_EXE":"/home/eve/sshd","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
+                "nothing",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"sshd","_UID":"1000","_EXE":"/usr/sbin/sshd","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
+                "nothing",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"sudo","_UID":"1000","_EXE":"/usr/bin/python3.11","MESSAGE":"eve : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh"}"#,
+                "nothing",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"x","_UID":"33","_EXE":"/usr/bin/x","MESSAGE":"pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root"}"#,
+                "nothing",
+            ),
+            // sudo runs as root and logs as who called it; a program of root may have ended.
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"sudo","_UID":"1000","_EXE":"/usr/bin/sudo","MESSAGE":"jane : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh"}"#,
+                "2026-03-05T12:07:31Z sudo root -",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","_UID":"0","MESSAGE":"Failed password for root from 192.0.2.7 port 4 ssh2"}"#,
+                "2026-03-05T12:07:31Z login_failed root 192.0.2.7",
             ),
             (r#"{"MESSAGE":"x"}"#, "rejected: no __REALTIME_TIMESTAMP"),
             ("hello", "rejected: not a JSON object"),

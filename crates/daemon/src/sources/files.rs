@@ -38,6 +38,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
         let options = Options {
             database: context.database.engine.clone(),
             path: file.path.clone().into(),
+            within: None,
             format: file.format().context("no such format")?,
             every: file.expected_interval,
             service: file.service.clone(),
@@ -82,6 +83,8 @@ pub struct Options {
     pub database: PgConnectOptions,
     /// The file.
     pub path: PathBuf,
+    /// The folder in which it was found; none if it was named.
+    pub within: Option<PathBuf>,
     /// What is in it.
     pub format: &'static Format,
     /// How often it is configured to speak.
@@ -125,8 +128,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let mut failures = 0_u32;
     // Before the database is asked, which may be away: what is rotated meanwhile is read all the
     // same.
-    let path = options.path.clone();
-    let first = tokio::task::spawn_blocking(move || Position::at_start_of(&path)).await?;
+    let (path, within) = (options.path.clone(), options.within.clone());
+    let at_start = move || Position::at_start_of(&path, within.as_deref());
+    let first = tokio::task::spawn_blocking(at_start).await?;
     loop {
         match follow_file(&options, first, &stop).await {
             Ok(()) => return Ok(()),
@@ -184,7 +188,7 @@ async fn follow_file(
         .keeping_raw(options.keep_raw)
         .of_service(options.service.clone());
 
-    let mut follower = Follower::new(&options.path, saved);
+    let mut follower = Follower::new(&options.path, saved).within(options.within.clone());
     let mut entries = Entries::of(options.format);
     let (mut missing, mut last): (bool, Option<Position>) = (false, None);
     let mut quiet_since = Instant::now();

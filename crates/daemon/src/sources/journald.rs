@@ -11,8 +11,9 @@ use collect::follow::LINE_MAX;
 use collect::parsers::journald::{FORMAT, find_cursor, line_id};
 use collect::{Format, LineId};
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span};
+use model::{Clock, ServiceName, Span, Timestamp};
 use serde_json::{Value, json};
+use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -108,7 +109,9 @@ impl Options {
         )
     }
 
-    fn command(&self, after: Option<&str>, dies_with_us: bool) -> Command {
+    /// The command that prints the entries from the saved one on, itself included where the journal
+    /// still has it: only so is it seen when it has not.
+    fn command(&self, from: Option<&str>, dies_with_us: bool) -> Command {
         let mut command = Command::new(if dies_with_us {
             "setpriv"
         } else {
@@ -130,13 +133,16 @@ impl Options {
 
         // The cursor and the times are always there. What is not asked for, a hostile program need
         // not fill.
-        command.arg("--output-fields=MESSAGE,_COMM,_HOSTNAME,_PID,SYSLOG_IDENTIFIER");
+        command.arg(
+            "--output-fields=MESSAGE,_COMM,_EXE,_UID,_TRANSPORT,_HOSTNAME,_PID,SYSLOG_FACILITY,\
+                SYSLOG_IDENTIFIER",
+        );
         command.args(
             self.directory
                 .as_ref()
                 .map(|directory| format!("--directory={directory}")),
         );
-        command.args(after.map(|cursor| format!("--after-cursor={cursor}")));
+        command.args(from.map(|cursor| format!("--cursor={cursor}")));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -215,13 +221,14 @@ async fn follow_journal(
         .on_host(app::actor::hostname())
         .keeping_raw(options.keep_raw);
     let saved = store::log_events::position(&mut conn, &options.name()).await?;
-    let after = saved
+    let from = saved
         .as_ref()
         .and_then(|at| at.get("cursor"))
         .and_then(Value::as_str);
+    let mut resumption = from.map(str::to_owned);
 
     let mut child = options
-        .command(after, setpriv_works().await)
+        .command(from, setpriv_works().await)
         .spawn()
         .context("cannot start journalctl")?;
     let output = child.stdout.take().context("journalctl has no output")?;
@@ -237,8 +244,14 @@ async fn follow_journal(
         };
 
         match found {
-            Ok(Some(batch)) => {
-                store_batch(options, &mut conn, &mut intake, &batch).await?;
+            Ok(Some(mut batch)) => {
+                let gap = resumption
+                    .take()
+                    .and_then(|cursor| resume_after(&cursor, &mut batch));
+                if let Some(gap) = &gap {
+                    error!("{}: {}", options.name(), gap.detail);
+                }
+                store_batch(options, &mut conn, &mut intake, &batch, gap).await?;
                 options.failures.stalls().resumed(&options.name());
                 *stored = true;
             }
@@ -320,11 +333,64 @@ async fn read_output(output: ChildStdout, queue: mpsc::Sender<Vec<u8>>) -> std::
     }
 }
 
+/// Takes the entry that was read last from the front of what comes after a start. Where another
+/// stands there, the journal has been vacuumed: returns what is missing.
+fn resume_after(saved: &str, batch: &mut Vec<Vec<u8>>) -> Option<Gap> {
+    let first = find_cursor(batch.first()?)?.into_owned();
+    // The same entry may be in another file, under another number.
+    if line_id(&first) == line_id(saved) {
+        batch.remove(0);
+        return None;
+    }
+
+    let number = |cursor: &str, key: &str| {
+        let part = cursor.split(';').find_map(|part| part.strip_prefix(key))?;
+        u64::from_str_radix(part, 16).ok()
+    };
+    let time = |cursor: &str| {
+        let micros = i64::try_from(number(cursor, "t=")?).ok()?;
+        Some(Timestamp::from_micros(micros))
+    };
+    let sequence = |cursor: &str| {
+        cursor
+            .split(';')
+            .find(|part| part.starts_with("s="))
+            .map(str::to_owned)
+    };
+
+    // Numbers count within one sequence of files.
+    let lost = (sequence(saved) == sequence(&first))
+        .then(|| {
+            number(&first, "i=")?
+                .checked_sub(number(saved, "i=")?)?
+                .checked_sub(1)
+        })
+        .flatten();
+    if lost == Some(0) {
+        return None;
+    }
+
+    let ended_at = time(&first);
+    let started_at = time(saved).or(ended_at)?;
+    let entries = lost.map_or_else(String::new, |lost| format!("{lost} entries of "));
+    Some(Gap {
+        cause: Cause::Rotation,
+        started_at: started_at.min(ended_at.unwrap_or(started_at)),
+        ended_at,
+        lost,
+        detail: format!(
+            "{entries}the journal were removed (vacuumed) before they were read; raise \
+                SystemMaxUse in journald.conf"
+        ),
+    })
+}
+
 async fn store_batch(
     options: &Options,
     conn: &mut PgConnection,
     intake: &mut Intake,
     batch: &[Vec<u8>],
+    gap: Option<Gap>,
 ) -> anyhow::Result<()> {
     let last = batch.iter().rev().find_map(|line| find_cursor(line));
     let position = last.map(|cursor| store::log_events::Position {
@@ -340,7 +406,7 @@ async fn store_batch(
 
     let beside = Beside {
         position,
-        gaps: Vec::new(),
+        gaps: gap.into_iter().collect(),
     };
 
     intake

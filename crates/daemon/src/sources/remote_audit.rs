@@ -188,6 +188,14 @@ async fn follow_table(
     let mut theirs = connect_bounded(&options.theirs)
         .await
         .map_err(Trouble::Theirs)?;
+    let rights = bounded_answer(remote_audit::excess_rights(&mut theirs)).await?;
+    if !rights.is_empty() {
+        warn!(
+            "{}: its login may also {} audit_events; reading takes SELECT alone",
+            options.name(),
+            rights.join(", ")
+        );
+    }
     let mut reader = TableReader::open(options).await.map_err(Trouble::Ours)?;
     let mut swept: Option<Instant> = None;
     loop {

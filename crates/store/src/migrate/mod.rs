@@ -36,6 +36,9 @@ const VACUUM_WAIT: Duration = Duration::from_secs(5);
 /// made.
 const BASE: i64 = 8;
 
+/// The migration that makes the documents' tables where they are missing.
+const TABLES: i64 = 3;
+
 /// Checksums of migrations as they were before 0053. They made the same schema in a way that
 /// applications noticed, so they were changed; databases that they migrated are up to date.
 const REPLACED: [(i64, &str); 2] = [
@@ -248,6 +251,10 @@ async fn run_migrations(
             .await?;
     }
 
+    if pending.iter().any(|migration| migration.version == TABLES) {
+        complete_tables(conn).await?;
+    }
+
     for migration in pending {
         apply_migration(conn, migration, deadline, patience).await?;
     }
@@ -308,6 +315,35 @@ fn to_hex(bytes: &[u8]) -> String {
             hex.extend([digit(byte >> 4), digit(byte & 15)]);
             hex
         })
+}
+
+/// Adds the columns that the documents' tables lack where somebody made them otherwise, as the
+/// design lists them without their columns: all or none, before the migrations that need them.
+async fn complete_tables(conn: &mut PgConnection) -> Result<(), StoreError> {
+    let statements: Vec<String> = sqlx::query_scalar(include_str!("documented_columns.sql"))
+        .fetch_all(&mut *conn)
+        .await?;
+    if statements.is_empty() {
+        return Ok(());
+    }
+
+    let script = format!(
+        "BEGIN; SET LOCAL lock_timeout = {}; {} COMMIT",
+        VACUUM_WAIT.as_millis(),
+        statements.join("\n")
+    );
+    let done = conn.execute(sqlx::raw_sql(AssertSqlSafe(script))).await;
+    if let Err(error) = done {
+        drop(conn.execute("ROLLBACK").await);
+        return Err(MigrationError::Failed {
+            version: TABLES,
+            description: "columns of tables that were there".to_owned(),
+            error,
+        }
+        .into());
+    }
+
+    Ok(())
 }
 
 /// Mends what an earlier version broke: its migration 2 took the application's right to insert,

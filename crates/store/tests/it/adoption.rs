@@ -140,6 +140,39 @@ async fn a_database_of_migration_030_is_adopted_with_all_it_holds() {
     );
 }
 
+/// Tables that somebody made from the design's list of names, with a few columns.
+#[tokio::test]
+async fn tables_that_lack_documented_columns_get_them() {
+    let db = TestDb::empty().await;
+    let mut conn = db.connect().await;
+    sql(
+        &mut conn,
+        "CREATE SCHEMA blueteam;
+         CREATE TABLE blueteam.security_incidents (
+             incident_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), title text NOT NULL);
+         CREATE TABLE blueteam.compliance_controls (
+             control_id text PRIMARY KEY, family text NOT NULL, requirement text, status text);
+         CREATE TABLE blueteam.alert_rules (rule_id text PRIMARY KEY, name text NOT NULL);
+         CREATE TABLE blueteam.alert_history (
+             alert_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), title text NOT NULL);
+         INSERT INTO blueteam.security_incidents (title) VALUES ('Old');
+         INSERT INTO blueteam.alert_history (title) VALUES ('An old alert');",
+    )
+    .await;
+
+    store::migrate(&mut conn).await.unwrap();
+
+    let incidents = store::incidents::list(&mut conn, true, 10).await.unwrap();
+    assert_eq!(incidents[0].title, "Old");
+    let alerts = store::alerts::list(&mut conn, &AlertFilter::default(), 10)
+        .await
+        .unwrap();
+    assert_eq!(alerts[0].title, "An old alert");
+    let made = "pg_attribute WHERE attrelid = 'blueteam.compliance_controls'::regclass AND attname \
+        IN ('family_id', 'evidence_type', 'next_assessment')";
+    assert_eq!(count(&mut conn, made).await, 3);
+}
+
 #[tokio::test]
 async fn partitions_are_made_ahead_once() {
     let db = TestDb::new().await;

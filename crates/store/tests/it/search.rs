@@ -256,7 +256,7 @@ async fn events_are_counted_by_any_two_fields() {
     let mut conn = db.connect_as("blueteam_admin").await;
     for a in FIELDS {
         for b in FIELDS {
-            let counts = search::stats(&mut conn, &Filter::default(), &[*a, *b], 100)
+            let counts = search::stats(&mut conn, &Filter::default(), &[*a, *b], None, 100)
                 .await
                 .unwrap();
             assert_eq!(
@@ -269,7 +269,7 @@ async fn events_are_counted_by_any_two_fields() {
 
     let by = |name: &str| FIELDS.iter().find(|f| f.name == name).copied().unwrap();
     let fields: [Field; 2] = [by("category"), by("result")];
-    let counts = search::stats(&mut conn, &Filter::default(), &fields, 1)
+    let counts = search::stats(&mut conn, &Filter::default(), &fields, None, 1)
         .await
         .unwrap();
     assert_eq!((counts.len(), counts[0].events), (1, 3));
@@ -277,6 +277,54 @@ async fn events_are_counted_by_any_two_fields() {
         counts[0].values,
         [Some("data".to_owned()), Some("success".to_owned())]
     );
+}
+
+/// A sender may write anything where a number should be.
+#[tokio::test]
+async fn numbers_of_events_are_summed_up_whatever_senders_write() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(
+        &mut owner,
+        r#"INSERT INTO audit_events (timestamp, category, action, result, resource_id, metadata)
+           VALUES (now(), 'access', 'a', 'success', '/slow', '{"duration_ms": 1000}'),
+                  (now(), 'access', 'a', 'success', '/slow', '{"duration_ms": "2000.5"}'),
+                  (now(), 'access', 'a', 'success', '/slow', '{"duration_ms": 1e131}'),
+                  (now(), 'access', 'a', 'success', '/slow', '{"duration_ms": "-5 OR 1=1"}'),
+                  (now(), 'access', 'a', 'success', '/slow', '{"duration_ms": {"a": 1}}'),
+                  (now(), 'access', 'b', 'success', '/fast', '{"duration_ms": 1}'),
+                  (now(), 'access', 'b', 'success', '/fast', '{"duration_ms": 3}'),
+                  (now(), 'access', 'c', 'success', '/none', '{}')"#,
+    )
+    .await;
+
+    let mut conn = db.connect_as("blueteam_admin").await;
+    let action = FIELDS.iter().find(|f| f.name == "action").copied().unwrap();
+    let filter = Filter::default();
+    let of = Some(search::Measure::Duration);
+    let counts = search::stats(&mut conn, &filter, &[action], of, 10)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        counts.iter().map(|c| c.events).collect::<Vec<_>>(),
+        [5, 2, 1]
+    );
+    let slow = counts[0].measured.unwrap();
+    assert_eq!((slow.events, slow.total, slow.max), (2, 3000.5, 2000.5));
+    assert_eq!(counts[1].measured.unwrap().mean, 2.0);
+    assert_eq!(counts[2].measured, None);
+}
+
+#[tokio::test]
+async fn events_from_a_time_on_are_counted_up_to_a_limit() {
+    let db = with_events().await;
+    let mut conn = db.connect_as("blueteam_admin").await;
+    for (from, most, expected) in [(at(0), 100, 6), (at(0), 4, 4), (at(1_000_000), 100, 0)] {
+        let filter = Filter::default();
+        let found = search::count_from(&mut conn, &filter, from, most).await;
+        assert_eq!(found.unwrap(), expected);
+    }
 }
 
 #[tokio::test]

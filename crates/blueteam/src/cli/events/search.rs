@@ -72,6 +72,18 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         ));
     }
 
+    if answer.ahead > 0 {
+        out::note(format_args!(
+            "{} matching {} dated more than a day ahead; --until 9999-12-31 shows them too",
+            answer.ahead,
+            if answer.ahead == 1 {
+                "event is"
+            } else {
+                "events are"
+            },
+        ));
+    }
+
     let events = answer.events;
     if args.json {
         out::json(&events)?;

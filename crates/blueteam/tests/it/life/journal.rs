@@ -15,21 +15,21 @@ use tokio::time::sleep;
 
 use super::daemon::{Daemon, PATIENCE};
 
-/// Prints what follows the cursor and goes on, as `journalctl --follow` does; notes each start. At
-/// the first it dies within the third entry.
+/// Prints from the cursor's entry on (from the next one that is left, where it was vacuumed) and
+/// goes on, as `journalctl --follow` does; notes each start. At the first it dies within the third
+/// entry.
 const STAND_IN: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
-after= n=0
-for a; do case $a in --after-cursor=*) after=${a#*=} ;; esac; done
-echo "$$ $after" >>"$dir/starts"
-if [ -n "$after" ]; then
-    n=$(grep -nF "\"__CURSOR\":\"$after\"" "$dir/entries" | cut -d: -f1)
-    [ -n "$n" ] || { echo "Failed to seek to cursor" >&2; exit 1; }
+from= n=1
+for a; do case $a in --cursor=*) from=${a#*=} ;; esac; done
+echo "$$ $from" >>"$dir/starts"
+if [ -n "$from" ]; then
+    n=$(grep -nF "\"__CURSOR\":\"$from\"" "$dir/entries" | cut -d: -f1)
 fi
 if [ "$(wc -l <"$dir/starts")" = 1 ]; then
     head -n 2 "$dir/entries"; sed -n 3p "$dir/entries" | head -c 40; echo "it breaks" >&2; exit 7
 fi
-exec tail -n +$((n + 1)) -f "$dir/entries"
+exec tail -n +${n:-1} -f "$dir/entries"
 "#;
 
 fn entry(n: u32) -> String {
@@ -126,6 +126,35 @@ async fn a_journal_is_followed_over_every_death() {
         'journald:journal'";
     let account: (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(account, (i64::from(all), 0, 0), "no entry is read twice");
+    // The entry that was read last is vacuumed, and 40 that were not read; the next one is not.
+    daemon.kill();
+    let path = tools.path().join("entries");
+    let text: String = (all + 40..all + 45).map(|n| entry(n) + "\n").collect();
+    std::fs::write(&path, text).unwrap();
+    daemon.start().await;
+    let expected = i64::from(all) + 5;
+    let since = Instant::now();
+    loop {
+        let sql = "SELECT count(*) FROM blueteam.log_events WHERE source = 'syslog'";
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
+        if count == expected {
+            break;
+        }
+        assert!(
+            count < expected && since.elapsed() < PATIENCE,
+            "{count} of {expected}\n{}",
+            daemon.log()
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+    let sql = "SELECT cause, lost FROM blueteam.source_gaps WHERE source_id = 'journald:journal'";
+    let gaps: Vec<(String, Option<i64>)> = sqlx::query_as(sql).fetch_all(&mut conn).await.unwrap();
+    assert_eq!(
+        gaps,
+        [("rotation".to_owned(), Some(40))],
+        "{}",
+        daemon.log()
+    );
     assert_eq!(daemon.terminate().await.code(), Some(0));
     // Nothing is said, and we are killed: it goes with us.
     let before = starts(tools.path()).len();
@@ -200,4 +229,17 @@ async fn the_real_journalctl_is_followed() {
     write_journal(&journal.path().join("remote-c.journal"), 600..700);
     daemon.start().await;
     until_there_are(&daemon, 700).await;
+
+    // What was read last is vacuumed: the next entry is read all the same, and it is told.
+    daemon.kill();
+    for file in ["remote-a", "remote-b", "remote-c"] {
+        std::fs::remove_file(journal.path().join(format!("{file}.journal"))).unwrap();
+    }
+    write_journal(&journal.path().join("remote-d.journal"), 700..800);
+    daemon.start().await;
+    until_there_are(&daemon, 800).await;
+    let mut conn = daemon.connect().await;
+    let sql = "SELECT count(*) FROM blueteam.source_gaps WHERE cause = 'rotation' AND lost IS NULL";
+    let gaps: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(gaps, 1, "{}", daemon.log());
 }

@@ -5,11 +5,12 @@
 //! read any file of the machine through a link, and show its lines.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component as Part, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use app::self_audit::Component;
+use collect::follow::is_plain_file;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -63,6 +64,7 @@ pub(super) async fn run(
             info!("{}: found, and followed from its start", path.display());
             let own = Options {
                 path: path.clone(),
+                within: Some(named_folder(&options.path)),
                 ..options.clone()
             };
             let child = stop.child_token();
@@ -172,10 +174,18 @@ fn find_files(pattern: &Path) -> BTreeSet<PathBuf> {
         }
     };
 
-    let is_regular = |path: &PathBuf| {
-        std::fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) && !is_put_aside(path)
+    let folder = named_folder(pattern);
+    let is_log = |path: &PathBuf| !is_put_aside(path) && is_plain_file(path, &folder);
+    paths.into_iter().filter(is_log).collect()
+}
+
+/// Returns the part of a pattern that an administrator named: the folders before the first wildcard.
+fn named_folder(pattern: &Path) -> PathBuf {
+    let is_named = |part: &Part<'_>| {
+        let text = part.as_os_str().to_string_lossy();
+        !text.contains(['*', '?', '['])
     };
-    paths.into_iter().filter(is_regular).collect()
+    pattern.components().take_while(is_named).collect()
 }
 
 /// Returns whether a name is one that rotations, editors and packages leave behind: hidden, `~`,
@@ -225,6 +235,28 @@ mod tests {
         assert_eq!(names("*"), ["access.log", "error.log", "notes.txt"]);
         assert_eq!(names(""), ["access.log", "error.log", "notes.txt"]);
         assert_eq!(names("none*"), [] as [&str; 0]);
+    }
+
+    /// Whoever owns a folder below a wildcard could else have any folder of the machine read.
+    #[test]
+    fn links_below_a_wildcard_lead_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        for site in ["good/logs", "secret"] {
+            std::fs::create_dir_all(dir.path().join("srv").join(site)).unwrap();
+            std::fs::write(dir.path().join("srv").join(site).join("access.log"), "x").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("srv/evil")).unwrap();
+        let secret = dir.path().join("srv/secret");
+        std::os::unix::fs::symlink(&secret, dir.path().join("srv/evil/logs")).unwrap();
+        // A link that an administrator named is followed.
+        std::os::unix::fs::symlink(dir.path().join("srv"), dir.path().join("www")).unwrap();
+
+        for top in ["srv", "www"] {
+            let pattern = dir.path().join(top).join("*/logs/*.log");
+            assert_eq!(named_folder(&pattern), dir.path().join(top));
+            let found: Vec<PathBuf> = find_files(&pattern).into_iter().collect();
+            assert_eq!(found, [dir.path().join(top).join("good/logs/access.log")]);
+        }
     }
 
     #[test]
