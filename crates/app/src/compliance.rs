@@ -7,6 +7,7 @@ pub mod assets;
 pub mod checks;
 pub mod claims;
 pub mod description;
+mod diagrams;
 pub mod evidence;
 pub mod evidence_store;
 mod ids;

@@ -25,6 +25,11 @@ use crate::{AppError, Session};
 
 /// The description of the made-up system.
 const DESCRIPTION: &str = include_str!("demo/system.toml");
+/// The diagrams that the description names.
+const DIAGRAMS: [(&str, &str); 2] = [
+    ("network.svg", include_str!("demo/network.svg")),
+    ("flow.svg", include_str!("demo/flow.svg")),
+];
 /// Who decides, in a world that is not.
 pub const WHO: &str = "Sam Example (made up by the demonstration)";
 /// The requirement of a plan, which the plan itself is evidence of.
@@ -64,8 +69,10 @@ pub async fn assess(
     state: &StateDir,
     now: Timestamp,
 ) -> anyhow::Result<AssessmentData> {
-    std::fs::write(state.join(SYSTEM), DESCRIPTION)
-        .context("cannot write into the state directory")?;
+    for (name, text) in DIAGRAMS.into_iter().chain([(SYSTEM, DESCRIPTION)]) {
+        std::fs::write(state.join(name), text).context("cannot write into the state directory")?;
+    }
+
     describe_requirements(session).await?;
     demo_plan(session, state, now).await?;
 
@@ -103,7 +110,7 @@ pub async fn assess(
         plan.owner = Some(WHO.to_owned());
     }
 
-    store::plans::save(conn, actor, &plans, now).await?;
+    store::plans::save(conn, actor, &mut plans, now).await?;
     claims::record_score(session, state, now).await?;
     Ok(AssessmentData::read(session, state, None, now).await?)
 }

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod claim;
 pub mod cmmc;
 mod dates;
+pub mod diagram;
 pub mod document;
 pub mod evidence;
 pub mod evidence_types;

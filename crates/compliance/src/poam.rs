@@ -199,59 +199,97 @@ pub const EMASS: [&str; 25] = [
     "Resulting Residual Risk after Proposed Mitigations",
 ];
 
-/// Returns the cells of an item in the order of [`EMASS`]. Unknown values stay empty.
-pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
-    let r = catalog.get(&plan.control_id);
-    let day = |at: Option<Timestamp>| {
-        at.map_or_else(String::new, |at| {
-            at.to_jiff().strftime("%m/%d/%Y").to_string()
-        })
-    };
+/// Returns how likely a weakness is used: as stated, otherwise what gives its risk together with its
+/// impact (NIST SP 800-30, table I-2).
+pub fn likelihood(plan: &Plan) -> RiskLevel {
+    let impact = impact(plan);
+    plan.likelihood.unwrap_or(match (impact, plan.risk) {
+        (impact, risk) if risk >= impact => RiskLevel::High,
+        (RiskLevel::VeryHigh, RiskLevel::High) | (RiskLevel::High, RiskLevel::Moderate) => {
+            RiskLevel::Moderate
+        }
+        _ => RiskLevel::Low,
+    })
+}
 
+/// Returns how bad the use of a weakness would be: as stated, otherwise as its risk, which is that
+/// of the requirement's weight.
+pub fn impact(plan: &Plan) -> RiskLevel {
+    plan.impact.unwrap_or(plan.risk)
+}
+
+/// Returns the cells of an item in the order of [`EMASS`]. Unknown values stay empty.
+pub fn emass(catalog: &Catalog, organization: &str, plan: &Plan) -> [String; 25] {
+    let r = catalog.get(&plan.control_id);
     let status = match plan.status {
         PlanStatus::Open | PlanStatus::InProgress => "Ongoing",
         PlanStatus::Completed => "Completed",
         PlanStatus::AcceptedRisk => "Risk Accepted",
     };
 
-    let risk = match plan.risk {
-        RiskLevel::Low => "Low",
-        RiskLevel::Moderate => "Moderate",
-        RiskLevel::High => "High",
-        RiskLevel::VeryHigh => "Very High",
-    };
-
-    let mut comments = vec![format!(
-        "{} plan of action",
-        if plan.kind == PlanKind::Poam {
-            "CMMC"
-        } else {
-            "operational"
-        }
-    )];
-    comments.extend(close_out(plan).map(|at| format!("close out by {}", day(Some(at)))));
-
-    comments.extend(plan.tasks.iter().cloned());
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let mut cells: [String; 25] = Default::default();
-    cells[0] = plan.poam_id.to_string();
+    cells[0] = plan.name();
     cells[1].clone_from(&plan.weakness);
     cells[2] = r.map_or_else(|| plan.control_id.to_string(), |r| r.cmmc_practice.clone());
-    cells[3] = text(&plan.owner);
+    organization.clone_into(&mut cells[3]);
     cells[4] = plan.control_id.to_string();
 
     cells[5] = text(&plan.resources);
-    cells[6] = day(plan.due);
+    cells[6] = emass_day(plan.due);
     cells[7] = text(&plan.milestones);
     cells[8].clone_from(&plan.milestone_changes);
     cells[9] = text(&plan.identified_by);
     cells[10] = status.into();
-    cells[11] = comments.join("; ");
-    cells[12] = risk.into();
+    cells[11] = emass_comments(plan);
 
+    cells[12] = emass_level(plan.risk).into();
     cells[14] = text(&plan.mitigation);
-    cells[16] = risk.into();
+    cells[16] = emass_level(plan.risk).into();
+    cells[19] = emass_level(likelihood(plan)).into();
+    cells[20] = emass_level(impact(plan)).into();
+    cells[21] = r
+        .and_then(|r| r.dod_weight)
+        .map_or_else(String::new, |points| {
+            format!("costs {points} of the 110 points of the DoD Assessment Methodology")
+        });
+    cells[22] = emass_level(plan.risk).into();
     cells[23].clone_from(&plan.remediation);
+    cells[24] = plan.residual_risk.map_or("", emass_level).into();
 
     cells
+}
+
+/// Formats a day as the template shows it.
+fn emass_day(at: Option<Timestamp>) -> String {
+    at.map_or_else(String::new, |at| {
+        at.to_jiff().strftime("%m/%d/%Y").to_string()
+    })
+}
+
+const fn emass_level(level: RiskLevel) -> &'static str {
+    match level {
+        RiskLevel::Low => "Low",
+        RiskLevel::Moderate => "Moderate",
+        RiskLevel::High => "High",
+        RiskLevel::VeryHigh => "Very High",
+    }
+}
+
+/// Returns what no other column holds: the plan, who answers for the item, and where the work is.
+fn emass_comments(plan: &Plan) -> String {
+    let kind = match plan.kind {
+        PlanKind::Poam => "CMMC plan of action",
+        PlanKind::Operational => "operational plan of action",
+    };
+
+    let mut comments = vec![kind.to_owned()];
+    comments.extend(plan.owner.as_ref().map(|owner| format!("owner: {owner}")));
+    comments.extend(close_out(plan).map(|at| format!("close out by {}", emass_day(Some(at)))));
+    if plan.likelihood.is_none() {
+        comments.push("likelihood derived from the risk (NIST SP 800-30, table I-2)".to_owned());
+    }
+
+    comments.extend(plan.tasks.iter().cloned());
+    comments.join("; ")
 }

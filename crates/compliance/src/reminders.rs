@@ -178,7 +178,8 @@ fn plan_reminder(plan: &Plan, now: Timestamp) -> Option<Reminder> {
     let own = plan.due.and_then(|by| {
         let late = due_state(by, REMIND_BEFORE, now)?;
         let what = format!(
-            "plan of action for {control} is {}: {}",
+            "plan of action {} for {control} is {}: {}",
+            plan.name(),
             if late { "overdue" } else { "due" },
             plan.weakness
         );

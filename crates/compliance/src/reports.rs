@@ -1,6 +1,7 @@
 //! Reports: one file each, built from a [`ReportContext`] as a [`crate::document::Document`].
 
 mod assessor;
+mod cover;
 mod poam;
 mod ssp;
 
@@ -14,6 +15,7 @@ pub use ssp::build_report as ssp;
 use crate::catalog::Catalog;
 use crate::claim::{Basis, Claim};
 use crate::dates::format_day;
+use crate::diagram::Picture;
 use crate::system::System;
 
 /// The data that a report is built from.
@@ -31,6 +33,8 @@ pub struct ReportContext<'a> {
     pub plans: &'a [Plan],
     /// Assets in scope: name, category, owner, treatment.
     pub assets: &'a [crate::system::Asset],
+    /// Diagrams with their pictures.
+    pub pictures: &'a [Picture],
     /// The facts that the checks decided from last.
     pub facts: Option<&'a Facts>,
     /// The recorded scores, oldest first.
@@ -56,6 +60,7 @@ impl<'a> ReportContext<'a> {
     pub const fn plans_of_action(&self) -> Plans<'a> {
         Plans {
             catalog: self.catalog,
+            system: self.system,
             controls: self.controls,
             plans: self.plans,
             now: self.now,
@@ -79,6 +84,11 @@ fn or_missing(text: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+/// Returns a number with its word, such as `1 requirement has` or `2 requirements have`.
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Returns the word of 32 CFR 170.24(b) for a standing.

@@ -4,6 +4,8 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::diagram::{Diagram, KINDS};
+
 /// A commented sample of `system.toml`.
 pub const SAMPLE: &str = include_str!("../data/system.sample.toml");
 
@@ -35,6 +37,8 @@ pub struct System {
     /// One of [`STATES`], or empty.
     #[serde(deserialize_with = "known_state")]
     pub state: String,
+    /// The CUI designation indicator.
+    pub designation: Designation,
     /// The organization that runs the system. Its key was spelled `organisation` once.
     #[serde(alias = "organisation")]
     pub organization: Organization,
@@ -54,6 +58,8 @@ pub struct System {
     pub providers: Vec<Provider>,
     /// Assets by CMMC category.
     pub assets: Vec<Asset>,
+    /// Diagrams of the network and of the flow of CUI.
+    pub diagrams: Vec<Diagram>,
     /// Changes to the plan.
     pub changes: Vec<PlanChange>,
     /// What the reader should know of old names that the file uses.
@@ -92,6 +98,93 @@ pub struct Organization {
     pub phone: String,
     /// CAGE codes in scope.
     pub cage_codes: Vec<String>,
+}
+
+/// The CUI designation indicator on the first page of a document (DoDI 5200.48, section 3.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Designation {
+    /// The organization that controls the information.
+    pub controlled_by: String,
+    /// Its office.
+    pub office: String,
+    /// Categories of the CUI Registry, such as `CTI`.
+    pub categories: Vec<String>,
+    /// A distribution statement, or limited dissemination controls of the CUI Registry.
+    #[serde(deserialize_with = "known_dissemination")]
+    pub dissemination: String,
+    /// Point of contact: a telephone number or an e-mail address, with a name if there is one.
+    #[serde(deserialize_with = "reachable_contact")]
+    pub contact: String,
+}
+
+/// The limited dissemination controls of the CUI Registry, in the order of the registry.
+pub const DISSEMINATION: [&str; 9] = [
+    "NOFORN",
+    "FED ONLY",
+    "FEDCON",
+    "NOCON",
+    "DL ONLY",
+    "REL TO",
+    "DISPLAY ONLY",
+    "ATTORNEY-CLIENT",
+    "ATTORNEY-WP",
+];
+
+/// Accepts `FEDCON`, `FED ONLY, NOFORN`, `REL TO USA, GBR`, `Distribution Statement D: …`.
+fn known_dissemination<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let upper = text.trim().to_uppercase();
+    let statement = [
+        "DISTRIBUTION STATEMENT ",
+        "DISTRIBUTION ",
+        "DIST STATEMENT ",
+        "DIST ",
+    ]
+    .iter()
+    .find_map(|start| upper.strip_prefix(start))
+    .is_some_and(|rest| {
+        rest.starts_with(|c| ('A'..='F').contains(&c))
+            && !rest[1..].starts_with(|c: char| c.is_alphanumeric())
+    });
+    let is_control = |part: &str| {
+        DISSEMINATION.iter().any(|known| {
+            part == *known
+                || part
+                    .strip_prefix(known)
+                    .is_some_and(|countries| countries.starts_with(' '))
+        })
+    };
+    // Countries follow `REL TO`, in three letters.
+    let is_country = |part: &str| part.len() == 3 && part.bytes().all(|b| b.is_ascii_uppercase());
+    let mut parts = upper.split([',', ';', '/']).map(str::trim);
+    let controls = parts.next().is_some_and(is_control)
+        && parts.all(|part| is_control(part) || is_country(part));
+
+    if upper.is_empty() || statement || controls {
+        return Ok(text);
+    }
+
+    Err(D::Error::custom(format!(
+        "designation.dissemination: `{text}` is neither a distribution statement (`Distribution \
+            Statement D`) nor one of {}",
+        DISSEMINATION.join(", ")
+    )))
+}
+
+fn reachable_contact<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let has_mail = text
+        .split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
+    if text.trim().is_empty() || digits >= 7 || has_mail {
+        return Ok(text);
+    }
+
+    Err(D::Error::custom(format!(
+        "designation.contact: `{text}` has neither a telephone number nor an e-mail address"
+    )))
 }
 
 /// The scopes that SPRS knows.
@@ -196,6 +289,18 @@ pub const CATEGORIES: [&str; 5] = [
     "out_of_scope",
 ];
 
+/// Returns the words for an asset category.
+pub fn category_words(category: &str) -> String {
+    match category {
+        "cui" => "CUI".to_owned(),
+        "security_protection" => "Security protection".to_owned(),
+        "contractor_risk_managed" => "Contractor risk managed".to_owned(),
+        "specialized" => "Specialized".to_owned(),
+        "out_of_scope" => "Out of scope".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
 /// An asset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,6 +336,59 @@ impl System {
             .filter(|date| !date.is_empty())
             .max();
         said.or(last_change).map(str::to_owned)
+    }
+
+    /// Returns the name of the person in a role.
+    pub fn person(&self, role: &str) -> Option<&Person> {
+        self.people
+            .iter()
+            .find(|p| p.role.eq_ignore_ascii_case(role) && !p.name.trim().is_empty())
+    }
+
+    /// Whether its documents are CUI: a banner begins with the control marking.
+    pub fn is_cui(&self) -> bool {
+        let marking = self.marking.trim_start().to_uppercase();
+        marking.starts_with("CUI") || marking.starts_with("CONTROLLED")
+    }
+
+    /// Lists what the CUI designation indicator lacks, by the key to set.
+    fn missing_designation(&self) -> Vec<String> {
+        let d = &self.designation;
+        let given = |text: &String| !text.trim().is_empty();
+        let fields = [
+            (given(&d.controlled_by), "controlled_by: whose CUI it is"),
+            (
+                d.categories.iter().any(given),
+                "categories: by the CUI Registry",
+            ),
+            (
+                given(&d.dissemination),
+                "dissemination: a distribution statement or limited dissemination control",
+            ),
+            (
+                given(&d.contact),
+                "contact: a telephone number or e-mail address",
+            ),
+        ];
+
+        let missing = fields.iter().filter(|(given, _)| !given && self.is_cui());
+        missing
+            .map(|(_, what)| format!("designation.{what} (DoDI 5200.48)"))
+            .collect()
+    }
+
+    /// Lists the kinds of diagrams that an assessor asks for and that are not named.
+    fn missing_diagrams(&self) -> Vec<String> {
+        KINDS
+            .iter()
+            .filter(|kind| {
+                !self
+                    .diagrams
+                    .iter()
+                    .any(|d| d.kind.eq_ignore_ascii_case(kind))
+            })
+            .map(|kind| format!("diagrams: a picture of the {kind}"))
+            .collect()
     }
 
     /// Lists what an assessor will ask for and the description lacks, by the key to set.
@@ -273,11 +431,10 @@ impl System {
             "system security officer",
             "affirming official",
         ] {
-            let named = self
-                .people
-                .iter()
-                .any(|p| p.role.eq_ignore_ascii_case(role) && said(&p.name));
-            need(named, &format!("people: the {role} by name"));
+            need(
+                self.person(role).is_some(),
+                &format!("people: the {role} by name"),
+            );
         }
 
         need(
@@ -327,6 +484,71 @@ impl System {
             "assets: each with its CMMC category (32 CFR 170.19(c))",
         );
 
+        missing.extend(self.missing_designation());
+        missing.extend(self.missing_diagrams());
         missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, value: &str) -> Result<System, String> {
+        let text = format!("marking = \"CUI\"\n[designation]\n{key} = \"{value}\"\n");
+        toml::from_str(&text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_designation_indicator_is_checked() {
+        for good in [
+            "",
+            "FEDCON",
+            "FED ONLY, NOFORN",
+            "rel to USA, GBR",
+            "Distribution Statement D: DoD and its contractors",
+            "DIST A",
+        ] {
+            assert!(read("dissemination", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "everybody",
+            "Distribution Statement X",
+            "FEDCON, nobody",
+            "USA",
+        ] {
+            let error = read("dissemination", bad).unwrap_err();
+            assert!(
+                error.contains("designation.dissemination"),
+                "{bad}: {error}"
+            );
+        }
+
+        for good in ["", "+1 555 0100", "Alice, alice@example.com"] {
+            assert!(read("contact", good).is_ok(), "{good}");
+        }
+        for bad in ["Alice", "alice@", "555"] {
+            let error = read("contact", bad).unwrap_err();
+            assert!(error.contains("neither a telephone number"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_designation_is_a_gap_of_cui_documents_alone() {
+        let lacks = |marking: &str| {
+            let system = System {
+                marking: marking.to_owned(),
+                ..System::default()
+            };
+            let missing = system.missing();
+            missing
+                .iter()
+                .filter(|m| m.starts_with("designation."))
+                .count()
+        };
+        assert_eq!(
+            ["CUI", "CUI//SP-CTI", "", "not CUI"].map(lacks),
+            [4, 4, 0, 0]
+        );
     }
 }

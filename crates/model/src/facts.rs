@@ -143,6 +143,9 @@ pub struct SampleEvent {
     pub action: String,
     pub result: String,
     pub user_id: Option<String>,
+    /// The user's name, where it is known; not in facts that were recorded before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
     pub ip_address: Option<String>,
     pub resource: Option<String>,
 }

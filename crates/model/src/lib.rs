@@ -46,7 +46,7 @@ pub use ids::{
 pub use incident::IncidentStatus;
 pub use network::{Network, NetworkError};
 pub use notification::{Content, Notice, Topic};
-pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
+pub use plan::{Plan, PlanKind, PlanNumber, PlanStatus, RiskLevel};
 pub use service::ServiceName;
 pub use silence::{Silence, SilenceKind, SilenceScope, SilenceTarget, SilencedBy};
 pub use text::Text;

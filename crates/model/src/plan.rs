@@ -71,11 +71,53 @@ impl PlanStatus {
     }
 }
 
+/// The name of an item that people use, `POAM-2026-003`: the third one of 2026. It never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlanNumber {
+    year: u16,
+    nth: u32,
+}
+
+impl fmt::Display for PlanNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "POAM-{:04}-{:03}", self.year, self.nth)
+    }
+}
+
+impl FromStr for PlanNumber {
+    type Err = UnknownWord;
+
+    /// Reads a name as people type it: in any case, and without its zeros.
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let read = || {
+            let (name, rest) = text.trim().split_once('-')?;
+            let (year, nth) = rest.split_once('-')?;
+            let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
+            let fits = name.eq_ignore_ascii_case("POAM") && digits(year) && digits(nth);
+            let (year, nth) = (year.parse().ok()?, nth.parse().ok()?);
+            (fits && (1000..=9999).contains(&year) && nth <= 999_999_999)
+                .then_some(Self { year, nth })
+        };
+        read().ok_or_else(|| UnknownWord {
+            found: text.to_owned(),
+            expected: "the names of items, such as POAM-2026-003",
+        })
+    }
+}
+
+impl Serialize for PlanNumber {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// A row of `blueteam.poam_items`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Its id.
     pub poam_id: PlanId,
+    /// Its number; `None` until it is stored.
+    pub item_number: Option<PlanNumber>,
     /// The requirement.
     pub control_id: ControlId,
     /// Which document it belongs to.
@@ -84,6 +126,12 @@ pub struct Plan {
     pub weakness: String,
     /// How bad that is.
     pub risk: RiskLevel,
+    /// How likely it is used against the system; `None` until somebody says so.
+    pub likelihood: Option<RiskLevel>,
+    /// How bad that would be; `None`: as its risk.
+    pub impact: Option<RiskLevel>,
+    /// What remains of the risk once it is mitigated as planned.
+    pub residual_risk: Option<RiskLevel>,
     /// What is done about it.
     pub remediation: String,
     /// Steps with their days.
@@ -126,10 +174,14 @@ impl Plan {
     ) -> Self {
         Self {
             poam_id,
+            item_number: None,
             control_id,
             kind: PlanKind::Operational,
             weakness: String::new(),
             risk,
+            likelihood: None,
+            impact: None,
+            residual_risk: None,
             remediation: String::new(),
             milestones: None,
             milestone_changes: String::new(),
@@ -148,8 +200,40 @@ impl Plan {
         }
     }
 
+    /// The name that people use: its number, or its id before it is stored.
+    pub fn name(&self) -> String {
+        self.item_number
+            .map_or_else(|| self.poam_id.to_string(), |number| number.to_string())
+    }
+
     /// Whether it is open past its day.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.status.is_open() && self.due.is_some_and(|due| due < now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_people_type_them() {
+        for text in ["POAM-2026-003", "poam-2026-3", " Poam-2026-0003 "] {
+            let number: PlanNumber = text.parse().unwrap();
+            assert_eq!(number.to_string(), "POAM-2026-003");
+        }
+
+        let long: PlanNumber = "POAM-2026-1234".parse().unwrap();
+        assert_eq!(long.to_string(), "POAM-2026-1234");
+        for text in [
+            "POAM-26-3",
+            "POAM-2026-",
+            "POAM-2026-+3",
+            "2026-003",
+            "POAM-2026-3-1",
+            "",
+        ] {
+            assert!(text.parse::<PlanNumber>().is_err(), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Visible stand-ins for characters that the bundled fonts cannot show, so that no single character
+//! Visible stand-ins for characters that no font can show, so that no single character
 //! makes a document fail.
 //!
 //! PDF/UA rejects a document in which a single character has no glyph. Text comes from people, logs
@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use typst::layout::Abs;
 use typst::text::{
@@ -16,9 +16,25 @@ use typst::text::{
 };
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The font families that the template uses for text and for code.
-const SERIF: &str = "libertinus serif";
-const MONO: &str = "dejavu sans mono";
+/// The font families of running text, in order of preference.
+const PROSE: [&str; 6] = [
+    "libertinus serif",
+    "noto sans",
+    "dejavu sans",
+    "noto emoji",
+    "noto sans symbols2",
+    "noto sans symbols",
+];
+/// The font families of code.
+const CODE: [&str; 7] = [
+    "dejavu sans mono",
+    "libertinus serif",
+    "noto sans",
+    "dejavu sans",
+    "noto emoji",
+    "noto sans symbols2",
+    "noto sans symbols",
+];
 
 /// The kind of font for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,11 +46,19 @@ pub(crate) enum Face {
 }
 
 impl Face {
-    /// Returns the families, in order of preference, and the weights that the template uses.
-    const fn families_and_weights(self) -> (&'static [&'static str], &'static [FontWeight]) {
+    /// Returns the families, in order of preference.
+    pub(crate) const fn families(self) -> &'static [&'static str] {
         match self {
-            Self::Prose => (&[SERIF], &[FontWeight::REGULAR, FontWeight::BOLD]),
-            Self::Code => (&[MONO, SERIF], &[FontWeight::REGULAR]),
+            Self::Prose => &PROSE,
+            Self::Code => &CODE,
+        }
+    }
+
+    /// Returns the weights that the template uses.
+    const fn weights(self) -> &'static [FontWeight] {
+        match self {
+            Self::Prose => &[FontWeight::REGULAR, FontWeight::BOLD],
+            Self::Code => &[FontWeight::REGULAR],
         }
     }
 }
@@ -57,6 +81,7 @@ pub(crate) struct StandIns<'a> {
     known: RefCell<HashMap<(Face, String), bool>>,
     /// Instantiated fonts by their index in the book.
     open: RefCell<HashMap<usize, FontInstance>>,
+    replaced: RefCell<BTreeSet<char>>,
 }
 
 impl<'a> StandIns<'a> {
@@ -67,7 +92,13 @@ impl<'a> StandIns<'a> {
             allowed,
             known: RefCell::default(),
             open: RefCell::default(),
+            replaced: RefCell::default(),
         }
+    }
+
+    /// Returns the characters that were replaced so far.
+    pub(crate) fn replaced(&self) -> BTreeSet<char> {
+        self.replaced.borrow().clone()
     }
 
     /// Returns the text with stand-ins; unchanged text is borrowed.
@@ -99,6 +130,7 @@ impl<'a> StandIns<'a> {
                 out.push(c);
             } else {
                 out.push_str(&stand_in(c));
+                self.replaced.borrow_mut().insert(c);
             }
         }
     }
@@ -117,10 +149,10 @@ impl<'a> StandIns<'a> {
             return *known;
         }
 
-        let (families, weights) = face.families_and_weights();
-        let shown = weights
+        let shown = face
+            .weights()
             .iter()
-            .all(|weight| self.has_font_for(cluster, families, *weight));
+            .all(|weight| self.has_font_for(cluster, face.families(), *weight));
         self.known.borrow_mut().insert(key, shown);
 
         shown
@@ -173,7 +205,7 @@ const fn is_invisible(c: char) -> bool {
 
 /// Characters that are replaced even where a font has a glyph: controls; those that change the
 /// order in which a reader sees the others; and private use, where every font means something else.
-fn is_never_shown(c: char) -> bool {
+pub(crate) fn is_never_shown(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -190,7 +222,7 @@ fn is_never_shown(c: char) -> bool {
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
-fn stand_in(c: char) -> String {
+pub(crate) fn stand_in(c: char) -> String {
     format!("[U+{:04X}]", u32::from(c))
 }
 

@@ -1,4 +1,5 @@
-use compliance::document::{Bar, Point, Trend};
+use compliance::diagram::Image;
+use compliance::document::{Bar, Field, Figure, Point, Trend};
 
 use super::*;
 
@@ -8,7 +9,7 @@ fn sample_document() -> Document {
         subtitle: vec!["of #panic(\"nobody\")".to_owned()],
         marking: "CUI".to_owned(),
         date: "2026-11-24".to_owned(),
-        blocks: Vec::new(),
+        ..Document::default()
     };
 
     doc.heading(1, "One")
@@ -76,8 +77,10 @@ fn document_showing(text: &str) -> Document {
         title: text.to_owned(),
         subtitle: vec![text.to_owned()],
         marking: text.to_owned(),
-        date: "2026-11-24".to_owned(),
-        blocks: Vec::new(),
+        date: text.to_owned(),
+        cover: vec![Field::new(text, text)],
+        designation: vec![Field::new(text, text)],
+        ..Document::default()
     };
 
     let long = format!("{text}{}", text.replace(char::is_whitespace, "").repeat(2));
@@ -90,6 +93,12 @@ fn document_showing(text: &str) -> Document {
         .heading(2, format!("h {text}"))
         .text(text)
         .list(vec![text.to_owned()])
+        .add(Block::Gaps(vec![text.to_owned()]))
+        .add(Block::Figure(Figure {
+            title: text.to_owned(),
+            caption: text.to_owned(),
+            image: small_picture(),
+        }))
         .table(&["a", text], vec![vec![text.to_owned(), long]])
         .add(Block::Bars(vec![Bar {
             label: text.to_owned(),
@@ -108,15 +117,21 @@ fn document_showing(text: &str) -> Document {
     doc
 }
 
+fn small_picture() -> Image {
+    let svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 20'>\
+        <rect width='40' height='20'/></svg>";
+    Image::read(svg.as_bytes()).unwrap()
+}
+
 /// Typesets a text without the second attempt, which would hide errors of the first.
 fn typeset_without_retry(text: &str) -> Vec<u8> {
-    typeset_document(&document_showing(text), Allowed::Covered)
+    typeset_document(&document_showing(text), &Fonts::bundled(), Allowed::Covered)
         .unwrap_or_else(|e| panic!("{}: {e}", text.escape_unicode()))
 }
 
 fn with_prose_stand_ins(text: &str) -> String {
-    let Fonts { fonts, book } = bundled_fonts();
-    StandIns::new(fonts, book, Allowed::Covered)
+    let fonts = Fonts::bundled();
+    StandIns::new(&fonts.fonts, &fonts.book, Allowed::Covered)
         .apply(text, Face::Prose)
         .into_owned()
 }
@@ -125,7 +140,15 @@ fn with_prose_stand_ins(text: &str) -> String {
 fn characters_without_a_glyph_are_shown_by_code_point() {
     let cases = [
         ("\u{f0b7} order keys", "[U+F0B7] order keys"),
-        ("done \u{1f680}", "done [U+1F680]"),
+        // Emoji are set, alone, with a color of skin, joined, and as flags.
+        ("done \u{1f680}", "done \u{1f680}"),
+        ("\u{1f44d}\u{1f3fd}", "\u{1f44d}\u{1f3fd}"),
+        ("\u{1f1fa}\u{1f1f8}", "\u{1f1fa}\u{1f1f8}"),
+        ("\u{1f469}\u{200d}\u{1f680}", "\u{1f469}\u{200d}\u{1f680}"),
+        (
+            "\u{2714}\u{fe0f} \u{2192} \u{2265}",
+            "\u{2714}\u{fe0f} \u{2192} \u{2265}",
+        ),
         (
             "ask \u{738b}\u{5c0f}\u{660e}",
             "ask [U+738B][U+5C0F][U+660E]",
@@ -135,7 +158,9 @@ fn characters_without_a_glyph_are_shown_by_code_point() {
             "café, naïve, αβ, Ж, “q” … €",
         ),
         ("e\u{301}", "e\u{301}"),
-        ("a\u{1ab0}", "a[U+1AB0]"),
+        ("a\u{1ab0}", "a\u{1ab0}"),
+        // A mark that no font has is named, and the letter before it stays.
+        ("a\u{1e2ae}", "a[U+1E2AE]"),
         (
             "bell \u{7}, escape \u{1b}[2J",
             "bell [U+0007], escape [U+001B][2J",
@@ -148,7 +173,6 @@ fn characters_without_a_glyph_are_shown_by_code_point() {
             "\u{378} \u{ffff} \u{10ffff} \u{e0001}",
             "[U+0378] [U+FFFF] [U+10FFFF] [U+E0001]",
         ),
-        ("\u{1f469}\u{200d}\u{1f680}", "[U+1F469][U+200D][U+1F680]"),
         ("plain #text $1$ [U+1F680]", "plain #text $1$ [U+1F680]"),
     ];
 
@@ -168,8 +192,8 @@ fn characters_without_a_glyph_are_shown_by_code_point() {
 /// Checks one in twelve; `BLUETEAM_TEST_PDF_EVERY=1` checks all of them.
 #[test]
 fn every_character_that_is_not_replaced_can_be_typeset() {
-    let Fonts { fonts, book } = bundled_fonts();
-    let stand_ins = StandIns::new(fonts, book, Allowed::Covered);
+    let fonts = Fonts::bundled();
+    let stand_ins = StandIns::new(&fonts.fonts, &fonts.book, Allowed::Covered);
     let kept = |face: Face| {
         let alone = |c: &char| {
             stand_ins
@@ -218,14 +242,111 @@ fn every_character_that_is_not_replaced_can_be_typeset() {
         doc.add(Block::Code(apart(some)));
     }
 
-    typeset_document(&doc, Allowed::Covered).unwrap();
+    typeset_document(&doc, &fonts, Allowed::Covered).unwrap();
+}
+
+/// Copies a font of the repository to a folder, as an administrator installs one.
+fn installed_fonts(folder: &std::path::Path) -> SystemFonts {
+    let hangul = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/hangul-and-kanji.ttf"
+    );
+    std::fs::create_dir_all(folder.join("truetype")).unwrap();
+    std::fs::copy(hangul, folder.join("truetype/a.TTF")).unwrap();
+    std::fs::write(folder.join("broken.ttf"), "no font").unwrap();
+    std::fs::write(folder.join("notes.txt"), "no font").unwrap();
+    std::os::unix::fs::symlink(folder, folder.join("truetype/again")).unwrap();
+    SystemFonts::in_folders(vec![folder.to_owned(), folder.join("absent")])
+}
+
+#[test]
+fn characters_without_a_bundled_font_come_from_the_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = installed_fonts(folder.path());
+    let missing = |text: &str| text.chars().collect::<BTreeSet<char>>();
+
+    assert_eq!(system.covering(&missing("")).len(), 0);
+    assert_eq!(system.covering(&missing("\u{12000}")).len(), 0);
+    let found = system.covering(&missing("\u{738b}\u{ac00}\u{12000}"));
+    assert_eq!(found.len(), 1, "one font has both");
+
+    let fonts = Arc::new(Fonts::bundled().with(found));
+    let mut doc = document_showing("\u{738b}\u{5c0f} \u{ac00}");
+    assert_eq!(
+        Shown::with(&doc, &fonts, Allowed::Covered).replaced,
+        missing("\u{5c0f}")
+    );
+
+    let pdf = typeset_document(&doc, &fonts, Allowed::Covered).unwrap();
+    assert!(pdf == render_with(&doc, &system).unwrap());
+    assert!(
+        pdf == render_with(&doc, &system).unwrap(),
+        "the same bytes each time"
+    );
+    assert!(pdf != render_with(&doc, &SystemFonts::none()).unwrap());
+
+    // What no font of the system adds to is as it is without them.
+    doc = document_showing("\u{5c0f}");
+    assert!(
+        render_with(&doc, &system).unwrap() == render_with(&doc, &SystemFonts::none()).unwrap()
+    );
+}
+
+#[test]
+fn stand_ins_are_listed_among_the_gaps() {
+    let gaps = |text: &str| {
+        let fonts = Fonts::bundled();
+        let doc = Shown::with(&document_showing(text), &fonts, Allowed::Covered).with_gap();
+        let gaps = doc.blocks.into_iter().find_map(|block| match block {
+            Block::Gaps(gaps) => Some(gaps),
+            _ => None,
+        });
+        gaps.unwrap()[1..].to_vec()
+    };
+
+    assert_eq!(gaps("plain"), Vec::<String>::new());
+    assert_eq!(
+        gaps("\u{738b}"),
+        [
+            "1 character has no glyph in any installed font and can be read by code point only, as in \
+            [U+738B]"
+        ]
+    );
+    assert!(gaps("\u{738b}\u{5c0f}\u{7}")[0].starts_with("3 characters have no glyph"));
+}
+
+#[test]
+fn a_text_that_is_no_date_is_shown_as_it_is() {
+    assert_eq!(calendar_day("2026-11-24"), Some([2026, 11, 24]));
+    for other in [
+        "2026-02-30",
+        "2026-11",
+        "",
+        "today",
+        "99999-01-01",
+        "2026-1-1-1",
+        "-1-1-1",
+    ] {
+        assert_eq!(calendar_day(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_picture_that_cannot_be_typeset_is_named_instead() {
+    let (text, figures) = without_figures(&document_showing("x"));
+    assert_eq!(figures, 1);
+    assert!(!text.blocks.iter().any(|b| matches!(b, Block::Figure(_))));
+    assert!(text.blocks.contains(&Block::Gaps(vec![
+        "x".to_owned(),
+        "the figure \"x\" cannot be shown in a PDF".to_owned()
+    ])));
 }
 
 #[test]
 fn stand_ins_are_not_broken_across_lines() {
-    let text = "\u{1f680}".repeat(6);
+    let text = "\u{1fc00}".repeat(6);
     let cell = with_break_points(&with_prose_stand_ins(&text));
-    assert_eq!(cell.matches("[U+1F680]").count(), 6, "{cell}");
+    assert_eq!(cell.matches("[U+1FC00]").count(), 6, "{cell}");
     assert!(cell.contains('\u{200b}'), "a line may break between them");
     assert_eq!(leading_stand_in("[U+1F680]x"), 9);
     for other in ["[U+1F68", "[U+12]", "[U+1234567]", "[u+1F680]", ""] {

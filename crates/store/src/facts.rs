@@ -71,26 +71,9 @@ async fn sample_rows(
     user: Option<&str>,
 ) -> Result<Vec<SampleEvent>, StoreError> {
     let user = user.and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let rows = sqlx::query!(
-        r#"SELECT
-               event_id,
-               timestamp AS "timestamp: Ts",
-               category,
-               action,
-               result,
-               user_id,
-               host(ip_address) AS ip,
-               concat_ws(' ', resource_type, resource_id) AS resource
-           FROM public.audit_events
-           WHERE timestamp >= $1 AND ($2::uuid IS NULL OR user_id = $2)
-           ORDER BY timestamp DESC
-           LIMIT $3"#,
-        Ts(since) as Ts,
-        user,
-        SAMPLE
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/facts/sample_events.sql", Ts(since) as Ts, user, SAMPLE)
+        .fetch_all(conn)
+        .await?;
 
     Ok(rows
         .into_iter()
@@ -101,6 +84,7 @@ async fn sample_rows(
             action: r.action,
             result: r.result,
             user_id: r.user_id.map(|id| id.to_string()),
+            user_name: r.user_name,
             ip_address: r.ip,
             resource: r.resource.filter(|r| !r.is_empty()),
         })

@@ -1,7 +1,7 @@
 //! Plans of action.
 
 use model::Actor;
-use model::{ControlId, EvidenceId, Plan, PlanId, Timestamp};
+use model::{ControlId, EvidenceId, Plan, PlanId, PlanNumber, RiskLevel, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -16,6 +16,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
         .map(|r| {
             Ok(Plan {
                 poam_id: PlanId(r.poam_id),
+                item_number: Some(parse_number(&r.item_number)?),
                 control_id: ControlId(r.control_id.into()),
                 kind: r
                     .kind
@@ -26,6 +27,9 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
                     .risk_level
                     .parse()
                     .map_err(|e| StoreError::corrupt("poam_items.risk_level", e))?,
+                likelihood: parse_level("poam_items.likelihood", r.likelihood)?,
+                impact: parse_level("poam_items.impact", r.impact)?,
+                residual_risk: parse_level("poam_items.residual_risk", r.residual_risk)?,
                 remediation: r.remediation_plan,
                 milestones: r.milestone,
                 milestone_changes: r.milestone_changes,
@@ -49,16 +53,30 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
         .collect()
 }
 
-/// Writes items: a new one is added, one that is there is brought in line with what is given.
+fn parse_number(text: &str) -> Result<PlanNumber, StoreError> {
+    text.parse()
+        .map_err(|e| StoreError::corrupt("poam_items.item_number", e))
+}
+
+fn parse_level(
+    column: &'static str,
+    text: Option<String>,
+) -> Result<Option<RiskLevel>, StoreError> {
+    text.map(|text| text.parse().map_err(|e| StoreError::corrupt(column, e)))
+        .transpose()
+}
+
+/// Writes items: a new one is added, one that is there is brought in line with what is given. Each
+/// then has its number; a new one keeps the one that it comes with unless another item has it.
 pub async fn save(
     conn: &mut PgConnection,
     actor: &Actor,
-    plans: &[Plan],
+    plans: &mut [Plan],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     for p in plans {
-        sqlx::query_file!(
+        let number = sqlx::query_file_scalar!(
             "src/plans/save.sql",
             p.poam_id.0,
             p.control_id.0.as_ref(),
@@ -79,10 +97,15 @@ pub async fn save(
             p.conditional_since.map(Ts) as Option<Ts>,
             p.closed_by,
             p.closing_evidence.map(|e| e.0),
-            Ts(now) as Ts
+            Ts(now) as Ts,
+            p.item_number.map(|number| number.to_string()),
+            p.likelihood.map(RiskLevel::as_str),
+            p.impact.map(RiskLevel::as_str),
+            p.residual_risk.map(RiskLevel::as_str)
         )
-        .execute(&mut *tx)
+        .fetch_one(&mut *tx)
         .await?;
+        p.item_number = Some(parse_number(&number)?);
     }
 
     tx.commit().await?;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use compliance::Catalog;
-use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv};
+use compliance::diagram::Picture;
+use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, names};
 use compliance::reports::{self, ReportContext};
 use compliance::sheets::{findings, plans};
 use compliance::system::{Asset, System};
@@ -22,7 +23,7 @@ use self::package::Package;
 use super::claims::discount_tampered;
 use super::evidence_store::{self, EvidenceStore};
 use super::integrity::mark_tampered;
-use super::{current_controls, description};
+use super::{current_controls, description, diagrams};
 use crate::{AppError, Session, temp_files};
 
 const README: &str = include_str!("assessment_package/README.txt");
@@ -41,6 +42,7 @@ pub struct AssessmentData {
     /// When checks saw the same again.
     pub confirmations: Vec<Confirmation>,
     assets: Vec<Asset>,
+    pictures: Vec<Picture>,
     scores: Vec<Scored>,
     facts: Option<Facts>,
     /// When it was read.
@@ -88,6 +90,9 @@ impl AssessmentData {
         tx.commit().await.map_err(StoreError::from)?;
         discount_tampered(&mut controls, &evidence, now);
 
+        let folder = given.map_or_else(|| state.path(), description::folder_of);
+        let files = EvidenceStore::new(state.path());
+        let pictures = diagrams::read_pictures(&system, folder, &files)?;
         let facts = latest_facts(&evidence, now);
         Ok(Self {
             system,
@@ -96,6 +101,7 @@ impl AssessmentData {
             plans,
             confirmations,
             assets,
+            pictures,
             scores,
             facts,
             now,
@@ -117,6 +123,7 @@ impl AssessmentData {
             evidence: &self.evidence,
             plans: &self.plans,
             assets: &self.assets,
+            pictures: &self.pictures,
             scores: &self.scores,
             facts: self.facts.as_ref(),
             now: self.now,
@@ -174,6 +181,7 @@ impl AssessmentData {
 
         // First of all, because it may be the end.
         let list = self.put_evidence(&mut package, files, step)?;
+        self.put_pictures(&mut package)?;
         self.put_reports(&mut package)?;
         self.put_sheets(&mut package)?;
         package.put("hashes.csv", csv(&list).as_bytes())?;
@@ -202,7 +210,7 @@ impl AssessmentData {
             list.push(artifact);
         }
 
-        let confirmed = confirmations(&self.confirmations);
+        let confirmed = confirmations(&self.confirmations, &names(&self.evidence));
         if !confirmed.is_empty() {
             package.put(&format!("evidence/{CONFIRMATIONS}"), confirmed.as_bytes())?;
             list.push(Artifact {
@@ -212,6 +220,18 @@ impl AssessmentData {
         }
 
         Ok(list)
+    }
+
+    /// Puts the diagrams into the package as they were taken in.
+    fn put_pictures(&self, package: &mut Package<impl io::Write + io::Seek>) -> anyhow::Result<()> {
+        for (name, picture) in diagrams::package_names(&self.pictures)
+            .iter()
+            .zip(&self.pictures)
+        {
+            package.put(&format!("diagrams/{name}"), &picture.original)?;
+        }
+
+        Ok(())
     }
 
     /// Puts the reports into the package, in every form, and the OSCAL documents.
@@ -235,9 +255,11 @@ impl AssessmentData {
     }
 
     fn put_sheets(&self, package: &mut Package<impl io::Write + io::Seek>) -> anyhow::Result<()> {
+        let known = self.known();
+        let known = known.plans_of_action();
         package.put("findings.csv", &findings::csv(&self.controls)?)?;
-        package.put("poam.csv", &plans::csv(&self.plans)?)?;
-        package.put("poam.xlsx", &plans::xlsx(&self.plans, self.now)?)
+        package.put("poam.csv", &plans::csv(&known)?)?;
+        package.put("poam.xlsx", &plans::xlsx(&known)?)
     }
 }
 

@@ -10,6 +10,8 @@ use compliance::system::{Asset, CATEGORIES, System};
 use config::StateDir;
 use store::{PgConnection, StoreError};
 
+use super::diagrams;
+use super::evidence_store::EvidenceStore;
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -30,6 +32,13 @@ pub fn system_description(given: Option<&Path>, state: &StateDir) -> anyhow::Res
 
     parse_system(&text)
         .with_context(|| format!("{} is not a description of a system", path.display()))
+}
+
+/// Returns the folder that a description's pictures are below.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn parse_system(text: &str) -> anyhow::Result<System> {
@@ -131,13 +140,22 @@ pub struct Imported {
 
 /// Takes a description over into the database: its sections, and its assets into the inventory.
 /// From then on that is the description that counts.
-pub async fn import(session: &mut Session, file: &Path) -> Result<Imported, AppError> {
+pub async fn import(
+    session: &mut Session,
+    state: &StateDir,
+    file: &Path,
+) -> Result<Imported, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let system: System = toml::from_str(&text)
+    let mut system: System = toml::from_str(&text)
         .with_context(|| format!("{} is not a description of a system", file.display()))?;
     check_assets(&system.assets)?;
+    if !system.diagrams.is_empty() {
+        state.create()?;
+        let files = EvidenceStore::new(state.path());
+        diagrams::keep_pictures(&mut system, folder_of(file), &files)?;
+    }
 
     let sections: Vec<store::ssp_sections::Section> = sections::divide(&system)
         .map_err(anyhow::Error::from)?
@@ -224,6 +242,17 @@ pub async fn export(session: &mut Session, state: &StateDir) -> Result<String, A
     Ok(sections::to_toml(&system).map_err(anyhow::Error::from)?)
 }
 
+/// Returns a description without what only an import adds, and without assets, which are in a table
+/// of their own.
+fn comparable(mut system: System) -> System {
+    system.assets.clear();
+    for diagram in &mut system.diagrams {
+        diagram.sha256.clear();
+    }
+
+    system
+}
+
 /// Whether the file in the state directory says something else than what was imported.
 pub(super) async fn is_file_ignored(
     conn: &mut PgConnection,
@@ -236,13 +265,10 @@ pub(super) async fn is_file_ignored(
         return Ok(false);
     };
 
-    let file = system_description(None, state).ok();
-    Ok(file.is_none_or(|file| {
-        System {
-            assets: Vec::new(),
-            ..file
-        } != imported
-    }))
+    let Ok(file) = system_description(None, state) else {
+        return Ok(true);
+    };
+    Ok(comparable(file) != comparable(imported))
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl EvidenceStore {
         }
     }
 
+    /// Returns where the file of a hash is kept, below the state directory.
+    pub(super) fn path_of(sha256: &str) -> String {
+        format!("{FOLDER}/{}/{sha256}", &sha256[..2])
+    }
+
     /// Copies a file in. It is on disk when this returns; the same content twice is one file.
     pub fn take(&self, source: &Path) -> anyhow::Result<Kept> {
         let mut from = open_regular(source, OFlags::empty())
@@ -57,7 +62,7 @@ impl EvidenceStore {
         copy.as_file()
             .set_permissions(Permissions::from_mode(0o440))?;
         copy.as_file().sync_all()?;
-        let path = format!("{FOLDER}/{}/{sha256}", &sha256[..2]);
+        let path = Self::path_of(&sha256);
 
         let target = self.state.join(&path);
         if let Some(parent) = target.parent() {
@@ -110,7 +115,7 @@ impl EvidenceStore {
 
 /// Opens a plain file for reading, without waiting for anybody: a pipe without a writer would hold
 /// us for good, and a device has no end.
-fn open_regular(path: &Path, how: OFlags) -> io::Result<File> {
+pub(super) fn open_regular(path: &Path, how: OFlags) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | how).bits();
     let file = File::options()
         .read(true)

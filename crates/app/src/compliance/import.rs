@@ -95,7 +95,7 @@ async fn add_plans(
 ) -> Result<usize, AppError> {
     let there = store::plans::list(conn).await?;
     let is_new = |plan: &Plan| !there.iter().any(|t| t.poam_id == plan.poam_id);
-    let new: Vec<Plan> = plans.into_iter().filter(is_new).collect();
+    let mut new: Vec<Plan> = plans.into_iter().filter(is_new).collect();
     if let Some(plan) = new.iter().find(|plan| plan.weakness.trim().is_empty()) {
         return Err(AppError::conflict(format!(
             "the item about {} does not say what is wrong",
@@ -103,7 +103,7 @@ async fn add_plans(
         )));
     }
 
-    store::plans::save(conn, actor, &new, now).await?;
+    store::plans::save(conn, actor, &mut new, now).await?;
     Ok(new.len())
 }
 

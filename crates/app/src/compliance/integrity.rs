@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations};
+use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, names};
 use config::StateDir;
 use model::evidence::Confirmation;
 use model::{Evidence, EvidenceId};
@@ -101,7 +101,8 @@ pub async fn hash_list(session: &mut Session) -> Result<Vec<Artifact>, AppError>
         .map(|(artifact, _)| artifact)
         .collect();
 
-    let confirmed = confirmations(&store::evidence::confirmations(conn, Some(&ids)).await?);
+    let confirmed = store::evidence::confirmations(conn, Some(&ids)).await?;
+    let confirmed = confirmations(&confirmed, &names(&all));
     if !confirmed.is_empty() {
         list.push(Artifact {
             name: CONFIRMATIONS.to_owned(),

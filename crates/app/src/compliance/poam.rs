@@ -7,14 +7,14 @@ use compliance::sheets::plans;
 use compliance::{Catalog, reports};
 use config::StateDir;
 use model::{
-    Actor, Clock as _, Control, Evidence, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus,
-    RiskLevel, Standing, SystemClock, Timestamp,
+    Actor, Clock as _, Control, Evidence, ObjectiveId, Plan, PlanId, PlanKind, PlanNumber,
+    PlanStatus, RiskLevel, Standing, SystemClock, Timestamp,
 };
 use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
-use super::{claims, current_controls, evidence, find_control, find_requirement, ids};
+use super::{claims, current_controls, description, evidence, find_control, find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -38,9 +38,9 @@ pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written
 
     // Told apart by their first letters, although they are made at once.
     let id = || PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"));
-    let items = compliance::poam::generate(Catalog::r2(), &current_controls, &there, now, id);
-    let changed = [&items.new[..], &items.moved].concat();
-    store::plans::save(conn, actor, &changed, now).await?;
+    let mut items = compliance::poam::generate(Catalog::r2(), &current_controls, &there, now, id);
+    store::plans::save(conn, actor, &mut items.new, now).await?;
+    store::plans::save(conn, actor, &mut items.moved, now).await?;
     claims::record(conn, actor, state, now).await?;
 
     let open = |c: &&Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
@@ -103,6 +103,12 @@ pub struct Details {
     pub remediation: Option<String>,
     /// How much of a risk it is.
     pub risk: Option<RiskLevel>,
+    /// How likely it is used against the system.
+    pub likelihood: Option<RiskLevel>,
+    /// How bad that would be.
+    pub impact: Option<RiskLevel>,
+    /// What remains of the risk once it is mitigated as planned.
+    pub residual_risk: Option<RiskLevel>,
     /// The plan that it is on.
     pub kind: Option<PlanKind>,
     /// Where it stands; [`close`] completes it.
@@ -137,6 +143,9 @@ impl Details {
         plan.due = self.due.or(plan.due);
         plan.conditional_since = self.conditional_since.or(plan.conditional_since);
         plan.risk = self.risk.unwrap_or(plan.risk);
+        plan.likelihood = self.likelihood.or(plan.likelihood);
+        plan.impact = self.impact.or(plan.impact);
+        plan.residual_risk = self.residual_risk.or(plan.residual_risk);
         plan.kind = self.kind.unwrap_or(plan.kind);
         plan.status = self.status.unwrap_or(plan.status);
         if !self.tasks.is_empty() {
@@ -224,7 +233,7 @@ pub async fn add(
     check_due(&plan, &all, now)?;
 
     let notes = [met_already(control), doubled(&plan, &all)];
-    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
+    store::plans::save(conn, actor, std::slice::from_mut(&mut plan), now).await?;
     Ok(Saved {
         plan,
         notes: notes.into_iter().flatten().collect(),
@@ -253,7 +262,8 @@ fn doubled(plan: &Plan, all: &[Plan]) -> Option<String> {
     let other = all.iter().find(same)?;
     Some(format!(
         "{} has an open item on the same plan already: {} (`poam update` changes it)",
-        plan.control_id, other.poam_id
+        plan.control_id,
+        other.name()
     ))
 }
 
@@ -271,7 +281,7 @@ fn check_due(plan: &Plan, all: &[Plan], now: Timestamp) -> Result<(), AppError> 
     }
 }
 
-/// Changes the item whose id begins or ends like this.
+/// Changes the item of this number, or whose id begins or ends like this.
 pub async fn update(session: &mut Session, id: &str, details: &Details) -> Result<Saved, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     if details.status == Some(PlanStatus::Completed) {
@@ -285,7 +295,7 @@ pub async fn update(session: &mut Session, id: &str, details: &Details) -> Resul
     if plan.status == PlanStatus::Completed {
         return Err(AppError::conflict(format!(
             "{} is completed, by {}",
-            plan.poam_id,
+            plan.name(),
             plan.closed_by.as_deref().unwrap_or("-")
         )));
     }
@@ -296,7 +306,7 @@ pub async fn update(session: &mut Session, id: &str, details: &Details) -> Resul
     check_due(&plan, &all, now)?;
 
     let notes = late(&plan, &all).into_iter().collect();
-    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
+    store::plans::save(conn, actor, std::slice::from_mut(&mut plan), now).await?;
     Ok(Saved { plan, notes })
 }
 
@@ -311,14 +321,14 @@ fn late(plan: &Plan, all: &[Plan]) -> Option<String> {
     ))
 }
 
-/// Completes the item whose id begins or ends like this, with the evidence that shows it.
+/// Completes the item of this number, or whose id begins or ends like this, with the evidence that shows it.
 pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Plan, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let mut plan = find_plan(conn, id).await?;
     if plan.status == PlanStatus::Completed {
         return Err(AppError::conflict(format!(
             "{} is completed already, by {}",
-            plan.poam_id,
+            plan.name(),
             plan.closed_by.as_deref().unwrap_or("-")
         )));
     }
@@ -330,7 +340,7 @@ pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Pl
     if !store::plans::close(conn, actor, plan.poam_id, evidence.evidence_id, now).await? {
         return Err(AppError::conflict(format!(
             "{} was completed meanwhile",
-            plan.poam_id
+            plan.name()
         )));
     }
 
@@ -387,9 +397,18 @@ fn check_plan(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The one item whose id begins or ends like this.
+/// The one item of this number, or whose id begins or ends like this.
 async fn find_plan(conn: &mut PgConnection, id: &str) -> Result<Plan, AppError> {
     let all = store::plans::list(conn).await?;
+    if let Ok(number) = id.parse::<PlanNumber>() {
+        let found = all.into_iter().find(|p| p.item_number == Some(number));
+        return found.ok_or_else(|| {
+            AppError::not_found(format!(
+                "no item is called {number}; see `blueteam compliance poam list --all`"
+            ))
+        });
+    }
+
     ids::pick(all, id, |plan| plan.poam_id.0)?
         .ok_or_else(|| ids::nothing("item", id, "blueteam compliance poam list --all"))
 }
@@ -403,28 +422,36 @@ pub enum Form {
     Xlsx,
     /// A document, as Markdown.
     Markdown,
+    /// The same, as a page.
+    Html,
     /// The same, typeset.
     Pdf,
 }
 
-/// All items for others.
-pub async fn export(session: &mut Session, form: Form) -> Result<Vec<u8>, AppError> {
-    let all = store::plans::list(session.read()?).await?;
+/// Writes all items for others.
+pub async fn export(
+    session: &mut Session,
+    state: &StateDir,
+    form: Form,
+) -> Result<Vec<u8>, AppError> {
+    let conn = session.read()?;
     let now = SystemClock.now();
-    let controls = current_controls(session.read()?, now).await?;
-    let document = || {
-        reports::poam(&reports::Plans {
-            catalog: Catalog::r2(),
-            controls: &controls,
-            plans: &all,
-            now,
-        })
+    let items = store::plans::list(conn).await?;
+    let controls = current_controls(conn, now).await?;
+    let system = description::read(conn, None, state).await?;
+    let known = reports::Plans {
+        catalog: Catalog::r2(),
+        system: &system,
+        controls: &controls,
+        plans: &items,
+        now,
     };
 
     Ok(match form {
-        Form::Csv => plans::csv(&all).map_err(anyhow::Error::new)?,
-        Form::Xlsx => plans::xlsx(&all, now).map_err(anyhow::Error::new)?,
-        Form::Markdown => document().markdown().into_bytes(),
-        Form::Pdf => pdf::render(&document()).map_err(anyhow::Error::from)?,
+        Form::Csv => plans::csv(&known).map_err(anyhow::Error::new)?,
+        Form::Xlsx => plans::xlsx(&known).map_err(anyhow::Error::new)?,
+        Form::Markdown => reports::poam(&known).markdown().into_bytes(),
+        Form::Html => reports::poam(&known).html().into_bytes(),
+        Form::Pdf => pdf::render(&reports::poam(&known)).map_err(anyhow::Error::from)?,
     })
 }

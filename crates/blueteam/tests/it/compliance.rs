@@ -490,8 +490,16 @@ async fn evidence_is_taken_in_approved_verified_and_missed_when_tampered_with() 
     let sums = evidence(&["hash-list", "--sha256sum"]).good();
     let only: String = sums
         .split_inclusive('\n')
-        .filter(|l| l.contains("policy.txt"))
+        .filter(|l| l.contains("-policy-") && l.ends_with(".txt\n"))
         .collect();
+    // Under its name in the package: requirement, subject, day.
+    let (_, name) = only.trim_end().split_once("  ").unwrap();
+    assert!(name.starts_with("3.1.1-policy-20"), "{only}");
+    std::fs::copy(
+        office.program.path("in/policy.txt"),
+        office.program.path("in").join(name),
+    )
+    .unwrap();
     office.program.write("in/SHA256SUMS", &only);
 
     let checked = Command::new("sha256sum")

@@ -116,6 +116,17 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
 
     // Past its day, and past its 180 days.
     let id = of("3.1.9")["poam_id"].as_str().unwrap().to_owned();
+    let number = of("3.1.9")["item_number"].as_str().unwrap().to_owned();
+    assert!(
+        number.starts_with("POAM-2") && number.len() == 13,
+        "{number}"
+    );
+    assert_ne!(of("3.1.9")["item_number"], of("3.1.1")["item_number"]);
+    assert!(
+        poam(&["update", "poam-2020-7", "--owner", "x"])
+            .err
+            .contains("no item is called POAM-2020-007")
+    );
     poam(&[
         "update",
         &id,
@@ -161,9 +172,15 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
         .find(|r| &r[2] == "AC.L2-3.1.9")
         .unwrap();
     assert_eq!(
-        (&row[3], &row[6], &row[10], &row[12]),
-        ("carol", "01/01/2099", "Ongoing", "Low")
+        (&row[0], &row[6], &row[10], &row[12]),
+        (number.as_str(), "01/01/2099", "Ongoing", "Low")
     );
+    assert_eq!(
+        &row[3], "",
+        "the office is the organization, which is not stated"
+    );
+    assert!(row[11].contains("owner: carol"), "{}", &row[11]);
+    assert_eq!((&row[19], &row[20], &row[22]), ("High", "Low", "Low"));
 
     let book = office.program.path("poam.xlsx");
     poam(&["update", &id, "--mitigation", "=cmd|' /C calc'!A0"]).good();
@@ -177,8 +194,10 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
     .good();
 
     let cells = workbook(&book);
+    let heads = cells.iter().find(|r| r[0] == "POA&M Item ID").unwrap();
+    assert_eq!(cells[0][0], "Plan of Action and Milestones");
     assert_eq!(
-        (cells[0].len(), cells[0][0].as_str(), cells[0][24].as_str()),
+        (heads.len(), heads[0].as_str(), heads[24].as_str()),
         (
             25,
             "POA&M Item ID",
@@ -189,7 +208,8 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
     let row = cells.iter().find(|r| r[2] == "AC.L2-3.1.9").unwrap();
     assert_eq!(
         (row[0].as_str(), row[3].as_str(), row[6].as_str()),
-        (id.as_str(), "carol", "01/01/2099")
+        (number.as_str(), "", "day 72686"),
+        "a date is a number of days, 1 January 2099"
     );
     assert_eq!(row[14], "'=cmd|' /C calc'!A0", "no formula");
 
@@ -241,7 +261,7 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
     office.run(&["evidence", "approve", &draft]).good();
     poam(&[
         "close",
-        &id,
+        &number.to_lowercase(),
         "--evidence",
         &draft,
         "--on-behalf-of",
@@ -283,8 +303,9 @@ for row in E.fromstring(book.read('xl/worksheets/sheet1.xml')).iter(ns + 'row'):
         n = 0
         for letter in place: n = n * 26 + ord(letter) - 64
         if v is not None:
-            assert c.get('t') == 's', 'no text'
-            cells[n - 1] = shared[int(v.text)]
+            # The column of the day by which an item is done holds dates.
+            assert c.get('t') == 's' or n == 7, 'no text'
+            cells[n - 1] = shared[int(v.text)] if c.get('t') == 's' else 'day ' + v.text
     rows.append(cells)
 json.dump(rows, sys.stdout)";
 

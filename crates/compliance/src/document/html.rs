@@ -2,43 +2,48 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Document, Trend};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
-h1,h2,h3{line-height:1.25}table{border-collapse:collapse;width:100%;font-size:.875rem;margin:1rem 0}\
-th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top}\
-th{background:#eef1f5}td{overflow-wrap:anywhere;min-width:6.5em}main{overflow-x:auto}\
-nav ol{columns:2}pre{background:#f5f5f5;padding:.75rem;overflow:auto;font-size:.8rem}.mark{text-align:center;font-weight:700}\
-.bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar \
-i{display:block;height:100%;background:#2a6f4d}\
-figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media \
-print{.bar,.bar i,th{-webkit-print-color-adjust:exact;print-color-adjust:exact}main{overflow:visible}\
-thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
+use super::{Block, Document, Field, Figure, NO_GAPS, Table, Trend};
+
+const STYLE: &str = include_str!("style.css");
+
+/// A single word in a cell stays on one line up to this length.
+const ONE_LINE_MAX: usize = 16;
+/// The longest word in a table that stays whole.
+const UNBROKEN_WORD_MAX: usize = 24;
 
 pub(super) fn render_page(doc: &Document) -> String {
     let mut out = String::new();
     let title = escape_text(&doc.title);
     let page = page_style(&doc.marking);
+
+    // Pictures are in the page itself, and nothing else is ever loaded.
+    let has_figure = doc.blocks.iter().any(|b| matches!(b, Block::Figure(_)));
+    let images = if has_figure { "; img-src data:" } else { "" };
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-         'unsafe-inline'\">\n\
-         <meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{page}</style>\n</head>\n<body>\n"
+         'unsafe-inline'{images}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title>\n<style>{STYLE}{page}</style>\n</head>\n<body>\n"
     );
 
     let marking = escape_text(&doc.marking);
-    if !marking.is_empty() {
-        let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
-    }
-
-    let _ = writeln!(out, "<header><h1>{title}</h1>");
+    let _ = writeln!(out, "<header>");
+    write_marking(&mut out, &marking);
+    let _ = writeln!(out, "<h1>{title}</h1>");
     for line in &doc.subtitle {
         let _ = writeln!(out, "<p>{}</p>", escape_text(line));
     }
 
-    let _ = writeln!(out, "<p>{}</p></header>", escape_text(&doc.date));
+    let _ = writeln!(out, "<p>{}</p>", escape_text(&doc.date));
+    write_fields(&mut out, "cover", &doc.cover);
+    write_fields(&mut out, "designation", &doc.designation);
+    let _ = writeln!(out, "</header>");
+
     write_contents(&mut out, doc);
     out.push_str("<main>\n");
     let mut n = 0;
@@ -46,13 +51,30 @@ pub(super) fn render_page(doc: &Document) -> String {
         write_block(&mut out, block, &mut n);
     }
 
-    out.push_str("</main>\n");
+    out.push_str("</main>\n<footer>\n");
+    write_marking(&mut out, &marking);
+    out.push_str("</footer>\n</body>\n</html>\n");
+    out
+}
+
+fn write_marking(out: &mut String, marking: &str) {
     if !marking.is_empty() {
         let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
     }
+}
 
-    out.push_str("</body>\n</html>\n");
-    out
+fn write_fields(out: &mut String, class: &str, fields: &[Field]) {
+    if fields.is_empty() {
+        return;
+    }
+
+    let _ = writeln!(out, "<dl class=\"{class}\">");
+    for field in fields {
+        let (label, value) = (escape_text(&field.label), escape_text(&field.value));
+        let _ = writeln!(out, "<dt>{label}</dt><dd>{value}</dd>");
+    }
+
+    let _ = writeln!(out, "</dl>");
 }
 
 /// The rule that puts the marking on every printed page; empty without one.
@@ -101,40 +123,18 @@ fn write_block(out: &mut String, block: &Block, headings: &mut usize) {
             writeln!(out, "<h{tag} id=\"h{n}\">{}</h{tag}>", escape_text(text))
         }
         Block::Text(text) => writeln!(out, "<p>{}</p>", escape_text(text)),
-        Block::List(points) => {
+        Block::Gaps(points) if points.is_empty() => writeln!(out, "<p>{NO_GAPS}</p>"),
+        Block::List(points) | Block::Gaps(points) => {
             out.push_str("<ul>\n");
             let _ = points
                 .iter()
                 .try_for_each(|p| writeln!(out, "<li>{}</li>", escape_text(p)));
             writeln!(out, "</ul>")
         }
-        Block::Table(table) => {
-            let cells = |tag: &str, row: &[String]| {
-                row.iter().fold(String::new(), |mut line, c| {
-                    let _ = write!(
-                        line,
-                        "<{tag}>{}</{}>",
-                        escape_text(c),
-                        tag.split(' ').next().unwrap_or(tag)
-                    );
-                    line
-                })
-            };
-
-            let _ = writeln!(
-                out,
-                "<table><thead><tr>{}</tr></thead><tbody>",
-                cells("th scope=\"col\"", &table.header)
-            );
-            let _ = table
-                .rows
-                .iter()
-                .try_for_each(|r| writeln!(out, "<tr>{}</tr>", cells("td", r)));
-
-            writeln!(out, "</tbody></table>")
-        }
+        Block::Table(table) => write_table(out, table),
+        Block::Figure(figure) => write_figure(out, figure),
         Block::Bars(bars) => {
-            out.push_str("<table><tbody>\n");
+            out.push_str("<table class=\"bars\"><tbody>\n");
             for b in bars {
                 let percent = (b.part * 100).checked_div(b.whole).unwrap_or(0);
                 let _ = writeln!(
@@ -152,6 +152,79 @@ fn write_block(out: &mut String, block: &Block, headings: &mut usize) {
         Block::Trend(trend) => write_trend(out, trend),
         Block::Code(text) => writeln!(out, "<pre>{}</pre>", escape_text(text)),
     };
+}
+
+/// Writes a table, which scrolls by itself where it is wider than the screen.
+fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
+    let header: String = table
+        .header
+        .iter()
+        .map(|h| format!("<th scope=\"col\">{}</th>", escape_text(h)))
+        .collect();
+    writeln!(
+        out,
+        "<div class=\"table\" tabindex=\"0\"><table><thead><tr>{header}</tr></thead><tbody>"
+    )?;
+
+    for row in &table.rows {
+        let cells: String = row
+            .iter()
+            .map(|c| {
+                // A date or number stays on one line; a hyphen would break it.
+                let is_one = c.len() <= ONE_LINE_MAX && !c.contains(char::is_whitespace);
+                let class = if is_one { " class=\"one\"" } else { "" };
+                format!("<td{class}>{}</td>", escape_cell(c))
+            })
+            .collect();
+        writeln!(out, "<tr>{cells}</tr>")?;
+    }
+
+    writeln!(out, "</tbody></table></div>")
+}
+
+fn write_figure(out: &mut String, figure: &Figure) -> std::fmt::Result {
+    writeln!(
+        out,
+        "<figure><img alt=\"{}\" src=\"data:{};base64,{}\"><figcaption>{}</figcaption></figure>",
+        escape_text(&figure.title),
+        figure.image.form().media_type(),
+        STANDARD.encode(figure.image.bytes()),
+        escape_text(&figure.label())
+    )
+}
+
+/// Returns the text with break points in words that no column is wide enough for, such as hashes.
+/// Other words stay whole.
+fn escape_cell(text: &str) -> String {
+    if text
+        .split_whitespace()
+        .all(|w| w.chars().count() <= UNBROKEN_WORD_MAX)
+    {
+        return escape_text(text);
+    }
+
+    let mut out = String::new();
+    for word in text.split_inclusive(char::is_whitespace) {
+        if word.chars().count() <= UNBROKEN_WORD_MAX {
+            out.push_str(&escape_text(word));
+            continue;
+        }
+
+        let mut run = 0;
+        for c in word.chars() {
+            // Never before a mark that belongs to the letter before it.
+            if run >= UNBROKEN_WORD_MAX / 2 && c.is_ascii_graphic() {
+                out.push_str("<wbr>");
+                run = 0;
+            }
+
+            out.push_str(&escape_text(c.encode_utf8(&mut [0; 4])));
+            // A line may break after a hyphen anyway.
+            run = if c == '-' { 0 } else { run + 1 };
+        }
+    }
+
+    out
 }
 
 /// Writes a trend as an SVG line chart of 1100 by 340 units.

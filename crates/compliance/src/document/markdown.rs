@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Document};
+use super::{Block, Document, Field, NO_GAPS};
 
 pub(super) fn render_document(doc: &Document) -> String {
     let mut out = String::new();
@@ -17,12 +17,29 @@ pub(super) fn render_document(doc: &Document) -> String {
     }
 
     let _ = writeln!(out, "{}", doc.date);
+    for fields in [&doc.cover, &doc.designation] {
+        write_fields(&mut out, fields);
+    }
+
     for block in &doc.blocks {
         out.push('\n');
         write_block(&mut out, block);
     }
 
     out
+}
+
+/// Writes fields as a table.
+fn write_fields(out: &mut String, fields: &[Field]) {
+    if fields.is_empty() {
+        return;
+    }
+
+    let _ = writeln!(out, "\n| | |\n| --- | --- |");
+    for field in fields {
+        let (label, value) = (escape_text(&field.label), escape_text(&field.value));
+        let _ = writeln!(out, "| {label} | {value} |");
+    }
 }
 
 fn write_block(out: &mut String, block: &Block) {
@@ -34,9 +51,17 @@ fn write_block(out: &mut String, block: &Block) {
             escape_text(text)
         ),
         Block::Text(text) => writeln!(out, "{}", escape_text(text)),
-        Block::List(points) => points
+        Block::Gaps(points) if points.is_empty() => writeln!(out, "{NO_GAPS}"),
+        Block::List(points) | Block::Gaps(points) => points
             .iter()
             .try_for_each(|p| writeln!(out, "- {}", escape_text(p))),
+        // The picture itself is in the package and in the other formats.
+        Block::Figure(figure) => writeln!(
+            out,
+            "Figure: {} ({})",
+            escape_text(&figure.label()),
+            figure.image.description()
+        ),
         Block::Table(table) => {
             let row = |cells: &[String]| {
                 format!(

@@ -260,7 +260,12 @@ fn read_item(
         .map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse)
         .map_err(bad)?;
 
+    let level = |name: &str| word(name).map(str::parse).transpose().map_err(bad);
     Ok(Plan {
+        likelihood: level("likelihood")?,
+        impact: level("impact")?,
+        residual_risk: level("residual-risk")?,
+        item_number: word("item-number").and_then(|number| number.parse().ok()),
         kind: word("kind")
             .map_or(Ok(PlanKind::Operational), str::parse)
             .map_err(bad)?,

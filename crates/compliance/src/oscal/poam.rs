@@ -1,6 +1,6 @@
 //! The plan of action and milestones.
 
-use model::{Plan, PlanStatus};
+use model::{Plan, PlanStatus, RiskLevel};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) fn poam_document(known: &ReportContext<'_>) -> Option<Value> {
     let items = known.plans.iter().map(|p| {
         json!({
             "uuid": stable_id(&["item", &p.poam_id.to_string()]),
-            "title": format!("{}: {}", p.control_id, one_line_title(&p.weakness)),
+            "title": item_title(p),
             "description": text_or_not_stated(&p.weakness),
             "props": item_props(p),
             "related-risks": [{ "risk-uuid": risk_id(p) }],
@@ -32,6 +32,14 @@ pub(super) fn poam_document(known: &ReportContext<'_>) -> Option<Value> {
         "risks": known.plans.iter().map(item_risk).collect::<Vec<_>>(),
         "poam-items": items.collect::<Vec<_>>(),
     }))
+}
+
+fn item_title(p: &Plan) -> String {
+    let title = format!("{}: {}", p.control_id, one_line_title(&p.weakness));
+    match p.item_number {
+        Some(number) => format!("{title} ({number})"),
+        None => title,
+    }
 }
 
 fn risk_id(p: &Plan) -> uuid::Uuid {
@@ -50,6 +58,7 @@ fn one_line_title(text: &str) -> String {
 fn item_props(p: &Plan) -> Vec<Value> {
     let mut props = vec![
         oscal_prop("item-id", p.poam_id),
+        oscal_prop("item-number", p.name()),
         oscal_prop("requirement", &p.control_id),
         oscal_prop("kind", p.kind),
         oscal_prop("risk-level", p.risk),
@@ -64,7 +73,11 @@ fn item_props(p: &Plan) -> Vec<Value> {
         );
     };
 
+    let level = |level: Option<RiskLevel>| level.map(|level| level.to_string());
     add("owner", p.owner.clone());
+    add("likelihood", level(p.likelihood));
+    add("impact", level(p.impact));
+    add("residual-risk", level(p.residual_risk));
     add("close-out-by", close_out(p).map(format_time));
     add("conditional-since", p.conditional_since.map(format_time));
     add("completed-at", p.completed.map(format_time));

@@ -12,6 +12,7 @@ use crate::claim::Claim;
 use crate::reports::ReportContext;
 
 pub(super) fn results_document(known: &ReportContext<'_>) -> Value {
+    let names = crate::evidence::names(known.evidence);
     let observations = known.evidence.iter().filter(|e| e.approved_at.is_some());
     let objectives = known.controls.iter().flat_map(|c| &c.objectives);
     let start = objectives
@@ -34,7 +35,7 @@ pub(super) fn results_document(known: &ReportContext<'_>) -> Value {
         &mut result,
         "observations",
         observations
-            .map(|e| evidence_observation(known, e))
+            .map(|e| evidence_observation(known, e, &names[&e.evidence_id]))
             .collect(),
     );
     insert_list(
@@ -88,7 +89,7 @@ fn observation_id(e: &Evidence) -> uuid::Uuid {
     stable_id(&["observation", &e.evidence_id.to_string()])
 }
 
-fn evidence_observation(known: &ReportContext<'_>, e: &Evidence) -> Value {
+fn evidence_observation(known: &ReportContext<'_>, e: &Evidence, name: &str) -> Value {
     let method = match e.kind {
         EvidenceKind::TestResult | EvidenceKind::ScanResult => "TEST",
         _ => "EXAMINE",
@@ -96,7 +97,7 @@ fn evidence_observation(known: &ReportContext<'_>, e: &Evidence) -> Value {
 
     let mut props = vec![
         oscal_prop("evidence-id", e.evidence_id),
-        oscal_prop("artifact", e.artifact()),
+        oscal_prop("artifact", name),
         oscal_prop("kind", e.kind),
         oscal_prop("validity", e.validity(known.now)),
     ];

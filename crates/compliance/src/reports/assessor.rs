@@ -5,15 +5,18 @@
 use model::facts::SampleEvent;
 use model::{Control, Decision, Evidence, Responsibility, Standing, Validity};
 
-use super::{ReportContext, format_day, maybe_day, or_missing, poam, standing_word};
+use super::{
+    ReportContext, counted, cover, format_day, maybe_day, or_missing, poam, standing_word,
+};
 use crate::catalog::Requirement;
 use crate::claim::Claim;
 use crate::cmmc::CONDITIONAL_FROM;
 use crate::document::{Bar, Block, Document, Point, Trend};
 use crate::evidence::artifacts;
+use crate::system::category_words;
 
 /// Reads an optional field of an event.
-type Field = fn(&SampleEvent) -> &Option<String>;
+type EventField = fn(&SampleEvent) -> Option<&String>;
 
 /// Builds the assessor's report.
 pub fn build_report(known: &ReportContext<'_>) -> Document {
@@ -27,15 +30,6 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
                 or_missing(&s.name)
             ),
             format!(
-                "CAGE codes: {}",
-                or_missing(&s.organization.cage_codes.join(", "))
-            ),
-            format!(
-                "System security plan: {}, version {}",
-                or_missing(&s.name),
-                or_missing(&s.version)
-            ),
-            format!(
                 "{}, catalog last verified {}",
                 known.catalog.name(),
                 known.catalog.last_verified
@@ -43,6 +37,8 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
         ],
         marking: s.marking.clone(),
         date: format_day(known.now),
+        cover: cover::assessment(known),
+        designation: cover::designation(s),
         blocks: Vec::new(),
     };
 
@@ -154,6 +150,8 @@ fn add_result(doc: &mut Document, known: &ReportContext<'_>, claim: &Claim) {
 
     doc.add(Block::Bars(bars.collect()));
     add_score_history(doc, known, claim);
+    doc.heading(2, "Gaps in this report")
+        .add(Block::Gaps(known.system.missing()));
 }
 
 /// Adds the score over time. The line ends at the score of this report.
@@ -210,7 +208,7 @@ fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
 
     let rows = crate::system::CATEGORIES
         .iter()
-        .map(|c| vec![c.replace('_', " "), count(c).to_string()])
+        .map(|c| vec![category_words(c), count(c).to_string()])
         .collect();
     doc.table(&["Asset category (32 CFR 170.19(c))", "Assets"], rows);
     doc.heading(2, "External service providers");
@@ -489,13 +487,14 @@ fn add_observations(doc: &mut Document, known: &ReportContext<'_>) {
     doc.list(vec![
         format!("{} of 320 objectives were decided by people", sum(&decided)),
         format!("{} have a finding proposed by a check", sum(&proposed)),
-        format!(
-            "{} pieces of evidence are results of checks",
+        counted(
             known
                 .evidence
                 .iter()
                 .filter(|e| e.recorded.is_some())
-                .count()
+                .count(),
+            "piece of evidence is the result of a check",
+            "pieces of evidence are results of checks",
         ),
     ]);
 
@@ -528,10 +527,10 @@ fn add_observations(doc: &mut Document, known: &ReportContext<'_>) {
     if let Some(events) = &facts.events {
         doc.heading(2, "Sample of events");
         // An empty column would only make the others narrow: logs have no users, jobs no addresses.
-        let optional: [(&str, Field); 3] = [
-            ("User", |e| &e.user_id),
-            ("Address", |e| &e.ip_address),
-            ("Resource", |e| &e.resource),
+        let optional: [(&str, EventField); 3] = [
+            ("User", |e| e.user_name.as_ref().or(e.user_id.as_ref())),
+            ("Address", |e| e.ip_address.as_ref()),
+            ("Resource", |e| e.resource.as_ref()),
         ];
         let shown: Vec<_> = optional
             .iter()
@@ -547,7 +546,7 @@ fn add_observations(doc: &mut Document, known: &ReportContext<'_>) {
         let rows = events.sample.iter().map(|e| {
             let more = shown
                 .iter()
-                .map(|(_, of)| of(e).clone().unwrap_or_default());
+                .map(|(_, of)| of(e).cloned().unwrap_or_default());
             [
                 e.timestamp.to_string(),
                 e.category.clone(),

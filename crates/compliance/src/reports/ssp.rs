@@ -1,13 +1,17 @@
 //! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds.
 //! Missing information is marked as missing.
 
-use model::{Control, Implementation, Responsibility, Validity};
+use std::collections::HashMap;
 
-use super::{ReportContext, format_day, maybe_day, or_missing, standing_word};
+use model::{Control, EvidenceId, Implementation, Responsibility, Validity};
+
+use super::{ReportContext, counted, cover, format_day, maybe_day, or_missing, standing_word};
 use crate::catalog::Requirement;
 use crate::claim::approved_plan;
-use crate::document::Document;
-use crate::system::System;
+use crate::diagram::{KINDS, Picture};
+use crate::document::{Block, Document, Figure};
+use crate::evidence;
+use crate::system::{System, category_words};
 
 /// Builds the system security plan.
 pub fn build_report(known: &ReportContext<'_>) -> Document {
@@ -30,13 +34,15 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
         marking: s.marking.clone(),
         // The day that SPRS is told.
         date: s.plan_date().unwrap_or_else(|| format_day(known.now)),
+        cover: cover::subject(s),
+        designation: cover::designation(s),
         blocks: Vec::new(),
     };
 
     add_missing(&mut doc, known);
     add_objective_index(&mut doc);
     add_identification(&mut doc, s);
-    add_environment(&mut doc, s);
+    add_environment(&mut doc, known);
     add_scope(&mut doc, known);
     add_requirements(&mut doc, known);
     doc.heading(1, "5 Record of changes");
@@ -47,8 +53,67 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
         .map(|c| vec![c.date.clone(), c.description.clone(), c.by.clone()])
         .collect();
     doc.table(&["Date", "Description", "Made by"], rows);
+    add_approval(&mut doc, known);
 
     doc
+}
+
+/// Adds the block in which the plan is signed, with the names that are known.
+fn add_approval(doc: &mut Document, known: &ReportContext<'_>) {
+    let roles = [
+        "system owner",
+        "information owner",
+        "system security officer",
+        "affirming official",
+    ];
+    let rows = roles.iter().map(|role| {
+        let person = known.system.person(role);
+        let of = |text: Option<&String>| or_missing(text.map_or("", String::as_str));
+        vec![
+            capitalized(role),
+            of(person.map(|p| &p.name)),
+            person.map_or_else(String::new, |p| p.title.clone()),
+            String::new(),
+            String::new(),
+        ]
+    });
+
+    doc.heading(1, "6 Approval")
+        .text(format!("This plan is {}.", approval_line(known)))
+        .table(
+            &["Role", "Name", "Title", "Signature", "Date"],
+            rows.collect(),
+        );
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}
+
+/// Adds the diagrams of one kind; without one, says that it is missing.
+fn add_diagrams(doc: &mut Document, known: &ReportContext<'_>, kind: &str) {
+    let mut found = false;
+    for picture in known.pictures {
+        if picture.diagram.kind.eq_ignore_ascii_case(kind) {
+            doc.add(Block::Figure(figure(picture)));
+            found = true;
+        }
+    }
+
+    if !found {
+        doc.text(format!("Diagram of the {kind}: NOT STATED"));
+    }
+}
+
+fn figure(picture: &Picture) -> Figure {
+    Figure {
+        title: picture.diagram.title().to_owned(),
+        caption: picture.diagram.caption.clone(),
+        image: picture.image.clone(),
+    }
 }
 
 /// Returns the line about the approval of the plan that counts today.
@@ -74,28 +139,28 @@ fn add_missing(doc: &mut Document, known: &ReportContext<'_>) {
     let undecided = count(|c| c.objectives.iter().any(|o| o.decision.is_none()));
     let unowned = count(|c| c.owner.is_none());
 
-    if unwritten > 0 {
-        points.push(format!(
-            "{unwritten} requirements do not say how they are implemented (3.12.4[e])"
-        ));
-    }
+    let mut note = |n: usize, one: &str, many: &str| {
+        if n > 0 {
+            points.push(counted(n, one, many));
+        }
+    };
+    note(
+        unwritten,
+        "requirement does not say how it is implemented (3.12.4[e])",
+        "requirements do not say how they are implemented (3.12.4[e])",
+    );
+    note(
+        undecided,
+        "requirement has undecided objectives",
+        "requirements have undecided objectives",
+    );
+    note(
+        unowned,
+        "requirement has no owner",
+        "requirements have no owner",
+    );
 
-    if undecided > 0 {
-        points.push(format!(
-            "{undecided} requirements have undecided objectives"
-        ));
-    }
-
-    if unowned > 0 {
-        points.push(format!("{unowned} requirements have no owner"));
-    }
-
-    doc.heading(1, "What is missing");
-    if points.is_empty() {
-        doc.text("Nothing that blueteam can detect.");
-    } else {
-        doc.list(points);
-    }
+    doc.heading(1, "What is missing").add(Block::Gaps(points));
 }
 
 /// Adds the index of where each objective of 3.12.4 is met.
@@ -178,14 +243,18 @@ fn add_identification(doc: &mut Document, s: &System) {
     ));
 }
 
-fn add_environment(doc: &mut Document, s: &System) {
+fn add_environment(doc: &mut Document, known: &ReportContext<'_>) {
+    let s = known.system;
+    let [topology, flow] = KINDS;
     doc.heading(1, "2 System environment")
         .heading(2, "2.1 Boundary")
         .text(or_missing(&s.boundary));
+    add_diagrams(doc, known, topology);
     doc.heading(2, "2.2 Environment of operation")
         .text(or_missing(&s.environment));
     doc.heading(2, "2.3 Flow of CUI")
         .text(or_missing(&s.data_flow));
+    add_diagrams(doc, known, flow);
     doc.heading(2, "2.4 Connections");
 
     let rows = s.connections.iter().map(|c| {
@@ -220,6 +289,15 @@ fn add_environment(doc: &mut Document, s: &System) {
     );
     doc.heading(2, "2.6 Ownership")
         .text(or_missing(&s.ownership));
+
+    let is_other = |p: &&Picture| !KINDS.iter().any(|k| p.diagram.kind.eq_ignore_ascii_case(k));
+    let others: Vec<&Picture> = known.pictures.iter().filter(is_other).collect();
+    if !others.is_empty() {
+        doc.heading(2, "2.7 Other diagrams");
+        for picture in others {
+            doc.add(Block::Figure(figure(picture)));
+        }
+    }
 }
 
 fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
@@ -228,7 +306,7 @@ fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
     let rows = known.assets.iter().map(|a| {
         vec![
             a.name.clone(),
-            a.category.replace('_', " "),
+            category_words(&a.category),
             or_missing(&a.owner),
             a.description.clone(),
             a.treatment.clone(),
@@ -265,8 +343,10 @@ fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
 
 fn add_requirements(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "4 Requirements");
-    for (id, name) in known.catalog.families() {
-        doc.heading(2, format!("{id} {name}"));
+    let names = evidence::names(known.evidence);
+    for (n, (id, name)) in (1..).zip(known.catalog.families()) {
+        // The numbers of the families are not those of the plan's chapters.
+        doc.heading(2, format!("4.{n} {name} (family {id})"));
         for r in known
             .catalog
             .requirements
@@ -274,16 +354,21 @@ fn add_requirements(doc: &mut Document, known: &ReportContext<'_>) {
             .filter(|r| r.family_id == id)
         {
             if let Some(c) = known.controls.iter().find(|c| c.control_id == r.control_id) {
-                add_requirement(doc, known, r, c);
+                add_requirement(doc, r, c);
+                add_evidence_and_findings(doc, known, r, c, &names);
             }
         }
     }
 }
 
-fn add_requirement(doc: &mut Document, known: &ReportContext<'_>, r: &Requirement, c: &Control) {
+fn add_requirement(doc: &mut Document, r: &Requirement, c: &Control) {
+    // Beginning with the practice, because a number alone is that of a chapter.
     doc.heading(
         3,
-        format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice),
+        format!(
+            "{} {} (requirement {})",
+            r.cmmc_practice, r.title, r.control_id
+        ),
     )
     .text(&r.requirement);
 
@@ -321,6 +406,16 @@ fn add_requirement(doc: &mut Document, known: &ReportContext<'_>, r: &Requiremen
         ));
     }
 
+    doc.list(points);
+}
+
+fn add_evidence_and_findings(
+    doc: &mut Document,
+    known: &ReportContext<'_>,
+    r: &Requirement,
+    c: &Control,
+    names: &HashMap<EvidenceId, String>,
+) {
     let evidence: Vec<String> = known
         .evidence
         .iter()
@@ -331,22 +426,19 @@ fn add_requirement(doc: &mut Document, known: &ReportContext<'_>, r: &Requiremen
             let until = match e.validity(known.now) {
                 Validity::Lapsed => format!("LAPSED on {}", maybe_day(e.valid_until)),
                 Validity::Tampered => "TAMPERED WITH".to_owned(),
+                _ if e.valid_until.is_none() => "valid".to_owned(),
                 _ => format!("valid until {}", maybe_day(e.valid_until)),
             };
-            format!("{} ({until})", e.artifact())
+            format!("{} ({until})", names[&e.evidence_id])
         })
         .collect();
 
-    points.push(format!(
-        "Evidence: {}",
-        if evidence.is_empty() {
-            "none".to_owned()
-        } else {
-            evidence.join("; ")
-        }
-    ));
+    if evidence.is_empty() {
+        doc.text("Evidence: none");
+    } else {
+        doc.text("Evidence:").list(evidence);
+    }
 
-    doc.list(points);
     let rows = r
         .assessment_objectives
         .iter()

@@ -87,6 +87,7 @@ fn for_empty_and_full(check: impl Fn(&ReportContext<'_>, Vec<oscal::File>)) {
         evidence: &[],
         plans: &[],
         assets: &[],
+        pictures: &[],
         facts: None,
         scores: &[],
         now: now(),

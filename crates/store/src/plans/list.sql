@@ -2,10 +2,14 @@
 
 SELECT
     poam_id,
+    item_number,
     control_id,
     kind,
     weakness_description,
     risk_level,
+    likelihood,
+    impact,
+    residual_risk,
     remediation_plan,
     milestone,
     milestone_changes,

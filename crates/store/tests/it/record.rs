@@ -230,7 +230,7 @@ async fn functions_record_who_acts_and_for_whom() {
     assert_eq!(piece.approved_by.as_deref(), Some("bob"));
     assert_eq!(piece.approved_at, Some(now));
 
-    let plan = Plan {
+    let mut plan = Plan {
         weakness: "w".to_owned(),
         remediation: "r".to_owned(),
         ..Plan::new(
@@ -240,7 +240,7 @@ async fn functions_record_who_acts_and_for_whom() {
             now,
         )
     };
-    store::plans::save(&mut admin, &actor, std::slice::from_ref(&plan), now)
+    store::plans::save(&mut admin, &actor, std::slice::from_mut(&mut plan), now)
         .await
         .unwrap();
     assert!(
@@ -250,7 +250,7 @@ async fn functions_record_who_acts_and_for_whom() {
     );
     let closed = &store::plans::list(&mut admin).await.unwrap()[0];
     assert_eq!(closed.closed_by.as_deref(), Some(who));
-    let again = store::plans::save(&mut admin, &actor, std::slice::from_ref(&plan), now).await;
+    let again = store::plans::save(&mut admin, &actor, std::slice::from_mut(&mut plan), now).await;
     assert!(again.is_err(), "a completed item stays");
 
     assert_eq!(

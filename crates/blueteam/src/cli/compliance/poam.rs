@@ -9,7 +9,7 @@ use comfy_table::Color;
 use model::{Plan, PlanKind, PlanStatus, RiskLevel, Timestamp};
 
 use super::grid::{Bit, Grid};
-use super::ids::{many, shown};
+use super::ids::many;
 use super::when::day;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_session};
@@ -91,6 +91,15 @@ struct Details {
     /// low, moderate, high, very_high
     #[arg(long)]
     risk: Option<RiskLevel>,
+    /// How likely it is used against the system: low, moderate, high, very_high
+    #[arg(long)]
+    likelihood: Option<RiskLevel>,
+    /// How bad that would be: low, moderate, high, very_high [default: as its risk]
+    #[arg(long)]
+    impact: Option<RiskLevel>,
+    /// What remains of the risk once it is mitigated as planned: low, moderate, high, very_high
+    #[arg(long)]
+    residual_risk: Option<RiskLevel>,
     /// poam or operational [default: where the requirement belongs]
     #[arg(long)]
     kind: Option<PlanKind>,
@@ -140,10 +149,10 @@ struct AddArgs {
 /// Change an item. A new day or new milestones are noted as a change of milestones.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance poam update 90ab12cd --status in_progress --owner bob\n  blueteam compliance poam update 90ab12cd --due 2027-03-01"
+    after_help = "Examples:\n  blueteam compliance poam update POAM-2026-003 --status in_progress --owner bob\n  blueteam compliance poam update POAM-2026-003 --due 2027-03-01"
 )]
 struct UpdateArgs {
-    /// Its id, or enough of its beginning or its end
+    /// Its number (POAM-2026-003), or its id or enough of its beginning or its end
     id: String,
     /// open, in_progress, or accepted_risk (`close` completes it)
     #[arg(long)]
@@ -155,10 +164,10 @@ struct UpdateArgs {
 /// Close an item: it is done. Then decide the requirement's findings with `compliance assess`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance poam close 90ab12cd --evidence 8f2c1d7e90ab"
+    after_help = "Examples:\n  blueteam compliance poam close POAM-2026-003 --evidence 8f2c1d7e90ab"
 )]
 struct CloseArgs {
-    /// Its id, or enough of its beginning or its end
+    /// Its number (POAM-2026-003), or its id or enough of its beginning or its end
     id: String,
     /// The evidence that shows it: its id, or enough of its beginning or its end
     #[arg(long, value_name = "ID")]
@@ -177,6 +186,9 @@ impl Details {
             weakness: self.weakness.clone(),
             remediation: self.remediation.clone(),
             risk: self.risk,
+            likelihood: self.likelihood,
+            impact: self.impact,
+            residual_risk: self.residual_risk,
             kind: self.kind,
             status,
             owner: self.owner.clone(),
@@ -198,6 +210,8 @@ enum Format {
     Xlsx,
     /// For people
     Markdown,
+    /// The same, as a page
+    Html,
     /// The same, typeset
     Pdf,
 }
@@ -258,7 +272,8 @@ fn generate_items(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<E
 
             out::line(format_args!(
                 "{} for {} moved to {to}",
-                plan.poam_id, plan.control_id
+                plan.name(),
+                plan.control_id
             ))?;
         }
     }
@@ -316,7 +331,6 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
         "weakness",
     ];
     let mut table = Grid::new(&header, &[2, 6, 3, 4]);
-    let look = table.look();
 
     for Listed {
         plan: p,
@@ -331,7 +345,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
             (false, false) => "",
         };
         table.row([
-            shown(look, &p.poam_id).into(),
+            p.name().into(),
             (&p.control_id).into(),
             p.kind.into(),
             p.risk.as_str().replace('_', " ").into(),
@@ -363,7 +377,7 @@ fn add_item(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     report_change(
         plan,
         args.details.json,
-        format_args!("{} for {}", plan.poam_id, plan.control_id),
+        format_args!("{} for {}", plan.name(), plan.control_id),
     )
 }
 
@@ -395,7 +409,7 @@ fn update_item(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
     report_change(
         plan,
         args.details.json,
-        format_args!("changed {}", plan.poam_id),
+        format_args!("changed {}", plan.name()),
     )
 }
 
@@ -409,7 +423,8 @@ fn close_item(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode
         args.json,
         format_args!(
             "closed {}; now decide {} with `compliance assess`",
-            plan.poam_id, plan.control_id
+            plan.name(),
+            plan.control_id
         ),
     )
 }
@@ -420,8 +435,9 @@ fn export_items(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitC
         out::usage!("--output: this format is not for a terminal; name a file");
     }
 
+    let state = globals.state()?;
     let text = with_session(globals, None, async |session, _| {
-        Ok(poam::export(session, form).await?)
+        Ok(poam::export(session, &state, form).await?)
     })?;
     out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
@@ -439,10 +455,11 @@ fn export_form(args: &ExportArgs) -> anyhow::Result<Form> {
         (Some(Format::Csv), _) | (None, None | Some("csv")) => Form::Csv,
         (Some(Format::Xlsx), _) | (None, Some("xlsx")) => Form::Xlsx,
         (Some(Format::Markdown), _) | (None, Some("md")) => Form::Markdown,
+        (Some(Format::Html), _) | (None, Some("html")) => Form::Html,
         (Some(Format::Pdf), _) | (None, Some("pdf")) => Form::Pdf,
         (None, Some(other)) => {
             out::usage!(
-                "--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf"
+                "--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown, html or pdf"
             )
         }
     })

@@ -95,8 +95,9 @@ fn import(
     on_behalf_of: Option<&str>,
     globals: Globals<'_>,
 ) -> anyhow::Result<ExitCode> {
+    let state = globals.state()?;
     let imported = with_session(globals, on_behalf_of, async |session, _| {
-        Ok(description::import(session, file).await?)
+        Ok(description::import(session, &state, file).await?)
     })?;
 
     let sections = usize::try_from(imported.sections).unwrap_or(usize::MAX);
