@@ -6,17 +6,22 @@
 //!
 //! Good keys are remembered for a short time ([`Trust::fresh`]), so a revocation
 //! takes that long at most. While the database is unreachable they are trusted longer
-//! ([`Trust::grace`]), so that events can still be spooled.
+//! ([`Trust::grace`]), so that events can still be spooled; and so are all keys that were in force
+//! when it was last reachable, also by a former run ([`OfflineKeys`]).
+
+mod offline;
+mod refused;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::Clock;
+use model::{Clock, Span, Timestamp};
 use sha2::{Digest as _, Sha256};
 use store::keys::KeyInfo;
 use tokio::sync::Semaphore;
@@ -25,6 +30,10 @@ use tokio::time::{Instant, timeout};
 use ingest::Sender;
 
 use crate::database::Pool;
+use offline::KeyTable;
+pub use offline::OfflineKeys;
+use refused::RefusedKeys;
+pub use refused::{ACTION as KEY_REFUSED, Refused};
 
 /// What every key begins with, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "bt_";
@@ -34,6 +43,10 @@ const LENGTH: usize = 3 + 43;
 const CACHE: usize = 4096;
 /// Lookups in the database at once: a flood of made-up keys must not take its connections.
 const LOOKUPS: usize = 4;
+/// The file of the keys in force is written this often when nothing changes.
+const KEEP_EVERY: Span = Span::mins(1);
+/// The most keys that are kept on disk.
+const KEPT: u32 = 10_000;
 /// After a lookup that failed, how long the database is not asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,6 +62,9 @@ pub struct Trust {
     pub grace: Duration,
     /// How long the database has to answer.
     pub patience: Duration,
+    /// The most requests of a network within a minute whose keys are looked up although they are
+    /// not in force.
+    pub refused_max: u64,
 }
 
 /// A new key.
@@ -99,6 +115,9 @@ pub enum AuthError {
     /// The database is unreachable, and the key was not seen lately.
     #[error("keys cannot be checked now")]
     Away,
+    /// Too many keys that are not in force came from the same network.
+    #[error("too many unknown keys")]
+    TooMany,
 }
 
 struct Known {
@@ -117,6 +136,13 @@ pub struct Auth {
     known: Mutex<HashMap<[u8; 32], Arc<Known>>>,
     lookups: Semaphore,
     paused_until: Mutex<Option<Instant>>,
+    /// Where the keys in force are kept for an outage; none where they are not.
+    offline: Option<OfflineKeys>,
+    /// Those that were in force when the database was last reachable.
+    in_force: Mutex<KeyTable>,
+    /// When they were last written to disk.
+    kept_at: Mutex<Option<Timestamp>>,
+    refused: RefusedKeys,
 }
 
 impl Auth {
@@ -131,15 +157,116 @@ impl Auth {
             known: Mutex::default(),
             lookups: Semaphore::new(LOOKUPS),
             paused_until: Mutex::default(),
+            offline: None,
+            in_force: Mutex::default(),
+            kept_at: Mutex::default(),
+            refused: RefusedKeys::new(trust.refused_max),
         }
     }
 
-    /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak.
-    pub async fn check(&self, header: Option<&str>, scope: &str) -> Result<Sender, AuthError> {
+    /// Takes up the keys that a former run kept, for an outage that lasts since then, and keeps
+    /// those in force from now on.
+    #[must_use]
+    pub fn with_offline_keys(self, offline: OfflineKeys) -> Self {
+        let known = self.known_offline(&offline);
+        Self {
+            offline: Some(offline),
+            in_force: Mutex::new(known),
+            ..self
+        }
+    }
+
+    fn known_offline(&self, offline: &OfflineKeys) -> KeyTable {
+        if offline.max_age <= Span::ZERO {
+            return KeyTable::default();
+        }
+
+        offline.read(self.clock.now()).unwrap_or_else(|why| {
+            let path = offline.path.display();
+            tracing::info!("no keys of a former run: {path}: {why}");
+            KeyTable::default()
+        })
+    }
+
+    /// Reads the keys in force and keeps them on disk for an outage. To be called every few seconds.
+    pub async fn keep_offline_keys(&self) {
+        let Some(offline) = &self.offline else { return };
+        if let Err(error) = self.keep_keys(offline).await {
+            // The next time comes soon; until then what is kept counts.
+            tracing::debug!(%error, "the keys in force cannot be kept for an outage");
+        }
+    }
+
+    async fn keep_keys(&self, offline: &OfflineKeys) -> anyhow::Result<()> {
+        if offline.max_age <= Span::ZERO {
+            return Ok(offline.remove()?);
+        }
+
+        let keys = timeout(self.patience, async {
+            let mut conn = self.pool.acquire().await?;
+            store::keys::in_force(&mut conn, KEPT).await
+        })
+        .await??;
+
+        if keys.len() >= KEPT as usize {
+            tracing::warn!("more than {KEPT} API keys: not all of them count during an outage");
+        }
+
+        let now = self.clock.now();
+        let table = KeyTable {
+            read_at: now,
+            keys: keys.into_iter().collect(),
+        };
+
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept_at = self.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = kept_at.is_some_and(|at| (Span::ZERO..KEEP_EVERY).contains(&now.since(at)));
+        let is_kept = is_recent && in_force.keys == table.keys;
+        *in_force = table;
+
+        if !is_kept {
+            offline.write(&in_force)?;
+            *kept_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak. Who is
+    /// not let in is counted by the network of `peer`.
+    pub async fn check(
+        &self,
+        header: Option<&str>,
+        scope: &str,
+        peer: IpAddr,
+    ) -> Result<Sender, AuthError> {
+        let checked = self.check_key(header, scope, peer).await;
+        if let Err(error @ (AuthError::Unknown | AuthError::TooMany)) = checked {
+            let unseen = error == AuthError::TooMany;
+            self.refused.note(peer, unseen, self.clock.now());
+        }
+        checked
+    }
+
+    /// Requests without a good key of the minute that has just ended; `now`: also of the one that
+    /// has not.
+    pub fn take_refused(&self, now: bool) -> Vec<Refused> {
+        self.refused.take(now)
+    }
+
+    async fn check_key(
+        &self,
+        header: Option<&str>,
+        scope: &str,
+        peer: IpAddr,
+    ) -> Result<Sender, AuthError> {
         let key = header.and_then(bearer_token).ok_or(AuthError::Unknown)?;
         let digest = key_digest(key);
         let known = match self.remembered(&digest, self.fresh) {
             Some(known) => known,
+            // Whoever else is on the sender's network, a key that was good lately is looked up.
+            None if !self.was_good(&digest) && !self.refused.may_try(peer) => {
+                return Err(AuthError::TooMany);
+            }
             None => self.look_up(&digest).await?,
         };
         if known
@@ -154,6 +281,15 @@ impl Auth {
         }
         known.uses.fetch_add(1, Ordering::Relaxed);
         Ok(Sender::of(&known.info))
+    }
+
+    /// Whether a key was in force when it was last looked at.
+    fn was_good(&self, digest: &[u8; 32]) -> bool {
+        let in_force = || {
+            let table = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+            table.keys.contains_key(&to_hex(digest))
+        };
+        self.remembered(digest, Duration::MAX).is_some() || in_force()
     }
 
     fn remembered(&self, digest: &[u8; 32], age: Duration) -> Option<Arc<Known>> {
@@ -204,7 +340,22 @@ impl Auth {
     }
 
     fn in_grace(&self, digest: &[u8; 32]) -> Result<Arc<Known>, AuthError> {
-        self.remembered(digest, self.grace).ok_or(AuthError::Away)
+        self.remembered(digest, self.grace)
+            .or_else(|| self.in_force_lately(digest))
+            .ok_or(AuthError::Away)
+    }
+
+    /// A key that was in force when the database was last reachable. Its uses are not counted, and
+    /// the database is asked each time.
+    fn in_force_lately(&self, digest: &[u8; 32]) -> Option<Arc<Known>> {
+        let max_age = self.offline.as_ref()?.max_age;
+        let table = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let info = table.find(&to_hex(digest), self.clock.now(), max_age)?;
+        Some(Arc::new(Known {
+            info: info.clone(),
+            checked: Instant::now(),
+            uses: AtomicU32::default(),
+        }))
     }
 
     fn is_paused(&self) -> bool {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::tls::{Pair, ServerCertificate, TlsError, TlsFiles, Validity};
+use crate::tls::{ClientAuthorities, Pair, ServerCertificate, TlsError, TlsFiles, Validity};
 use anyhow::Context as _;
 use model::{Span, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -90,11 +91,28 @@ pub fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErrors> {
         }
     }
 
+    wrong.extend(unreadable_authorities(config));
     if wrong.is_empty() {
         Ok(pairs)
     } else {
         Err(ConfigErrors(wrong))
     }
+}
+
+/// What is wrong with the files of authorities that clients need a certificate of.
+fn unreadable_authorities(config: &Config) -> Vec<ConfigError> {
+    let listeners = config.collect.listeners.iter().enumerate();
+    listeners
+        .filter(|(_, listener)| !listener.client_ca.is_empty())
+        .filter_map(|(i, listener)| {
+            let error = ClientAuthorities::read(Path::new(&listener.client_ca)).err()?;
+            Some(ConfigError {
+                place: Place::Whole(error.path.display().to_string()),
+                key: format!("collect.listeners[{i}].client_ca"),
+                message: error.why,
+            })
+        })
+        .collect()
 }
 
 /// How long each of the configured certificates is valid.
@@ -178,6 +196,17 @@ impl Slot {
     pub fn acceptor(&self) -> anyhow::Result<tokio_rustls::TlsAcceptor> {
         self.certificate()?
             .acceptor(&[])
+            .context("TLS cannot be set up")
+    }
+
+    /// Accepts connections of those who present a certificate of an authority in this file.
+    pub fn acceptor_for_clients(
+        &self,
+        client_ca: &Path,
+    ) -> anyhow::Result<tokio_rustls::TlsAcceptor> {
+        let authorities = ClientAuthorities::read(client_ca)?;
+        self.certificate()?
+            .acceptor_for_clients(&authorities)
             .context("TLS cannot be set up")
     }
 

@@ -15,6 +15,9 @@ use config::StateDir;
 /// The name of the product's own database in its private cluster.
 const NAME: &str = "blueteam";
 
+/// What stopped, in front of why.
+const UNMIGRATED: &str = "the database cannot be migrated";
+
 /// On whose behalf a connection works: decides what the database lets it do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -131,44 +134,47 @@ impl Database {
     }
 
     /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's
-    /// partitions.
+    /// partitions. Where the schema is up to date, a login that owns nothing may call it.
     pub async fn migrate(&self) -> anyhow::Result<()> {
-        let mut conn = match &self.logins {
-            Some(logins) => {
-                store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
-                store::connect(&logins.owner).await?
-            }
-            None => self.external_owner().await?,
-        };
+        match &self.logins {
+            Some(logins) => self.migrate_private(logins).await?,
+            None => self.migrate_external().await?,
+        }
 
-        store::migrate(&mut conn)
-            .await
-            .context("the database cannot be migrated")?;
+        let mut engine = self.connect(Role::Engine).await?;
+        store::ensure_partitions(&mut engine, 2).await?;
+        Ok(())
+    }
+
+    async fn migrate_private(&self, logins: &Logins) -> anyhow::Result<()> {
+        store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
+        let mut owner = store::connect(&logins.owner).await?;
+        store::migrate(&mut owner).await.context(UNMIGRATED)?;
 
         if let Some(cluster) = &self.cluster {
             let cluster = cluster.lock().await;
             for login in [Login::Daemon, Login::Operator] {
-                store::ensure_login(
-                    &mut conn,
-                    login.name(),
-                    &cluster.password(login)?,
-                    login.roles(),
-                )
-                .await?;
+                let password = cluster.password(login)?;
+                store::ensure_login(&mut owner, login.name(), &password, login.roles()).await?;
             }
         }
 
-        store::ensure_partitions(&mut conn, 2).await?;
         Ok(())
     }
 
-    async fn external_owner(&self) -> anyhow::Result<PgConnection> {
+    async fn migrate_external(&self) -> anyhow::Result<()> {
         let Some(options) = &self.external else {
             bail!("there is no database to connect to")
         };
-        store::connect(options)
+        let mut conn = store::connect(options)
             .await
-            .context("cannot connect to the database (DATABASE_URL)")
+            .context("cannot connect to the database (DATABASE_URL)")?;
+
+        if !store::is_current(&mut conn).await.context(UNMIGRATED)? {
+            store::migrate(&mut conn).await.context(UNMIGRATED)?;
+        }
+
+        Ok(())
     }
 
     /// How to connect on somebody's behalf.

@@ -1,8 +1,17 @@
-//! Incidents: what alerts opened.
+//! Incidents: what alerts opened, and how people move them on.
 
+use model::{IncidentId, IncidentStatus};
+
+use crate::actor::Permission;
+use crate::short_ids::pick;
 use crate::{AppError, Session};
 
-pub use store::incidents::Incident;
+pub use store::incidents::{Incident, StatusChange};
+
+/// The longest reason, in characters.
+const REASON_MAX: usize = 4000;
+/// Incidents among which one is looked for by the beginning of its ID.
+const LOOKED_AT: u32 = 100_000;
 
 /// The newest incidents first, at most `limit`; closed ones only when asked for.
 pub async fn list(
@@ -11,4 +20,64 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Incident>, AppError> {
     Ok(store::incidents::list(session.read()?, closed_too, limit).await?)
+}
+
+/// An incident that was moved on.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// The incident, as it was before.
+    pub before: Incident,
+    /// Where it stands now.
+    pub status: IncidentStatus,
+}
+
+/// Moves the incident with this ID, or with these first characters of it, on to a later phase.
+/// Who did so, when and why is kept, and nothing moves it back.
+pub async fn advance(
+    session: &mut Session,
+    id: &str,
+    to: IncidentStatus,
+    reason: &str,
+) -> Result<Advanced, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let reason = reason.trim();
+    if !(3..=REASON_MAX).contains(&reason.chars().count()) {
+        return Err(AppError::invalid(format!(
+            "--reason: from 3 to {REASON_MAX} characters; it stays in the incident's history"
+        )));
+    }
+
+    let before = find(store::incidents::list(conn, true, LOOKED_AT).await?, id)?;
+    if to <= before.status {
+        return Err(AppError::conflict(format!(
+            "the incident is {} already, and an incident moves on only",
+            before.status
+        )));
+    }
+
+    if !store::incidents::advance(conn, actor, before.incident_id, to, reason).await? {
+        return Err(AppError::conflict("someone else has just moved it on"));
+    }
+    Ok(Advanced { before, status: to })
+}
+
+/// The changes of status that people made of the incident with this ID, the first one first.
+pub async fn history(
+    session: &mut Session,
+    id: &str,
+) -> Result<(IncidentId, Vec<StatusChange>), AppError> {
+    let conn = session.read()?;
+    let incident = find(store::incidents::list(conn, true, LOOKED_AT).await?, id)?;
+    let changes = store::incidents::status_changes(conn, incident.incident_id).await?;
+    Ok((incident.incident_id, changes))
+}
+
+fn find(all: Vec<Incident>, id: &str) -> Result<Incident, AppError> {
+    pick(
+        all,
+        id,
+        |incident| incident.incident_id.0,
+        "incident",
+        "blueteam incidents list --all",
+    )
 }

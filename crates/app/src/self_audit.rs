@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{AuditRecord, Clock as _, EventId, SystemClock};
+use model::{AuditRecord, Clock, EventId, SystemClock};
 use serde_json::json;
 use store::PgConnectOptions;
 use store::events::AuditRow;
@@ -32,6 +32,8 @@ pub enum Component {
     Certificate,
     /// The configuration.
     Configuration,
+    /// The clock of this machine, or the database's.
+    Clock,
 }
 
 impl Component {
@@ -45,6 +47,7 @@ impl Component {
             Self::Database => "database",
             Self::Certificate => "certificate",
             Self::Configuration => "configuration",
+            Self::Clock => "clock",
         }
     }
 }
@@ -129,6 +132,7 @@ impl Failures {
 pub async fn write(
     mut told: mpsc::Receiver<Failure>,
     database: PgConnectOptions,
+    clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -142,7 +146,7 @@ pub async fn write(
             return Ok(());
         };
 
-        while let Err(cause) = write_one(&failure, &database).await {
+        while let Err(cause) = write_one(&failure, &database, &*clock).await {
             warn!(
                 "a failure of the {} waits to be recorded: {cause:#}",
                 failure.component.as_str()
@@ -155,7 +159,11 @@ pub async fn write(
     }
 }
 
-async fn write_one(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
+async fn write_one(
+    failure: &Failure,
+    database: &PgConnectOptions,
+    clock: &dyn Clock,
+) -> anyhow::Result<()> {
     let event = json!({
         "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
         "metadata": { "component": failure.component.as_str(), "message": failure.message },
@@ -163,7 +171,7 @@ async fn write_one(failure: &Failure, database: &PgConnectOptions) -> anyhow::Re
 
     let bytes = serde_json::to_vec(&event)?;
     let record = AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)?;
-    let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), SystemClock.now());
+    let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), clock.now());
     let mut conn = store::connect(database).await?;
     store::events::insert_audit(&mut conn, &[row]).await?;
 

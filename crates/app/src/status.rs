@@ -6,8 +6,8 @@ mod attention;
 use anyhow::Context as _;
 use config::{Config, Loaded, StateDir};
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
-use rustix::fs::{FlockOperation, flock};
-use serde::Serialize;
+use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
+use serde::{Deserialize, Serialize};
 use store::overview;
 use store::reader::LIVE_CURSOR;
 use store::sources::RefusedRows;
@@ -18,8 +18,12 @@ use crate::spools::{self, Held};
 use crate::{AppError, Session, monitors};
 
 pub use attention::{Attention, ListenerSpool, Spool, attention};
-pub use store::overview::{Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Schema};
+pub use store::overview::{
+    Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Login, RefusedKeys, Schema,
+};
 
+/// The file that says what is wrong with the clock, as long as something is.
+pub const CLOCK_FILE: &str = "clock.json";
 /// The file that a running daemon holds a lock on.
 const DAEMON_LOCK: &str = "daemon.lock";
 /// How long after its discovery an incident must be reported (DFARS 252.204-7012).
@@ -50,10 +54,26 @@ pub struct Installation {
     pub database: &'static str,
     /// Where everything that must survive a restart is kept.
     pub state_dir: String,
+    /// Whether its file system takes no writes.
+    pub state_read_only: bool,
     /// Whether the daemon runs on this machine.
     pub daemon_running: bool,
+    /// What the running daemon finds wrong with the clocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockDoubt>,
     /// How far the schema is.
     pub schema: Schema,
+    /// Who is logged in to the database, as the configuration says.
+    pub login: Login,
+}
+
+/// Why times are not judged by the clock.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClockDoubt {
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong.
+    pub why: String,
 }
 
 /// What was seen and found.
@@ -79,6 +99,8 @@ pub struct Findings {
     pub over_threshold: Vec<Over>,
     /// Expected sources that have never sent anything.
     pub unheard: Vec<String>,
+    /// Requests of the last day with API keys that are not in force.
+    pub refused_keys: RefusedKeys,
 }
 
 /// What is not where it belongs.
@@ -159,12 +181,22 @@ pub async fn gather(
                 "private cluster"
             },
             state_dir: state.path().display().to_string(),
+            state_read_only: statvfs(state.path())
+                .is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY)),
             daemon_running: daemon_runs(state),
+            clock: clock_doubt(state),
             schema: overview::schema(conn).await?,
+            login: overview::login(conn).await?,
         },
         findings: gather_findings(conn, &loaded.config, now).await?,
         backlog: spool_backlog(conn, &loaded.config, state, now).await?,
     })
+}
+
+/// What the running daemon has written down about the clocks.
+fn clock_doubt(state: &StateDir) -> Option<ClockDoubt> {
+    let bytes = std::fs::read(state.join(CLOCK_FILE)).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Whether a daemon holds the lock. The lock taken here is shared and released at once.
@@ -200,6 +232,7 @@ async fn gather_findings(
         disabled_rules: disabled_rules(conn, config).await?,
         over_threshold: over_threshold(conn).await?,
         unheard: unheard_sources(conn, &config.detection.expected_sources).await?,
+        refused_keys: overview::refused_keys(conn, now.minus(Span::days(1))).await?,
     })
 }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use model::Timestamp;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
@@ -180,13 +182,55 @@ impl ServerCertificate {
 
     /// Accepts connections with it, for these application protocols.
     pub fn acceptor(&self, protocols: &[&[u8]]) -> Result<TlsAcceptor, rustls::Error> {
+        self.acceptor_of(WebPkiClientVerifier::no_client_auth(), protocols)
+    }
+
+    /// Accepts connections of those who present a certificate of one of the authorities.
+    pub fn acceptor_for_clients(
+        &self,
+        of: &ClientAuthorities,
+    ) -> Result<TlsAcceptor, rustls::Error> {
+        self.acceptor_of(Arc::clone(&of.0), &[])
+    }
+
+    fn acceptor_of(
+        &self,
+        clients: Arc<dyn ClientCertVerifier>,
+        protocols: &[&[u8]],
+    ) -> Result<TlsAcceptor, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(self.clone()));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// The authorities whose certificates clients must present.
+#[derive(Clone, Debug)]
+pub struct ClientAuthorities(Arc<dyn ClientCertVerifier>);
+
+impl ClientAuthorities {
+    /// Reads their certificates (PEM).
+    pub fn read(path: &Path) -> Result<Self, TlsError> {
+        let (certificates, _) = read_chain(path)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| {
+                TlsError::new(
+                    path,
+                    format!("is not the certificate of an authority: {error}"),
+                )
+            })?;
+        }
+
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map(Self)
+            .map_err(|error| TlsError::new(path, error.to_string()))
     }
 }
 

@@ -121,3 +121,74 @@ fn a_chain_is_valid_as_long_as_all_of_it_is() {
         .map(|text| Timestamp::parse(text).unwrap());
     assert_eq!([validity.from, validity.until], expected);
 }
+
+/// An authority: its certificate in a file, and what it issues with.
+fn authority(dir: &Path, name: &str) -> (PathBuf, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let file = dir.join(format!("{name}.pem"));
+    std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+    (file, rcgen::Issuer::new(params, key))
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(issuer: &rcgen::Issuer<'static, rcgen::KeyPair>) -> Identity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["sender".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, issuer).unwrap();
+    let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    (vec![cert.der().clone()], der)
+}
+
+/// Whether the server lets a client with this identity in.
+async fn is_let_in(
+    acceptor: TlsAcceptor,
+    server: CertificateDer<'static>,
+    client: Option<Identity>,
+) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(server).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match client {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).unwrap(),
+        None => config.with_no_client_auth(),
+    };
+
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let (accepted, connected) = tokio::join!(acceptor.accept(far), connector.connect(name, near));
+    drop(connected);
+    accepted.is_ok()
+}
+
+#[tokio::test]
+async fn only_clients_of_the_authorities_are_let_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = issue_certificate(dir.path(), "localhost");
+    let server = CertificateDer::from_pem_file(&files.cert).unwrap();
+    let certificate = ServerCertificate::new(Pair::read(&files).unwrap());
+    let (file, ours) = authority(dir.path(), "ours");
+    let (_, other) = authority(dir.path(), "other");
+
+    let authorities = ClientAuthorities::read(&file).unwrap();
+    let acceptor = || certificate.acceptor_for_clients(&authorities).unwrap();
+    assert!(is_let_in(acceptor(), server.clone(), Some(identity(&ours))).await);
+    assert!(!is_let_in(acceptor(), server.clone(), Some(identity(&other))).await);
+    assert!(!is_let_in(acceptor(), server.clone(), None).await);
+
+    // Without authorities nobody is asked.
+    let open = certificate.acceptor(&[]).unwrap();
+    assert!(is_let_in(open, server, None).await);
+    let none = ClientAuthorities::read(&files.key).unwrap_err();
+    assert!(none.to_string().contains("holds no certificate"), "{none}");
+}

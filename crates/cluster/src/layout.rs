@@ -92,6 +92,7 @@ impl Layout {
         let secrets = state_dir.join("secrets");
         make_dir(&base, 0o700)?;
         make_dir(&secrets, 0o700)?;
+        check_private(&secrets)?;
         let run = run_dir(&base)?;
         make_dir(&run, 0o700)?;
 
@@ -154,6 +155,7 @@ impl Layout {
 
     pub(super) fn password(&self, login: Login) -> Result<String, ClusterError> {
         let path = self.password_file(login);
+        check_private(&path)?;
         let text = std::fs::read_to_string(&path).map_err(|e| ClusterError::io(&path, e))?;
         Ok(text.trim_end().to_owned())
     }
@@ -179,6 +181,30 @@ impl Layout {
         write_secret(&draft, &text)?;
         std::fs::rename(&draft, &path).map_err(|e| ClusterError::io(&path, e))
     }
+}
+
+/// Refuses a secret, or the directory of secrets, that is not this user's alone: whoever could write
+/// it knows, or chooses, the passwords of the logins.
+fn check_private(path: &Path) -> Result<(), ClusterError> {
+    let meta = std::fs::symlink_metadata(path).map_err(|e| ClusterError::io(path, e))?;
+    let own = rustix::process::geteuid().as_raw();
+    let shown = path.display();
+    let refuse = |why: String| Err(ClusterError::io(path, std::io::Error::other(why)));
+
+    if meta.is_symlink() {
+        return refuse("is a link, and what it leads to may be anybody's: remove it".to_owned());
+    }
+    if meta.uid() != own {
+        let user = meta.uid();
+        return refuse(format!("belongs to the user {user}: chown {own} {shown}"));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let mode = meta.mode() & 0o7777;
+        return refuse(format!(
+            "can be used by others (mode {mode:o}): chmod go-rwx {shown}"
+        ));
+    }
+    Ok(())
 }
 
 /// Writes a file that only its owner reads, on disk before we go on.

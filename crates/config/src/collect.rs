@@ -193,6 +193,10 @@ pub struct Listener {
     /// Its key (PEM).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tls_key_file: String,
+    /// The authorities (PEM) of which senders must present a certificate, for `tls:`. Unset: nobody
+    /// is asked for one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_ca: String,
 }
 
 fn default_format() -> String {
@@ -325,6 +329,13 @@ impl Listener {
             wrong(
                 "senders",
                 "is for udp:, tcp: and tls:; a socket of this machine has no addresses".to_owned(),
+            );
+        }
+
+        if !self.client_ca.is_empty() && !is_tls {
+            wrong(
+                "client_ca",
+                "is for an address that begins with tls:".to_owned(),
             );
         }
 

@@ -1,6 +1,8 @@
 //! `[detection]`.
 
-use model::Span;
+use std::collections::BTreeMap;
+
+use model::{ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -23,6 +25,10 @@ pub struct Detection {
     pub max_keys: u64,
     /// Sources that are expected to speak during business hours; silence is an alert (3.3.4).
     pub expected_sources: Vec<String>,
+    /// How long each service that speaks through `audit_db` may be silent during business hours,
+    /// by name; `0s`: as long as it likes. Others are expected to keep the pace that they have
+    /// kept.
+    pub expected_services: BTreeMap<String, Span>,
     /// Whether that holds of one that has never spoken at all; else it is expected from its first
     /// event on.
     pub expect_unheard: bool,
@@ -37,6 +43,7 @@ impl Default for Detection {
             batch_max_events: 10_000,
             max_keys: 1_000_000,
             expected_sources: vec!["audit_db".to_owned()],
+            expected_services: BTreeMap::new(),
             expect_unheard: false,
         }
     }
@@ -67,6 +74,16 @@ impl Detection {
             self.batch_max_events,
         );
         check_positive(problems, "detection.max_keys", self.max_keys);
+        for (name, silence) in &self.expected_services {
+            let key = || format!("detection.expected_services.{name}");
+            if let Err(error) = name.parse::<ServiceName>() {
+                problems.push(Problem::new(key(), error.to_string()));
+            }
+            if *silence < Span::ZERO {
+                problems.push(Problem::new(key(), "cannot be negative"));
+            }
+        }
+
         for (i, source) in self.expected_sources.iter().enumerate() {
             if !Self::SOURCES.contains(&source.as_str()) {
                 let message = format!("`{source}` is not one of {}", Self::SOURCES.join(", "));

@@ -1,6 +1,7 @@
 //! What is right by itself and probably not meant: `blueteam config check` warns of it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::{Collect, Config};
 pub(super) fn of_files(config: &Config) -> Vec<Problem> {
     let mut doubts = Vec::new();
     log_files(&config.collect, &mut doubts);
+    open_secrets(config, &mut doubts);
 
     for (list, entries) in [
         ("feeds", &config.advisories.feeds),
@@ -30,6 +32,45 @@ pub(super) fn of_files(config: &Config) -> Vec<Problem> {
     }
 
     doubts
+}
+
+/// Files of secrets that everybody on this machine may read.
+fn open_secrets(config: &Config, doubts: &mut Vec<Problem>) {
+    let channels = &config.channels;
+    let databases = config.collect.databases.iter().enumerate().map(|(i, d)| {
+        let key = format!("collect.databases[{i}].url_file");
+        (key, &d.url_file)
+    });
+
+    let files = [
+        ("database.url_file", &config.database.url_file),
+        (
+            "channels.email.password_file",
+            &channels.email.password_file,
+        ),
+        (
+            "channels.webhook.secret_file",
+            &channels.webhook.secret_file,
+        ),
+        ("channels.webhook.url_file", &channels.webhook.url_file),
+        ("channels.slack.url_file", &channels.slack.url_file),
+        ("channels.teams.url_file", &channels.teams.url_file),
+        (
+            "channels.pagerduty.routing_key_file",
+            &channels.pagerduty.routing_key_file,
+        ),
+        ("watchdog.url_file", &config.watchdog.url_file),
+    ]
+    .map(|(key, file)| (key.to_owned(), file));
+
+    for (key, file) in files.into_iter().chain(databases) {
+        let mode = std::fs::metadata(file).map_or(0, |meta| meta.mode());
+        if mode & 0o004 != 0 {
+            let message =
+                format!("everybody on this machine may read the secret: chmod 640 {file}");
+            doubts.push(Problem::new(key, message));
+        }
+    }
 }
 
 fn log_files(collect: &Collect, doubts: &mut Vec<Problem>) {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Problem;
 use crate::{check_lasting, check_positive};
 
+/// A key that is revoked while the database is unreachable counts for this long at most.
+const OFFLINE_MAX: Span = Span::days(7);
+
 /// The HTTP door for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +37,13 @@ pub struct Ingest {
     pub queue_max_bytes: u64,
     /// The most connections at once.
     pub max_connections: u64,
+    /// How long API keys count while the database is unreachable: those that were in force when it
+    /// was last reachable, also after a restart. Zero: none count that were not used within the
+    /// last hour, and none after a restart.
+    pub offline_keys: Span,
+    /// The most requests of a network (a /24, or an IPv6 /64) within a minute whose keys are looked
+    /// up although they are not in force; beyond, they are answered 429.
+    pub max_refused_keys: u64,
     /// The largest spool on disk while the database is unreachable, in bytes.
     #[serde(rename = "spool_max_size", with = "crate::size")]
     pub spool_max_bytes: u64,
@@ -52,6 +62,8 @@ impl Default for Ingest {
             queue_max_events: 50_000,
             queue_max_bytes: 64 * 1024 * 1024,
             max_connections: 1024,
+            offline_keys: Span::hours(24),
+            max_refused_keys: 60,
             spool_max_bytes: 1024 * 1024 * 1024,
         }
     }
@@ -64,8 +76,13 @@ impl Ingest {
         check_positive(problems, "ingest.queue_max_events", self.queue_max_events);
         check_positive(problems, "ingest.queue_max_size", self.queue_max_bytes);
         check_positive(problems, "ingest.max_connections", self.max_connections);
+        check_positive(problems, "ingest.max_refused_keys", self.max_refused_keys);
         check_lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
         check_lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);
+        if self.offline_keys < Span::ZERO || self.offline_keys > OFFLINE_MAX {
+            let message = format!("is from 0s to {OFFLINE_MAX}");
+            problems.push(Problem::new("ingest.offline_keys", message));
+        }
 
         match (self.tls_cert_file.is_empty(), self.tls_key_file.is_empty()) {
             (true, false) => problems.push(Problem::new(

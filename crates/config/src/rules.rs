@@ -11,6 +11,17 @@ use crate::Config;
 use crate::error::Problem;
 use crate::wording::{nearest, plain_words};
 
+/// How long an expected source may be silent during business hours before `audit_log_gap` reports
+/// it.
+pub fn gap_silence(config: &Config) -> Span {
+    const RULE: &str = "audit_log_gap";
+    let of = |params: Option<&Value>| params?.get("silence")?.as_str()?.parse().ok();
+    let default = || of(detect::rules::defaults(RULE).map(Value::Object).as_ref());
+    of(config.rules.get(RULE))
+        .or_else(default)
+        .unwrap_or(Span::mins(5))
+}
+
 /// Checks every parameter of a rule.
 pub(super) fn check(rule: &str, params: &Value, problems: &mut Vec<Problem>) {
     let Some(known) = detect::rules::defaults(rule) else {

@@ -1,6 +1,7 @@
 //! What must not be shown, and where it comes from.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 
 use secrecy::SecretString;
 
@@ -119,10 +120,24 @@ fn load_secret(
     }
 
     let bad = |message: String| ConfigErrors::one(Place::Whole(file.to_owned()), key, message);
-    let size = std::fs::metadata(file)
-        .map_err(|error| bad(format!("cannot be read: {error}")))?
-        .len();
-    if size > MAX {
+    let meta = std::fs::metadata(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    if meta.is_file() && meta.mode() & 0o022 != 0 {
+        let mode = meta.mode() & 0o7777;
+        return Err(bad(format!(
+            "holds a secret that others may change (mode {mode:o}): chmod 640 {file}"
+        )));
+    }
+
+    let own = rustix::process::geteuid().as_raw();
+    if meta.is_file() && meta.uid() != own && meta.uid() != 0 {
+        let user = meta.uid();
+        return Err(bad(format!(
+            "belongs to the user {user}, who may change the secret: chown root {file}, or chown \
+                {own} {file}"
+        )));
+    }
+
+    if meta.len() > MAX {
         return Err(bad(format!(
             "is larger than {MAX} bytes; is this the right file?"
         )));

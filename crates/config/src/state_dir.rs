@@ -1,9 +1,10 @@
 //! The state directory: everything that must survive a restart.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 /// Where everything is kept.
 #[derive(Clone, Debug)]
@@ -48,7 +49,61 @@ impl StateDir {
                 .with_context(|| format!("cannot make the state directory {}", self.0.display()))?;
         }
 
+        self.check_private()
+    }
+
+    /// Refuses a directory in which somebody else may have put something, or may do so: what is in
+    /// it decides who is let in, and where files are written.
+    fn check_private(&self) -> anyhow::Result<()> {
+        let own = rustix::process::geteuid().as_raw();
+        let path = self.0.display();
+        let of = |path: &Path| {
+            std::fs::symlink_metadata(path)
+                .with_context(|| format!("cannot look at {}", path.display()))
+        };
+
+        let dir = std::fs::metadata(&self.0)
+            .with_context(|| format!("cannot look at the state directory {path}"))?;
+        if dir.uid() != own {
+            bail!(
+                "the state directory {path} belongs to the user {}: run blueteam as that user, or \
+                    make it yours: chown -R {own} {path}",
+                dir.uid()
+            );
+        }
+
+        if dir.mode() & 0o022 != 0 {
+            bail!(
+                "others may write to the state directory {path} (mode {:o}): chmod go-w {path}",
+                dir.mode() & 0o7777
+            );
+        }
+
+        for entry in std::fs::read_dir(&self.0)
+            .with_context(|| format!("cannot list the state directory {path}"))?
+        {
+            let entry = entry?.path();
+            // PostgreSQL's user owns its part, which is checked where the server is started.
+            let is_server = entry.file_name().is_some_and(|name| name == "postgres");
+            let meta = of(&entry)?;
+            if meta.uid() != own && !is_server {
+                let entry = entry.display();
+                bail!(
+                    "{entry} belongs to the user {}; nobody else should have put anything there: \
+                        remove it, or make it yours: chown -R {own} {entry}",
+                    meta.uid()
+                );
+            }
+        }
+
         Ok(())
+    }
+
+    /// Writes a file and removes it again: whether anything can be kept there now.
+    pub fn try_write(&self) -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+        file.write_all(b"x")?;
+        file.close()
     }
 
     /// The directory.
@@ -71,5 +126,56 @@ impl StateDir {
             Ok(())
         };
         write().with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir(dir.path().to_owned());
+        for mode in [0o700, 0o711, 0o755] {
+            set_mode(dir.path(), mode);
+            state.create().unwrap();
+        }
+
+        for mode in [0o777, 0o1777, 0o770, 0o722] {
+            set_mode(dir.path(), mode);
+            let error = state.create().unwrap_err().to_string();
+            let remedy = format!("chmod go-w {}", dir.path().display());
+            assert!(error.contains(&remedy), "{mode:o}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_another_user_owns_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give files away");
+            return;
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir(dir.path().to_owned());
+        let chown = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
+        for name in ["postgres", "acknowledge.key"] {
+            std::fs::write(state.join(name), "planted").unwrap();
+            chown(&state.join(name), 65_534);
+            let refused = state.create();
+            assert_eq!(refused.is_err(), name != "postgres", "{name}");
+        }
+
+        std::fs::remove_file(state.join("acknowledge.key")).unwrap();
+        chown(dir.path(), 65_534);
+        let error = state.create().unwrap_err().to_string();
+        assert!(error.contains("chown -R 0 "), "{error}");
     }
 }

@@ -27,6 +27,9 @@ pub struct Watchdog {
     /// How long events may wait unread or not be stored, or alerts not be written, before the
     /// personnel are told.
     pub stuck_after: Span,
+    /// A clock that jumps further than this, or differs further from the database's, is not
+    /// believed: times are not judged until it is right again.
+    pub clock_jump: Span,
 }
 
 impl Default for Watchdog {
@@ -38,6 +41,7 @@ impl Default for Watchdog {
             timeout: Span::secs(10),
             database_down_after: Span::mins(1),
             stuck_after: Span::mins(1),
+            clock_jump: Span::hours(1),
         }
     }
 }
@@ -68,5 +72,6 @@ impl Watchdog {
             self.database_down_after,
         );
         check_lasting(problems, "watchdog.stuck_after", self.stuck_after);
+        check_lasting(problems, "watchdog.clock_jump", self.clock_jump);
     }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine_stats::EngineStats;
 use crate::spool_backlog::SpoolBacklog;
+use crate::watched_clock::WatchedClock;
 
 /// How to connect to the database, by role.
 #[derive(Clone)]
@@ -132,7 +133,9 @@ impl Arrivals {
 
     fn unstored_events(&self) -> Option<String> {
         let stats = self.ingest.as_ref()?.stats();
-        let since = stats.outage_since?;
+        let Some(since) = stats.outage_since else {
+            return stats.stuck;
+        };
         let waiting = model::text::counted(stats.spool_events, "event");
         let why = stats
             .stuck
@@ -163,6 +166,8 @@ pub struct TaskContext {
     pub database: Connections,
     /// The present.
     pub clock: Arc<dyn Clock>,
+    /// The same, for who compares it with the database's clock.
+    pub watched_clock: Arc<WatchedClock>,
     /// Where failures of the daemon are recorded.
     pub failures: Failures,
     /// The certificates that the daemon presents.

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use ingest::Ingest;
-use model::{Clock, SystemClock};
+use model::Clock;
 use tokio_util::sync::CancellationToken;
 use web::{Acknowledge, Pools, Settings};
 
 use crate::engine_stats::EngineStats;
 use crate::metrics;
 use app::ack_links::Links;
+use app::auth::OfflineKeys;
 use app::certificates::Certificates;
 use app::database::{Database, Role};
 use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
 
+/// The API keys in force, for an outage of the database.
+const KEYS_FILE: &str = "keys.json";
 /// Connections beside those of the writers: one to try the database with, one to spare.
 const SPARE: u32 = 2;
 
@@ -38,24 +41,50 @@ fn ingest_settings(config: &config::Ingest, state: &StateDir) -> Settings {
         ..ingest::Settings::new(accepted_dir(state))
     };
 
+    let defaults = Settings::new(accepted_dir(state));
+    let offline_keys = OfflineKeys {
+        path: state.join(KEYS_FILE),
+        max_age: config.offline_keys,
+    };
+
     Settings {
         listen: config.listen,
         max_connections: size(config.max_connections),
         ingest: limits,
-        ..Settings::new(accepted_dir(state))
+        key_grace: defaults.key_grace.max(config.offline_keys.to_std()),
+        offline_keys: Some(offline_keys),
+        refused_keys_max: config.max_refused_keys,
+        ..defaults
     }
+}
+
+/// What the HTTP server works with.
+pub struct With<'a> {
+    /// The state directory.
+    pub state: &'a StateDir,
+    /// The database.
+    pub database: &'a Database,
+    /// The certificates that the daemon presents.
+    pub certificates: &'a Certificates,
+    /// What the engine does, for metrics.
+    pub engine_stats: &'a Arc<EngineStats>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Opens it; it closes when `stop` says so.
 pub async fn open(
     loaded: &Loaded,
-    state: &StateDir,
-    database: &Database,
-    certificates: &Certificates,
-    engine_stats: &Arc<EngineStats>,
+    with: With<'_>,
     stop: &CancellationToken,
 ) -> anyhow::Result<HttpServer> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let With {
+        state,
+        database,
+        certificates,
+        engine_stats,
+        clock,
+    } = with;
     let mut settings = ingest_settings(&loaded.config.ingest, state);
     let certificate = certificates
         .door()

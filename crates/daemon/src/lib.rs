@@ -14,9 +14,11 @@ pub mod sources;
 mod spool_backlog;
 pub mod supervisor;
 pub mod tasks;
+pub mod watched_clock;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,18 +30,19 @@ use app::self_audit::{self, Failures};
 use config::{Loaded, StateDir};
 use model::time::Calendar;
 use model::{Clock, SystemClock};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use store::PgConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::context::{
     Arrivals, Connections, FoundSources, Health, Outbox, TaskContext, open_channels,
 };
 use crate::http_server::HttpServer;
 use crate::supervisor::{Lifetime, Supervisor};
-use crate::tasks::self_check;
+use crate::tasks::{clock_watch, self_check};
+use crate::watched_clock::WatchedClock;
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -88,10 +91,6 @@ pub async fn run(
     let _lock = lock_state(state)?;
 
     let database = Database::open(&loaded, state).await?;
-    if !await_database(&loaded, state, &database, &control.stop).await? {
-        return Ok(());
-    }
-
     let daemon = Daemon {
         state,
         database: &database,
@@ -99,77 +98,70 @@ pub async fn run(
         control: &control,
     };
 
-    let outcome = daemon
-        .run(loaded, |listen| {
-            on_ready(&Ready {
-                after: began.elapsed(),
-                listen,
-                private_cluster: database.is_private(),
-            });
-        })
-        .await;
+    let intake = Intake::new(&loaded);
+    let outcome = match daemon.await_database(&loaded, intake).await {
+        Ok(Some(intake)) => {
+            let greet = |listen| {
+                on_ready(&Ready {
+                    after: began.elapsed(),
+                    listen,
+                    private_cluster: database.is_private(),
+                });
+            };
+            daemon.run(loaded, intake, greet).await
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
 
     let stopped = database.stop().await;
     outcome.and(stopped.context("the private PostgreSQL cluster did not stop cleanly"))
 }
 
-/// Waits for a database that is unreachable at the start, and notifies people meanwhile. False when
-/// told to stop first. A database that answers, but not as expected, is a mistake of the
-/// configuration and ends the start.
-async fn await_database(
-    loaded: &Loaded,
-    state: &StateDir,
-    database: &Database,
-    stop: &CancellationToken,
-) -> anyhow::Result<bool> {
-    let Some(external) = database.external() else {
-        return Ok(true);
-    };
+/// What takes in events, which begins before the database answers.
+struct Intake {
+    clock: Arc<WatchedClock>,
+    certificates: Certificates,
+    health: Health,
+    http: Option<HttpServer>,
+    /// Ends it, before what works on the events ends.
+    stop: CancellationToken,
+}
 
-    let unreachable = async || {
-        store::connect(external)
-            .await
-            .is_err_and(|error| error.is_outage())
-    };
-    if !unreachable().await {
-        return Ok(true);
-    }
-
-    error!("the database is unreachable; waiting for it, and nothing is accepted or detected");
-    let options = self_check::Options {
-        database: external.clone(),
-        channels: open_channels(loaded)?,
-        patience: self_check::Patience::of(&loaded.config.watchdog),
-        state: state.clone(),
-        clock: Arc::new(SystemClock),
-        signs: self_check::Signs::default(),
-        verdict: Arc::default(),
-        failures: None,
-    };
-
-    let reached = stop.child_token();
-    let watch = tokio::spawn(self_check::run(options, reached.clone()));
-    let mut up = false;
-    while !up && !stop.is_cancelled() {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(2)) => up = !unreachable().await,
-            () = stop.cancelled() => {}
+impl Intake {
+    fn new(loaded: &Loaded) -> Self {
+        Self {
+            clock: Arc::new(WatchedClock::new(loaded.config.watchdog.clock_jump)),
+            certificates: Certificates::new(&loaded.config),
+            health: Health::default(),
+            http: None,
+            stop: CancellationToken::new(),
         }
     }
 
-    reached.cancel();
-    watch.await??;
-    Ok(up)
+    async fn close(self) {
+        self.stop.cancel();
+        if let Some(http) = self.http {
+            http.close().await;
+        }
+    }
 }
 
 /// Keeps a second daemon off the same state directory, for as long as the file lives.
 fn lock_state(state: &StateDir) -> anyhow::Result<File> {
     let path = state.join(LOCK);
+    // Nobody else may open it: whoever can, can hold the lock.
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
+        .and_then(|file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(file)
+        })
         .with_context(|| format!("cannot open {}", path.display()))?;
 
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -188,6 +180,15 @@ async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Resul
     database.migrate().await?;
 
     let mut operator = database.connect(Role::Operator).await?;
+    let login = store::overview::login(&mut operator).await?;
+    if login.may_rewrite_records() {
+        warn!(
+            login = login.name,
+            "the database login owns the product's tables and can switch off what keeps records \
+                append-only; run the daemon as a login that owns nothing (docs/operations.md)"
+        );
+    }
+
     app::rules::sync_catalog(&mut operator).await?;
     prepare_rules(loaded, &mut operator).await
 }
@@ -209,27 +210,95 @@ struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
+    /// Waits for a database that is unreachable at the start. Meanwhile people are notified, and
+    /// the HTTP server takes in events and spools them. None when told to stop first. A database
+    /// that answers, but not as expected, is a mistake of the configuration and ends the start.
+    async fn await_database(
+        &self,
+        loaded: &Loaded,
+        mut intake: Intake,
+    ) -> anyhow::Result<Option<Intake>> {
+        let Some(external) = self.database.external() else {
+            return Ok(Some(intake));
+        };
+
+        let unreachable = async || {
+            store::connect(external)
+                .await
+                .is_err_and(|error| error.is_outage())
+        };
+        if !unreachable().await {
+            return Ok(Some(intake));
+        }
+
+        error!("the database is unreachable; waiting for it, and nothing is detected");
+        self.open_http(loaded, &mut intake).await?;
+        if let Some(http) = &intake.http {
+            let listen = http.address();
+            info!(%listen, "events with a known API key are taken in and spooled meanwhile");
+        }
+
+        let options = self_check::Options {
+            database: external.clone(),
+            channels: open_channels(loaded)?,
+            patience: self_check::Patience::of(&loaded.config.watchdog),
+            state: self.state.clone(),
+            clock: intake.clock.clone(),
+            signs: self_check::Signs::default(),
+            verdict: Arc::default(),
+            failures: None,
+        };
+
+        let stop = &self.control.stop;
+        let reached = stop.child_token();
+        let watch = tokio::spawn(self_check::run(options, reached.clone()));
+        let mut up = false;
+        while !up && !stop.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(2)) => up = !unreachable().await,
+                () = stop.cancelled() => {}
+            }
+        }
+
+        reached.cancel();
+        watch.await??;
+        if up {
+            return Ok(Some(intake));
+        }
+
+        intake.close().await;
+        Ok(None)
+    }
+
     async fn run(
         &self,
         loaded: Arc<Loaded>,
+        mut intake: Intake,
         on_ready: impl FnOnce(Option<std::net::SocketAddr>),
     ) -> anyhow::Result<()> {
-        prepare_database(&loaded, self.database).await?;
+        if let Err(error) = self.prepare(&loaded, &mut intake).await {
+            intake.close().await;
+            return Err(error);
+        }
+
+        let Intake {
+            clock: watched_clock,
+            certificates,
+            health,
+            http,
+            stop: intake,
+        } = intake;
+        let clock: Arc<dyn Clock> = watched_clock.clone();
         let (failures, recorded) = Failures::new();
-        let certificates = Certificates::new(&loaded.config);
-        let health = Health::default();
 
         // What takes in events ends first, what works on them after it.
-        let (intake, work) = (CancellationToken::new(), CancellationToken::new());
-        let http = self
-            .open_http(&loaded, &certificates, &health, &intake)
-            .await?;
-
+        let work = CancellationToken::new();
         let mut context = TaskContext {
             calendar: Calendar::new(loaded.config.business_hours.clone())?,
             state: self.state.clone(),
             database: Connections::new(self.database)?,
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock),
+            watched_clock,
             failures,
             certificates,
             health,
@@ -252,7 +321,12 @@ impl Daemon<'_> {
         let configured = sources::start(&mut supervisor, &context.with_stop(&intake))?;
         context.configured = Arc::new(configured);
 
-        let writer = self_audit::write(recorded, context.database.ingest.clone(), work.clone());
+        let writer = self_audit::write(
+            recorded,
+            context.database.ingest.clone(),
+            Arc::clone(&clock),
+            work.clone(),
+        );
         supervisor.spawn("self-audit", writer);
         supervisor.start(tasks::ALL, Lifetime::Daemon, &context)?;
 
@@ -273,20 +347,31 @@ impl Daemon<'_> {
         replaceable.and(rest)
     }
 
-    async fn open_http(
-        &self,
-        loaded: &Loaded,
-        certificates: &Certificates,
-        health: &Health,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Option<HttpServer>> {
-        if self.parts == Parts::Monitor {
-            return Ok(None);
+    /// Brings the database up to date and opens the HTTP server, if it is not open yet.
+    async fn prepare(&self, loaded: &Loaded, intake: &mut Intake) -> anyhow::Result<()> {
+        prepare_database(loaded, self.database).await?;
+
+        // Before the first event is judged by it.
+        let database = self.database.options(Role::Engine)?;
+        if let Err(cause) = clock_watch::compare(&intake.clock, &database).await {
+            warn!("the clock of the database cannot be read: {cause:#}");
+        }
+        self.open_http(loaded, intake).await
+    }
+
+    async fn open_http(&self, loaded: &Loaded, intake: &mut Intake) -> anyhow::Result<()> {
+        if self.parts == Parts::Monitor || intake.http.is_some() {
+            return Ok(());
         }
 
-        let stats = &health.engine_stats;
-        http_server::open(loaded, self.state, self.database, certificates, stats, stop)
-            .await
-            .map(Some)
+        let with = http_server::With {
+            state: self.state,
+            database: self.database,
+            certificates: &intake.certificates,
+            engine_stats: &intake.health.engine_stats,
+            clock: intake.clock.clone(),
+        };
+        intake.http = Some(http_server::open(loaded, with, &intake.stop).await?);
+        Ok(())
     }
 }

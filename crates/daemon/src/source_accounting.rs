@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use collect::source_tracking::{Cadence, Hours, Sequence};
 use model::event::EventTags;
 use model::time::Calendar;
-use model::{SecurityEvent, Source, Span, Timestamp};
+use model::{SecurityEvent, ServiceName, Source, Span, Timestamp};
 use store::PgConnection;
 use store::sources::{self, Cause, Gap, Intake};
 
@@ -18,6 +18,10 @@ use app::self_audit::{Component, Failures};
 const TABLE: &str = "audit_db";
 /// What a numbered producer's source is called, before its name.
 const PRODUCER: &str = "producer:";
+/// What a service's source is called, before its name.
+pub const SERVICE: &str = "service:";
+/// Services that are followed; a relay says names.
+const SERVICES_MAX: usize = 1000;
 /// Producers that are followed; names come from outside.
 const PRODUCERS_MAX: usize = 10_000;
 /// The longest name of one.
@@ -32,6 +36,14 @@ struct Producer {
     intake: Intake,
 }
 
+/// One service: an application that says in its events who it is.
+#[derive(Default)]
+struct Service {
+    rhythm: Cadence,
+    last_received: Option<Timestamp>,
+    intake: Intake,
+}
+
 /// What has been read since the last save, and what is known of before.
 pub struct Books {
     calendar: Calendar,
@@ -40,6 +52,7 @@ pub struct Books {
     last_received: Option<Timestamp>,
     intake: Intake,
     producers: BTreeMap<String, Producer>,
+    services: BTreeMap<String, Service>,
 }
 
 fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, now: Timestamp, settle: Span) {
@@ -53,6 +66,42 @@ fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, now: Timestamp, set
 
     let behind = now.since(event.timestamp);
     intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
+}
+
+fn hours_at(calendar: &mut Calendar, now: Timestamp) -> Hours {
+    if calendar.period(now).open {
+        Hours::Business
+    } else {
+        Hours::Off
+    }
+}
+
+/// Learns from the pause that ends now. What comes within a second belongs to what came before, so
+/// that a burst does not pass for a habit, and a stream for none.
+fn record_pause(rhythm: &mut Cadence, last: &mut Option<Timestamp>, now: Timestamp, hours: Hours) {
+    let Some(pause) = last.map(|last| now.since(last)) else {
+        *last = Some(now);
+        return;
+    };
+
+    if pause >= Span::secs(1) {
+        rhythm.record_pause(pause, hours);
+        *last = Some(now);
+    }
+}
+
+/// Books what a speaker of the table has sent, and that it is not silent.
+async fn save_account(
+    conn: &mut PgConnection,
+    source_id: &str,
+    intake: &Intake,
+    rhythm: &Cadence,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sources::book(conn, source_id, Source::AuditDb, intake, now).await?;
+    sources::save_ledger(conn, source_id, &serde_json::to_value(rhythm)?, None).await?;
+    sources::end_silence(conn, source_id, now).await?;
+    Ok(())
 }
 
 /// What is booked; the newest time is kept for the next batch.
@@ -79,6 +128,7 @@ impl Books {
             last_received: None,
             intake: Intake::default(),
             producers: BTreeMap::new(),
+            services: BTreeMap::new(),
         };
 
         for row in sources::list(conn).await? {
@@ -99,6 +149,13 @@ impl Books {
                 books
                     .producers
                     .insert(name.to_owned(), Producer { sequence, intake });
+            } else if let Some(name) = row.source_id.strip_prefix(SERVICE) {
+                let service = Service {
+                    rhythm: serde_json::from_value(row.rhythm).unwrap_or_default(),
+                    last_received: row.last_received_at,
+                    intake,
+                };
+                books.services.insert(name.to_owned(), service);
             }
         }
 
@@ -113,6 +170,7 @@ impl Books {
         }
 
         add_event(&mut self.intake, event, now, self.settle);
+        self.note_service(event, now);
         let Some(number) = event.details.number("producer_seq") else {
             return;
         };
@@ -134,6 +192,20 @@ impl Books {
         add_event(&mut producer.intake, event, now, self.settle);
     }
 
+    fn note_service(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+        let named = event.details.text("service");
+        let Some(name) = named.and_then(|name| name.parse::<ServiceName>().ok()) else {
+            return;
+        };
+
+        if let Some(service) = self.services.get_mut(name.as_str()) {
+            add_event(&mut service.intake, event, now, self.settle);
+        } else if self.services.len() < SERVICES_MAX {
+            let service = self.services.entry(name.into()).or_default();
+            add_event(&mut service.intake, event, now, self.settle);
+        }
+    }
+
     /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
     /// that are lost.
     pub async fn save(
@@ -142,31 +214,22 @@ impl Books {
         now: Timestamp,
         failures: &Failures,
     ) -> anyhow::Result<()> {
+        let hours = hours_at(&mut self.calendar, now);
         if !self.intake.is_empty() {
-            let pause = self
-                .last_received
-                .replace(now)
-                .map(|last| now.since(last))
-                .filter(|p| *p >= Span::secs(1));
-            if let Some(pause) = pause {
-                let hours = if self.calendar.period(now).open {
-                    Hours::Business
-                } else {
-                    Hours::Off
-                };
-                self.rhythm.record_pause(pause, hours);
+            record_pause(&mut self.rhythm, &mut self.last_received, now, hours);
+            let intake = take_intake(&mut self.intake);
+            save_account(conn, TABLE, &intake, &self.rhythm, now).await?;
+        }
+
+        for (name, service) in &mut self.services {
+            if service.intake.is_empty() {
+                continue;
             }
 
-            sources::book(
-                conn,
-                TABLE,
-                Source::AuditDb,
-                &take_intake(&mut self.intake),
-                now,
-            )
-            .await?;
-            sources::save_ledger(conn, TABLE, &serde_json::to_value(&self.rhythm)?, None).await?;
-            sources::end_silence(conn, TABLE, now).await?;
+            record_pause(&mut service.rhythm, &mut service.last_received, now, hours);
+            let intake = take_intake(&mut service.intake);
+            let source_id = format!("{SERVICE}{name}");
+            save_account(conn, &source_id, &intake, &service.rhythm, now).await?;
         }
 
         for (name, producer) in &mut self.producers {

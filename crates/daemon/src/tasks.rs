@@ -2,6 +2,7 @@
 
 pub mod advisory_sync;
 pub mod certificate_watch;
+pub mod clock_watch;
 pub mod cluster_watch;
 pub mod compliance_checks;
 pub mod detection;
@@ -21,6 +22,7 @@ use crate::supervisor::Task;
 pub const ALL: &[&Task] = &[
     &advisory_sync::TASK,
     &certificate_watch::TASK,
+    &clock_watch::TASK,
     &cluster_watch::TASK,
     &compliance_checks::TASK,
     &detection::TASK,

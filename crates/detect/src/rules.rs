@@ -13,6 +13,7 @@ mod cross_source_attack;
 mod cross_tenant;
 mod data_exfiltration;
 mod database_superuser_made;
+mod distributed_guessing;
 mod injection_attempt;
 mod logging_stopped;
 mod privilege_escalation;
@@ -63,6 +64,7 @@ pub const ALL: &[&Definition] = &[
     &sudo_refused::RULE,
     &database_superuser_made::RULE,
     &logging_stopped::RULE,
+    &distributed_guessing::RULE,
 ];
 
 /// Returns when a user counts as known: parameters of `anomalous_access` that the shared profiles

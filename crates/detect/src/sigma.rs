@@ -3,6 +3,7 @@
 //! entity of a match, and says which rules can never fire here.
 
 mod fields;
+mod limits;
 mod log_source;
 mod repair;
 
@@ -67,6 +68,10 @@ pub struct Advice {
 
 /// Runs the linter of the specification on a rules file.
 pub fn advice(file: &str, text: &str) -> Vec<Advice> {
+    if limits::excess(text).is_some() {
+        return Vec::new();
+    }
+
     rsigma_parser::lint::lint_yaml_str(text)
         .into_iter()
         .map(|w| Advice {
@@ -155,6 +160,11 @@ impl Sigma {
                 file: file.clone(),
                 message,
             };
+
+            if let Some(message) = limits::excess(text) {
+                errors.push(error(message));
+                continue;
+            }
 
             match parse_sigma_yaml(text) {
                 Err(e) => errors.push(error(e.to_string())),

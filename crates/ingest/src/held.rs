@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::drain::{self, DrainError};
 use crate::spool::{self, Spool, SpoolError};
 use crate::writer::Conn;
-use crate::{Inner, lock_mutex, record};
+use crate::{Inner, add_to, lock_mutex, record};
 
 /// The folder, below the spool's.
 const FOLDER: &str = "held";
@@ -34,18 +34,37 @@ pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
     spool_dir.join(FOLDER)
 }
 
+/// Whether so many bytes leave no room for a batch more.
+pub(super) const fn is_full(bytes: u64) -> bool {
+    bytes + BATCH as u64 > MAX_BYTES
+}
+
 /// Puts the rows at these places on disk, all or none. True when they are safe there.
 pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
-    let kept = append_batch(inner, rows, places).await.is_ok();
-    if kept {
-        tracing::warn!(
-            events = places.len(),
-            "events conflict with an open transaction and wait for its end"
-        );
-        inner.hold.notify_one();
+    let events = places.len();
+    match append_batch(inner, rows, places).await {
+        Ok(()) => {
+            tracing::warn!(
+                events,
+                "events conflict with an open transaction and wait for its end"
+            );
+            *lock_mutex(&inner.held_full) = None;
+            inner.hold.notify_one();
+            true
+        }
+        Err(error) => {
+            add_to(&inner.counters.refused, events as u64);
+            let why = format!(
+                "events that conflict with an open transaction are refused, there is no room for \
+                    them on disk: {error}"
+            );
+            let before = lock_mutex(&inner.held_full).replace(why);
+            if before.is_none() {
+                tracing::error!(%error, "events that conflict with an open transaction are refused");
+            }
+            false
+        }
     }
-
-    kept
 }
 
 /// Tries what waits, forever.
@@ -95,6 +114,9 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
 
     drain::bury(inner, letters).await?;
     inner.note_committed(&done);
+    if conflicting.len() < rows.len() {
+        *lock_mutex(&inner.held_full) = None;
+    }
     with_held(inner, move |held| held.advance(&batch)).await
 }
 

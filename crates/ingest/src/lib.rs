@@ -15,17 +15,19 @@ mod record;
 mod refusals;
 mod sender;
 mod settings;
+mod skeleton;
 mod split;
 mod spool_on_disk;
 mod writer;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use collect::otlp::{self, OtlpError};
 use collect::spool::{self, Spool, SpoolError};
-use model::{AuditRecord, Clock, Timestamp};
+use model::{AuditRecord, Clock, Span, Timestamp};
 use sqlx::PgPool;
 use store::events::{AuditRow, Inserted};
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, oneshot, watch};
@@ -38,6 +40,9 @@ use refusals::Refused;
 pub use sender::Sender;
 pub use settings::{Settings, Timeouts};
 pub use spool_on_disk::{SpoolOnDisk, spool_on_disk};
+
+/// No event is further from the present, whatever the clock says.
+const UNJUDGED: Span = Span::days(365 * 100);
 
 /// Why events were not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +111,8 @@ pub struct Stats {
     pub outage_since: Option<Timestamp>,
     /// Why the database took no events when they began to go to the spool.
     pub outage: Option<String>,
-    /// Why the spool does not get into the table although the database is there.
+    /// Why the spool does not get into the table although the database is there, or why events that
+    /// conflict with an open transaction cannot be kept.
     pub stuck: Option<String>,
 }
 
@@ -170,6 +176,8 @@ struct Inner {
     outage: Mutex<Option<Outage>>,
     outage_reason: Mutex<Option<String>>,
     stuck: Mutex<Option<String>>,
+    /// Why events that conflict with an open transaction could not be kept.
+    held_full: Mutex<Option<String>>,
     counters: Counters,
     refused: Refused,
     committed: watch::Sender<u64>,
@@ -240,6 +248,7 @@ impl Ingest {
             outage: Mutex::new(outage),
             outage_reason: Mutex::default(),
             stuck: Mutex::default(),
+            held_full: Mutex::default(),
             counters: Counters::default(),
             refused: Refused::default(),
             committed: watch::Sender::new(0),
@@ -291,7 +300,9 @@ impl Ingest {
             last_commit: (last != 0).then(|| Timestamp::from_micros(last)),
             outage_since: lock_mutex(&inner.outage).map(|o| o.since),
             outage: lock_mutex(&inner.outage_reason).clone(),
-            stuck: lock_mutex(&inner.stuck).clone(),
+            stuck: lock_mutex(&inner.stuck)
+                .clone()
+                .or_else(|| lock_mutex(&inner.held_full).clone()),
         }
     }
 
@@ -328,7 +339,8 @@ impl Ingest {
     /// Reads and checks the events of a body, as sent by `sender`.
     pub fn prepare(&self, body: &[u8], sender: &Sender) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
-        let prepared = preparation::prepare(body, &self.0.settings, sender, now, fill_random)?;
+        let settings = self.settings_now();
+        let prepared = preparation::prepare(body, &settings, sender, now, fill_random)?;
         self.note_rejected("POST /v1/events", sender, &prepared);
         Ok(prepared)
     }
@@ -341,10 +353,24 @@ impl Ingest {
         sender: &Sender,
     ) -> Result<Prepared, OtlpError> {
         let now = self.0.clock.now();
-        let prepared = logs::prepare(body, kind, &self.0.settings, sender, now)?;
+        let prepared = logs::prepare(body, kind, &self.settings_now(), sender, now)?;
         self.note_rejected("POST /v1/logs", sender, &prepared);
         self.0.refused.note_ignored(sender, prepared.ignored);
         Ok(prepared)
+    }
+
+    /// The limits in force: a clock that may be wrong judges no event's time.
+    fn settings_now(&self) -> Cow<'_, Settings> {
+        let settings = &self.0.settings;
+        if self.0.clock.is_trusted() {
+            return Cow::Borrowed(settings);
+        }
+
+        Cow::Owned(Settings {
+            max_clock_behind: UNJUDGED,
+            max_clock_ahead: UNJUDGED,
+            ..settings.clone()
+        })
     }
 
     fn note_rejected(&self, request: &str, sender: &Sender, prepared: &Prepared) {

@@ -7,6 +7,8 @@ use model::{AuditRecord, FieldError, ServiceName};
 use serde_json::value::RawValue;
 use store::keys::KeyInfo;
 
+use crate::skeleton::skeleton;
+
 const FIELD: &str = "metadata.service";
 
 /// Who sends.
@@ -66,15 +68,22 @@ impl Sender {
                 record.metadata = record.metadata.with_service(own);
                 Ok(record)
             }
-            (Self::Relay { reserved }, Some(other)) if reserved.contains(&other) => {
+            (Self::Relay { reserved }, Some(other)) if looks_like_any(&other, reserved) => {
                 Err(FieldError::new(
                     FIELD,
-                    "that service has an API key of its own: only with it are events the service's",
+                    "that service, or one whose name looks the same, has an API key of its own: \
+                        only with it are events the service's",
                 ))
             }
             (Self::Relay { .. }, Some(_) | None) => Ok(record),
         }
     }
+}
+
+/// Whether people would take a name for one of these.
+fn looks_like_any(name: &str, reserved: &[String]) -> bool {
+    let looks = skeleton(name);
+    reserved.iter().any(|other| skeleton(other) == looks)
 }
 
 /// The service that the database will read in this metadata: of two equal keys, `jsonb` keeps the
@@ -141,6 +150,12 @@ mod tests {
             (r#"{"service":"eqmon"}"#, false),
             (r#"{"service":"artemis","service":"eqmon"}"#, false),
             (r#"{"service":1,"servic\u0065":"e\u0071mon"}"#, false),
+            // Names that look the same.
+            (r#"{"service":"EQMON"}"#, false),
+            (r#"{"service":"eqmon "}"#, false),
+            (r#"{"service":"eqmon\u200b"}"#, false),
+            (r#"{"service":"\u0435qmon"}"#, false),
+            (r#"{"service":"eqmon2"}"#, true),
         ] {
             assert_eq!(stamped(&relay, metadata).is_ok(), good, "{metadata}");
         }

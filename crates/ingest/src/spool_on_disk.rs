@@ -15,6 +15,8 @@ pub struct SpoolOnDisk {
     pub since: Option<Timestamp>,
     /// Bytes of events that conflict with an open transaction and wait for its end.
     pub conflicting_bytes: u64,
+    /// Whether there is no room for more of them: they are refused.
+    pub conflicting_full: bool,
     /// Bytes of events that the database refused for good.
     pub refused_bytes: u64,
     /// Whether there is no room for more of them: they are counted, and not kept.
@@ -73,6 +75,7 @@ pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
         .filter_map(|entry| entry.metadata().ok())
         .map(|about| about.len())
         .sum();
+    found.conflicting_full = held::is_full(found.conflicting_bytes);
 
     Ok(found)
 }

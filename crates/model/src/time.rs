@@ -353,6 +353,11 @@ impl<'de> Deserialize<'de> for Span {
 pub trait Clock: Send + Sync {
     /// The present.
     fn now(&self) -> Timestamp;
+
+    /// Whether times may be judged by it, such as to refuse an event as too old.
+    fn is_trusted(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's clock.

@@ -95,12 +95,7 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreEr
 /// Reads a `postgres://` URL. Over a network TLS is required (3.13.8), whatever the URL says less.
 pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.parse()?;
-    let host = options.get_host();
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    let local = options.get_socket().is_some() || host.starts_with('/') || loopback;
+    let local = is_local(&options);
     let weak = matches!(
         options.get_ssl_mode(),
         PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
@@ -111,6 +106,16 @@ pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     } else {
         options
     })
+}
+
+/// Whether the server runs on this machine, as far as the address says.
+pub fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || is_loopback
 }
 
 /// Makes a database, if it is missing.

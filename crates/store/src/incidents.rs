@@ -1,10 +1,10 @@
 //! Incidents, as far as alerts open them.
 
-use model::{Entity, IncidentId, IncidentStatus, Severity, Timestamp};
+use model::{Actor, Entity, IncidentId, IncidentStatus, Severity, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::db::Ts;
+use crate::db::{Ts, begin};
 
 /// A row of `security_incidents`, for a list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +35,76 @@ pub struct Incident {
     pub dfars_reportable: bool,
     /// How many alerts it has.
     pub alerts: u64,
+}
+
+/// A change of an incident's status that a person made.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StatusChange {
+    /// Where it stood.
+    pub previous: IncidentStatus,
+    /// Where it stands since.
+    pub status: IncidentStatus,
+    /// Why.
+    pub reason: String,
+    /// Who changed it, and for whom.
+    pub changed_by: String,
+    /// When.
+    pub changed_at: Timestamp,
+}
+
+/// Moves an incident on to a later phase, and records who did so, when and why. False when it is
+/// that far already, or there is none.
+pub async fn advance(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    incident: IncidentId,
+    to: IncidentStatus,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    let advanced = sqlx::query_scalar!(
+        r#"SELECT blueteam.advance_incident($1, $2, $3) AS "advanced!""#,
+        incident.0,
+        to.as_str(),
+        reason
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+
+    tx.commit().await?;
+    Ok(advanced)
+}
+
+/// The changes of an incident's status, the first one first.
+pub async fn status_changes(
+    conn: &mut PgConnection,
+    incident: IncidentId,
+) -> Result<Vec<StatusChange>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT previous, status, reason, changed_by, changed_at AS "changed_at: Ts"
+           FROM blueteam.incident_history
+           WHERE incident_id = $1
+           ORDER BY change_id"#,
+        incident.0
+    )
+    .fetch_all(conn)
+    .await?;
+
+    let status = |text: String| {
+        text.parse()
+            .map_err(|e| StoreError::corrupt("incident_history.status", e))
+    };
+    rows.into_iter()
+        .map(|row| {
+            Ok(StatusChange {
+                previous: status(row.previous)?,
+                status: status(row.status)?,
+                reason: row.reason,
+                changed_by: row.changed_by,
+                changed_at: row.changed_at.0,
+            })
+        })
+        .collect()
 }
 
 /// The newest incidents first, at most `limit`; closed ones only when asked for.

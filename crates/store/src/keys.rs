@@ -29,7 +29,7 @@ pub struct NewKey<'a> {
 }
 
 /// What a valid key says about its bearer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyInfo {
     /// The key.
     pub key_id: Uuid,
@@ -158,21 +158,46 @@ pub async fn authenticate(
         .await?;
 
     row.map(|r| {
-        let service = r
-            .service
-            .map(|s| {
-                s.parse()
-                    .map_err(|e| StoreError::corrupt("api_keys.service", e))
-            })
-            .transpose()?;
         Ok(KeyInfo {
             key_id: r.key_id,
             user_id: r.user_id,
             scopes: r.scopes,
-            service,
+            service: service_name(r.service)?,
             reserved: r.reserved.unwrap_or_default(),
             expires_at: r.expires_at.map(|t| t.0),
         })
+    })
+    .transpose()
+}
+
+/// The hash and the bearer of each key that [`authenticate`] would let in; at most `limit` of them.
+pub async fn in_force(
+    conn: &mut PgConnection,
+    limit: u32,
+) -> Result<Vec<(String, KeyInfo)>, StoreError> {
+    let rows = sqlx::query_file!("src/keys/in_force.sql", i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+
+    rows.into_iter()
+        .map(|r| {
+            let info = KeyInfo {
+                key_id: r.key_id,
+                user_id: r.user_id,
+                scopes: r.scopes,
+                service: service_name(r.service)?,
+                reserved: r.reserved.unwrap_or_default(),
+                expires_at: r.expires_at.map(|t| t.0),
+            };
+            Ok((r.key_hash, info))
+        })
+        .collect()
+}
+
+fn service_name(text: Option<String>) -> Result<Option<ServiceName>, StoreError> {
+    text.map(|name| {
+        name.parse()
+            .map_err(|e| StoreError::corrupt("api_keys.service", e))
     })
     .transpose()
 }

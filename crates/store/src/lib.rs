@@ -44,11 +44,13 @@ pub mod stored_events;
 pub mod users;
 
 pub use db::{
-    begin, connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot,
+    begin, connect, ensure_database, ensure_login, ensure_partitions, is_local, parse_url, pool,
+    snapshot,
 };
 pub use error::StoreError;
 pub use migrate::{
-    Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, migrate, migrate_within,
+    Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, is_current, migrate,
+    migrate_within,
 };
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};

@@ -40,6 +40,68 @@ pub async fn schema(conn: &mut PgConnection) -> Result<Schema, StoreError> {
     })
 }
 
+/// Who is logged in, and what that login may do beyond its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// The login.
+    pub name: String,
+    /// Tables and partitions of the product that it owns, by itself or by a role. An owner may
+    /// switch off the triggers that keep records append-only.
+    pub owned_tables: u64,
+    /// Whether it is a superuser, who owns everything.
+    pub superuser: bool,
+}
+
+impl Login {
+    /// Whether it may change what the product's roles may only add to.
+    pub const fn may_rewrite_records(&self) -> bool {
+        self.superuser || self.owned_tables > 0
+    }
+}
+
+/// Who is logged in, whatever role the connection has taken.
+pub async fn login(conn: &mut PgConnection) -> Result<Login, StoreError> {
+    let row = sqlx::query_file!("src/overview/login.sql")
+        .fetch_one(conn)
+        .await?;
+    Ok(Login {
+        name: row.name,
+        owned_tables: row.owned_tables.unsigned_abs(),
+        superuser: row.superuser,
+    })
+}
+
+/// Requests with API keys that are not in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RefusedKeys {
+    /// How many.
+    pub requests: u64,
+    /// From how many networks, minute by minute.
+    pub records: u64,
+}
+
+/// How many requests had keys that were not in force since then, as the product recorded them.
+pub async fn refused_keys(
+    conn: &mut PgConnection,
+    since: Timestamp,
+) -> Result<RefusedKeys, StoreError> {
+    let row = sqlx::query_file!("src/overview/refused_keys.sql", Ts(since) as Ts)
+        .fetch_one(conn)
+        .await?;
+    Ok(RefusedKeys {
+        requests: row.requests.unsigned_abs(),
+        records: row.records.unsigned_abs(),
+    })
+}
+
+/// What the clock of the database server says.
+pub async fn server_clock(conn: &mut PgConnection) -> Result<Timestamp, StoreError> {
+    let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!: Ts""#)
+        .fetch_one(conn)
+        .await?;
+    Ok(now.0)
+}
+
 /// What a source sent lately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Activity {

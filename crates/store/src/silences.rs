@@ -53,7 +53,7 @@ impl TryFrom<Row> for Silence {
     }
 }
 
-/// Writes a decision. The author is the actor.
+/// Writes a decision. Its author is the actor, whatever it says.
 pub async fn add(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -62,16 +62,14 @@ pub async fn add(
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
         "INSERT INTO blueteam.silences (
-             mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at,
-             tenant
+             mute_id, kind, rule_id, source, entity, reason, ticket, starts_at, ends_at, tenant
          )
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         silence.mute_id.0,
         silence.kind.as_str(),
         silence.scope.rule_id.as_ref().map(RuleId::as_str),
         silence.scope.source,
         silence.scope.entity.as_ref().map(ToString::to_string),
-        silence.author,
         silence.reason,
         silence.ticket,
         Ts(silence.starts_at) as Ts,

@@ -6,15 +6,18 @@ mod health;
 mod logs;
 mod metrics;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
 
 use model::Clock;
 
 use crate::error::Problem;
+use crate::server::Peer;
 use crate::{Acknowledge, Metrics};
 use app::auth::{Auth, AuthError};
 use ingest::{Ingest, Sender};
@@ -33,22 +36,21 @@ const WRITE: &str = "events:write";
 const METRICS: &str = "metrics:read";
 
 /// Who sends, if they may.
-async fn identify_sender(state: &State, headers: &HeaderMap) -> Result<Sender, Problem> {
-    bearer_token(state, headers, WRITE).await
+async fn identify_sender(state: &State, head: &Parts) -> Result<Sender, Problem> {
+    bearer_token(state, head, WRITE).await
 }
 
 /// Who asks, if their key has the scope.
-async fn bearer_token(
-    state: &State,
-    headers: &HeaderMap,
-    scope: &'static str,
-) -> Result<Sender, Problem> {
-    let authorization = headers
+async fn bearer_token(state: &State, head: &Parts, scope: &'static str) -> Result<Sender, Problem> {
+    let peer = head.extensions.get::<Peer>();
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
+    let authorization = head
+        .headers
         .get(header::AUTHORIZATION)
         .and_then(|v| v.to_str().ok());
     state
         .auth
-        .check(authorization, scope)
+        .check(authorization, scope, address)
         .await
         .map_err(|error| match error {
             AuthError::Unknown => Problem::unauthorized(),
@@ -56,6 +58,7 @@ async fn bearer_token(
                 StatusCode::FORBIDDEN,
                 format!("the API key lacks the scope {scope}"),
             ),
+            AuthError::TooMany => Problem::too_many_refused(),
             AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
         })
 }

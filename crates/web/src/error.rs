@@ -43,6 +43,18 @@ impl Problem {
         }
     }
 
+    /// 429: too many requests without a good key.
+    pub(crate) fn too_many_refused() -> Self {
+        let busy = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests without a valid API key came from this network",
+        );
+        Self {
+            retry_after: Some(60),
+            ..busy
+        }
+    }
+
     /// 503: it cannot be kept now.
     pub(crate) fn unavailable(detail: &'static str) -> Self {
         Self {

@@ -111,8 +111,14 @@ pub async fn serve(
     let address = listener.local_addr().map_err(failed)?;
     let (ingest, tasks) = Ingest::start(settings.ingest.clone(), pools.events, Arc::clone(&clock))
         .map_err(|error| ServeError::Spool(error.to_string()))?;
+    let auth = Auth::new(pools.keys, Arc::clone(&clock), &trust_settings(&settings));
+    let auth = match &settings.offline_keys {
+        Some(offline) => auth.with_offline_keys(offline.clone()),
+        None => auth,
+    };
+
     let state = Arc::new(State {
-        auth: Auth::new(pools.keys, Arc::clone(&clock), &trust_settings(&settings)),
+        auth,
         ingest: ingest.clone(),
         acknowledge: settings.acknowledge.clone(),
         metrics: settings.metrics.clone(),
@@ -140,6 +146,7 @@ fn trust_settings(settings: &Settings) -> Trust {
         fresh: settings.key_cache,
         grace: settings.key_grace,
         patience: settings.ingest.timeouts.acquire,
+        refused_max: settings.refused_keys_max,
     }
 }
 
@@ -159,15 +166,30 @@ async fn run_listeners(
     let counting = Arc::clone(&state);
     let uses = tokio::spawn(async move {
         loop {
+            counting.auth.keep_offline_keys().await;
             sleep(FLUSH_USES).await;
             counting.auth.flush_uses().await;
+            record_refused(&counting, false).await;
         }
     });
 
     accept_loop(listening, shutdown).await;
+    record_refused(&state, true).await;
     state.ingest.close(tasks).await;
     uses.abort();
     state.auth.flush_uses().await;
+}
+
+/// Records who came without a good key.
+async fn record_refused(state: &State, now: bool) {
+    for refused in state.auth.take_refused(now) {
+        let Ok(event) = refused.event(state.clock.now()) else {
+            continue;
+        };
+        if let Err(error) = state.ingest.record(event).await {
+            tracing::warn!(%error, refused = refused.refused, "refused keys cannot be recorded");
+        }
+    }
 }
 
 /// Who is at the other end of a connection.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::ack_links::LinkKey;
+use app::auth::OfflineKeys;
 use app::database::Pool;
 use app::tls::ServerCertificate;
 use ingest::Stats;
@@ -68,6 +69,12 @@ pub struct Settings {
     pub key_cache: Duration,
     /// How long it is trusted while the database is unreachable.
     pub key_grace: Duration,
+    /// Where the keys in force are kept, so that they count while the database is unreachable also
+    /// after a restart.
+    pub offline_keys: Option<OfflineKeys>,
+    /// The most requests of a network within a minute whose keys are looked up although they are
+    /// not in force.
+    pub refused_keys_max: u64,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Serves the links by which people acknowledge alerts.
@@ -86,6 +93,8 @@ impl Settings {
             ingest: ingest::Settings::new(spool_dir),
             key_cache: app::auth::KEY_CACHE,
             key_grace: Duration::from_hours(1),
+            offline_keys: None,
+            refused_keys_max: 60,
             timeouts: Timeouts::default(),
             acknowledge: None,
             metrics: None,

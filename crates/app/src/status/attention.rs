@@ -7,7 +7,7 @@ use model::{Severity, Span, Timestamp};
 use store::overview::Schema;
 use store::sources::RefusedRows;
 
-use super::{Over, PendingAlerts, Status, Unreadable};
+use super::{ClockDoubt, Over, PendingAlerts, Status, Unreadable};
 use crate::spools::Held;
 
 /// A committed event that waits longer than this is overdue.
@@ -36,6 +36,10 @@ pub enum Attention<'a> {
     SchemaBehind(Schema),
     /// Nothing is detected.
     DaemonNotRunning,
+    /// The state directory is on a file system that takes no writes.
+    StateReadOnly(&'a str),
+    /// The clocks cannot be believed.
+    Clock(&'a ClockDoubt),
     /// Events have not been read since then.
     Unread(Timestamp),
     /// Alerts could not be written.
@@ -76,6 +80,8 @@ pub enum Spool<'a> {
     },
     /// So many bytes of events conflict with an open transaction.
     Conflicting(u64),
+    /// There is no room for more of them.
+    ConflictingFull(u64),
     /// A damaged file was set aside.
     Damaged(&'a Path),
 }
@@ -151,6 +157,10 @@ fn detection_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
         all.push(Attention::DaemonNotRunning);
     }
 
+    if here.state_read_only {
+        all.push(Attention::StateReadOnly(&here.state_dir));
+    }
+    all.extend(here.clock.as_ref().map(Attention::Clock));
     if let Some(oldest) = findings.reader.and_then(|lag| lag.oldest)
         && here.at.since(oldest) > LAG_ALLOWED
     {
@@ -215,7 +225,9 @@ fn spool_attention(spool: &SpoolOnDisk) -> Vec<Spool<'_>> {
         });
     }
 
-    if spool.conflicting_bytes > 0 {
+    if spool.conflicting_full {
+        all.push(Spool::ConflictingFull(spool.conflicting_bytes));
+    } else if spool.conflicting_bytes > 0 {
         all.push(Spool::Conflicting(spool.conflicting_bytes));
     }
 

@@ -1,10 +1,12 @@
-//! `blueteam incidents`: what alerts opened.
+//! `blueteam incidents`: what alerts opened, and moving it on.
 
 use std::process::ExitCode;
+use std::str::FromStr as _;
 
-use app::incidents::Incident;
+use app::incidents::{Incident, StatusChange};
 use clap::Subcommand;
 use comfy_table::Cell;
+use model::{IncidentId, IncidentStatus};
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
@@ -36,10 +38,91 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Move an incident on to a later phase, or close it
+    ///
+    /// The phases are detected, analyzing, contained, eradicated, recovered, closed. Some may be
+    /// skipped; none is gone back to, and a closed incident stays as it is. Who moved it on, when
+    /// and why is kept (`incidents history`).
+    #[command(
+        after_help = "Examples:\n  blueteam incidents advance 01a2 contained --reason 'account \
+            locked, sessions ended'\n  blueteam incidents advance 01a2 closed --reason 'false \
+            alarm: an ordered scan' --on-behalf-of 'Dana Reyes'"
+    )]
+    Advance {
+        /// The ID of the incident, or its first characters
+        id: String,
+        /// The phase
+        #[arg(value_parser = IncidentStatus::from_str)]
+        phase: IncidentStatus,
+        /// Why, from 3 to 4000 characters
+        #[arg(long)]
+        reason: String,
+        /// The person for whom you act; stands beside your own account in the record
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// Show who moved an incident on, when and why
+    #[command(after_help = "Examples:\n  blueteam incidents history 01a2")]
+    History {
+        /// The ID of the incident, or its first characters
+        id: String,
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let Action::List { all, limit, json } = args.action;
+    match &args.action {
+        Action::List { all, limit, json } => list(*all, *limit, *json, globals),
+        Action::Advance {
+            id,
+            phase,
+            reason,
+            on_behalf_of,
+        } => {
+            let done = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(app::incidents::advance(session, id, *phase, reason).await?)
+            })?;
+            out::line(format_args!(
+                "{}: from {} to {}",
+                done.before.incident_id, done.before.status, done.status
+            ))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::History { id, json } => {
+            let (incident, changes) = with_session(globals, None, async |session, _| {
+                Ok(app::incidents::history(session, id).await?)
+            })?;
+            show_history(incident, &changes, *json)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn show_history(incident: IncidentId, changes: &[StatusChange], json: bool) -> anyhow::Result<()> {
+    if json {
+        return out::json(&changes);
+    }
+    if changes.is_empty() {
+        return out::line(format_args!("nobody has moved {incident} on yet"));
+    }
+
+    let header = ["when", "from", "to", "by", "reason"];
+    let mut table = out::table(Look::stdout(), &header);
+    for change in changes {
+        table.add_row([
+            Cell::new(out::time(change.changed_at)),
+            Cell::new(change.previous),
+            Cell::new(change.status),
+            out::text(&change.changed_by),
+            out::text(&change.reason),
+        ]);
+    }
+    out::print(table)
+}
+
+fn list(all: bool, limit: u32, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let incidents = with_session(globals, None, async |session, _| {
         Ok(app::incidents::list(session, all, limit).await?)
     })?;

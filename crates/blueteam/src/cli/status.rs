@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use app::status::{
     self, Activity, AlertCount, Attention, Findings, Installation, LAG_MAX, Lag, ListenerSpool,
-    Spool,
+    Login, Spool,
 };
 use comfy_table::Cell;
 use model::Severity;
@@ -21,7 +21,8 @@ const ATTENTION: u8 = 3;
 ///
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3
 /// something needs attention, named at the end: the daemon is not running, the schema is behind,
-/// events wait unread for more than a minute, high or critical alerts that nobody has acknowledged,
+/// events wait unread for more than a minute, the
+/// clock cannot be believed, high or critical alerts that nobody has acknowledged,
 /// monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
 /// delivered, alerts that cannot be written, events that the rules cannot read, high or critical
 /// alerts for which no channel is configured, events in the spool or refused by the database,
@@ -88,6 +89,17 @@ fn attention_sentence(what: &Attention<'_>) -> String {
         ),
         Attention::DaemonNotRunning => {
             "the daemon is not running here: nothing is detected".to_owned()
+        }
+        Attention::StateReadOnly(dir) => format!(
+            "the file system of the state directory {dir} takes no writes: nothing can be spooled, \
+                and the daemon cannot be started again"
+        ),
+        Attention::Clock(doubt) => {
+            format!(
+                "{} (since {})",
+                sanitize(&doubt.why),
+                out::time(doubt.since)
+            )
         }
         Attention::Unread(since) => format!("events wait unread since {}", out::time(*since)),
         Attention::UnwrittenAlerts(pending) => format!(
@@ -158,6 +170,10 @@ fn spool_sentence(what: &Spool<'_>) -> String {
             "{bytes} bytes of events conflict with an open transaction in the database and wait \
                 for its end"
         ),
+        Spool::ConflictingFull(bytes) => format!(
+            "{bytes} bytes of events conflict with an open transaction in the database, and there \
+                is no room for more: further ones are refused until that transaction ends"
+        ),
         Spool::Damaged(file) => format!(
             "a damaged piece of the spool was set aside: {}",
             file.display()
@@ -186,6 +202,7 @@ fn print_label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> 
 fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
     let (here, findings) = (&status.installation, &status.findings);
     print_label("database", describe_database(here))?;
+    print_label("login", describe_login(&here.login))?;
     print_label(
         "daemon",
         if here.daemon_running {
@@ -204,6 +221,16 @@ fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
             findings.deliveries.waiting, findings.deliveries.dead
         ),
     )?;
+
+    if findings.refused_keys.requests > 0 {
+        print_label(
+            "keys refused",
+            format_args!(
+                "{} within 24 h (`blueteam events search --action api_key_refused`)",
+                counted(findings.refused_keys.requests, "request")
+            ),
+        )?;
+    }
 
     if !findings.disabled_rules.is_empty() {
         print_label("rules off", sanitize(&findings.disabled_rules.join(", ")))?;
@@ -235,6 +262,23 @@ fn describe_database(here: &Installation) -> String {
         format!("version {applied}, the program knows {known}")
     };
     format!("{} (schema {schema})", here.database)
+}
+
+fn describe_login(login: &Login) -> String {
+    let name = sanitize(&login.name);
+    if !login.may_rewrite_records() {
+        return format!("{name}, which owns no table");
+    }
+
+    let why = if login.superuser {
+        "is a superuser".to_owned()
+    } else {
+        format!("owns {}", counted(login.owned_tables, "table"))
+    };
+    format!(
+        "{name}, which {why}: it can switch off what keeps records append-only (docs/operations.md, \
+            \"A login that owns nothing\")"
+    )
 }
 
 fn describe_reader(lag: Option<Lag>) -> String {

@@ -15,6 +15,11 @@ const SILENCE_FACTOR: i64 = 4;
 /// And never before this: ten seconds without an event from a busy source mean nothing.
 const MIN_SILENCE: Span = Span::mins(5);
 
+/// So many pauses that are all short show a pace that can be expected to go on.
+const STEADY_PAUSES: u32 = 10;
+/// Short is what fits so many times into the silence that is reported.
+const STEADY_FACTOR: i64 = 4;
+
 /// Whether people are at work: most logs have one cadence by day and another by night.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hours {
@@ -76,6 +81,19 @@ impl Cadence {
         (bucket < BUCKETS - 1).then(|| Span::secs(1 << bucket))
     }
 
+    /// Returns whether all known pauses are much shorter than `silence`, and enough of them are
+    /// known to say so. After one that was not, only the usual pause says what to expect.
+    pub fn is_steady(&self, silence: Span, hours: Hours) -> bool {
+        let pauses = match hours {
+            Hours::Business => &self.open,
+            Hours::Off => &self.closed,
+        };
+        let longest = pauses.iter().rposition(|n| *n > 0).unwrap_or(BUCKETS);
+        let is_short = longest < BUCKETS - 1
+            && (1_i64 << longest) * 1_000_000 * STEADY_FACTOR <= silence.as_micros();
+        pauses.iter().sum::<u32>() >= STEADY_PAUSES && is_short
+    }
+
     /// Returns how long a source may be silent before that is reported: the configured interval,
     /// otherwise a multiple of the usual pause.
     pub fn silence_threshold(&self, configured: Option<Span>, hours: Hours) -> Option<Span> {
@@ -131,6 +149,20 @@ mod tests {
             cadence.usual_pause(Hours::Business),
             Some(Span::secs(16384))
         );
+    }
+
+    #[test]
+    fn ten_short_pauses_are_steady_until_a_longer_one() {
+        let (mut cadence, silence) = (Cadence::default(), Span::mins(5));
+        (0..9).for_each(|_| cadence.record_pause(Span::secs(20), Hours::Business));
+        assert!(!cadence.is_steady(silence, Hours::Business), "too few");
+        cadence.record_pause(Span::secs(60), Hours::Business);
+        assert!(cadence.is_steady(silence, Hours::Business));
+        assert!(!cadence.is_steady(silence, Hours::Off));
+        assert!(!cadence.is_steady(Span::mins(1), Hours::Business));
+        cadence.record_pause(Span::secs(100), Hours::Business);
+        assert!(!cadence.is_steady(silence, Hours::Business));
+        assert!(!Cadence::default().is_steady(silence, Hours::Business));
     }
 
     #[test]

@@ -24,7 +24,7 @@ const SKEW_MAX_MS: i64 = 60_000;
 const PERIOD_MIN: u16 = 28;
 /// Built-in rules without which monitoring has a hole. A table that lacks one has no row to say
 /// that it is off.
-pub const ATTACK_RULES: [&str; 23] = [
+pub const ATTACK_RULES: [&str; 24] = [
     "account_created",
     "account_takeover",
     "after_hours",
@@ -38,6 +38,7 @@ pub const ATTACK_RULES: [&str; 23] = [
     "cross_tenant",
     "data_exfiltration",
     "database_superuser_made",
+    "distributed_guessing",
     "injection_attempt",
     "logging_stopped",
     "privilege_escalation",

@@ -62,6 +62,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             database: context.database.engine.clone(),
             address: listener.address.parse().map_err(anyhow::Error::msg)?,
             tls: context.certificates.listener(&listener.address).cloned(),
+            client_ca: (!listener.client_ca.is_empty()).then(|| listener.client_ca.clone().into()),
             format: listener.format().context("no such format")?,
             every: listener.expected_interval,
             senders: listener.senders.clone(),
@@ -117,6 +118,8 @@ pub struct Options {
     pub address: Address,
     /// Certificate and key, for `tls:`.
     pub tls: Option<Arc<Slot>>,
+    /// The file of the authorities of which senders must present a certificate.
+    pub client_ca: Option<PathBuf>,
     /// What is in the messages.
     pub format: &'static Format,
     /// How often somebody is configured to speak.

@@ -103,6 +103,8 @@ const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a
 /// database's past.
 const STALE_NEWS: Span = Span::hours(24);
+/// Longer than any event is kept.
+const NEVER: Span = Span::days(365 * 100);
 /// Since a read of few events, no more than a batch can have come for this long.
 const RECENT: Duration = Duration::from_millis(250);
 /// How often alerts that could not be written are tried again.
@@ -334,6 +336,8 @@ struct Monitor {
     ripening: Witness,
     /// When something was remembered last, and which version.
     witnessed: Option<(std::time::Instant, i64)>,
+    /// Whether the last attempt to remember failed.
+    is_forgetful: bool,
 }
 
 fn to_baseline(stored: &StoredProfile) -> Baseline {
@@ -431,7 +435,7 @@ impl Monitor {
 
         // Events in the spool, or left for the next read, are older than the clock: it must not
         // overtake them.
-        if (options.settled)() && !self.behind {
+        if (options.settled)() && !self.behind && options.clock.is_trusted() {
             self.engine.advance_clock(now);
         }
 
@@ -586,9 +590,12 @@ impl Monitor {
 
         if news {
             let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
-            if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
+            let written = written.and_then(|bytes| options.state.replace(WITNESS, &bytes));
+            // Once, not each second for hours.
+            if let (Err(cause), false) = (&written, self.is_forgetful) {
                 warn!("cannot remember how far the database was: {cause:#}");
             }
+            self.is_forgetful = written.is_err();
         }
     }
 }
@@ -596,11 +603,18 @@ impl Monitor {
 /// The router of the present.
 fn alert_router<'a>(options: &'a Options, silences: &'a Silences) -> AlertRouter<'a> {
     let now = options.clock.now();
+    // A clock that may be wrong makes nothing old news.
+    let stale_after = if options.clock.is_trusted() {
+        STALE_NEWS
+    } else {
+        NEVER
+    };
+
     AlertRouter {
         routing: &options.routing,
         silences,
         now,
         business_hours: options.calendar.clone().period(now).open,
-        stale_before: now.minus(STALE_NEWS),
+        stale_before: now.minus(stale_after),
     }
 }

@@ -74,17 +74,25 @@ pub enum Trouble {
     Reading,
     /// Alerts that the rules found are not written.
     Alerting,
+    /// The state directory cannot be written to.
+    State,
 }
 
 impl Trouble {
     /// Every trouble.
-    pub const ALL: [Self; 4] = [Self::Database, Self::Storing, Self::Reading, Self::Alerting];
+    pub const ALL: [Self; 5] = [
+        Self::Database,
+        Self::Storing,
+        Self::Reading,
+        Self::Alerting,
+        Self::State,
+    ];
 
     /// How long it may last before people are told, from the moment at which a look finds it.
     fn patience(self, patience: Patience) -> Span {
         match self {
             Self::Database => patience.database,
-            Self::Storing | Self::Reading | Self::Alerting => {
+            Self::Storing | Self::Reading | Self::Alerting | Self::State => {
                 Span::micros(patience.stuck.as_micros() - patience.noticed().as_micros())
             }
         }
@@ -96,17 +104,17 @@ impl Trouble {
             Self::Storing => "Events are not being stored",
             Self::Reading => "Events are not being analyzed",
             Self::Alerting => "Alerts cannot be written",
+            Self::State => "The state directory cannot be written to",
         }
     }
 
     fn description(self) -> &'static str {
         match self {
             Self::Database => {
-                "Nothing can be recorded or analyzed. A running daemon keeps events that arrive \
-                    on disk as long as there is \
-                 room; one that has just been started takes nothing in until the database \
-                 answers. Start PostgreSQL, or find \
-                 out why it cannot be reached."
+                "Nothing can be recorded or analyzed. Events that arrive are kept on disk as long \
+                    as there is room; a daemon that has been started meanwhile keeps those that \
+                    applications send over HTTP. Start PostgreSQL, or find out why it cannot be \
+                    reached."
             }
             Self::Storing => {
                 "PostgreSQL answers, but events do not get into their tables. What applications \
@@ -122,6 +130,12 @@ impl Trouble {
                 "The rules have found something that cannot be stored as an alert. It is kept and \
                     tried again; until then \
                  it is in no list and goes out through no channel."
+            }
+            Self::State => {
+                "Detection goes on, but nothing that must survive a restart can be kept: no event \
+                    is spooled when the database becomes unreachable, and the daemon cannot be \
+                    started again. Look for a file system that was mounted read-only after an \
+                    error, or for a full disk."
             }
         }
     }
@@ -257,7 +271,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             () = stop.cancelled() => return Ok(()),
         }
 
-        let findings = look.findings(&options.database, options.clock.now()).await;
+        let mut findings = look.findings(&options.database, options.clock.now()).await;
+        findings.insert(Trouble::State, state_finding(&options.state));
         if stop.is_cancelled() {
             return Ok(());
         }
@@ -284,6 +299,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         if before != outages {
             save_outages(&options.state, &outages);
         }
+    }
+}
+
+/// Whether the state directory can be written to.
+fn state_finding(state: &StateDir) -> Finding {
+    match state.try_write() {
+        Ok(()) => Finding::Well,
+        Err(error) => Finding::Stuck(format!("{}: {error}", state.path().display())),
     }
 }
 
@@ -448,6 +471,6 @@ mod tests {
             .flat_map(|trouble| [Kind::Opened, Kind::Resolved].map(|kind| (trouble, kind)))
             .map(|(trouble, kind)| outage_message(trouble, kind, None, at, at).delivery_id)
             .collect();
-        assert_eq!(ids.len(), 8);
+        assert_eq!(ids.len(), 10);
     }
 }

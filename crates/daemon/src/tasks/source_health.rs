@@ -1,11 +1,12 @@
 //! Watches over the sources: one that says nothing for longer than it uses to is a gap, and so is a
 //! time in which nobody watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use collect::source_tracking::{Cadence, Hours};
+use config::Config;
 use model::time::Calendar;
 use model::{Clock, Source, Span, Timestamp};
 use store::senders::{self, Unread};
@@ -15,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::context::{FoundSources, TaskContext};
+use crate::source_accounting::SERVICE;
 use crate::supervisor::{Lifetime, Running, Task};
 use app::self_audit::{Component, Failures};
 
 /// The task.
 pub const TASK: Task = Task {
     name: "source health",
-    lifetime: Lifetime::Daemon,
+    lifetime: Lifetime::Configuration,
     start,
 };
 
@@ -30,15 +32,18 @@ pub const TASK: Task = Task {
     reason = "the list takes starts that may fail"
 )]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
-    let arrivals = context.arrivals.clone();
+    let (arrivals, settling) = (context.arrivals.clone(), context.arrivals.clone());
+    let clock = Arc::clone(&context.clock);
     let options = Options {
         database: context.database.engine.clone(),
         calendar: context.calendar.clone(),
         configured: (*context.configured).clone(),
         found: context.found.clone(),
+        services: ServiceSilence::of(&context.loaded.config),
         clock: Arc::clone(&context.clock),
         failures: context.failures.clone(),
         stuck: Box::new(move || arrivals.stuck()),
+        settled: Box::new(move || settling.settled(clock.now())),
     };
 
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
@@ -63,29 +68,100 @@ pub struct Options {
     pub configured: BTreeSet<String>,
     /// The sources that folders and patterns have found.
     pub found: FoundSources,
+    /// How long services may be silent.
+    pub services: ServiceSilence,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Where silence is told.
     pub failures: Failures,
     /// Why accepted events do not get into the table.
     pub stuck: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Whether everything that was accepted is in the database: what waits elsewhere is no silence.
+    pub settled: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// From when on silence counts.
+#[derive(Clone, Copy)]
+struct Watched {
+    /// Of what the daemon reads itself.
+    sources: Timestamp,
+    /// Of services, whose events may wait for the database or for their reader.
+    services: Timestamp,
+}
+
+/// How long services that speak through the table of audit events may be silent.
+#[derive(Clone, Debug)]
+pub struct ServiceSilence {
+    /// By name; zero: as long as they like.
+    configured: BTreeMap<String, Span>,
+    /// Of one that keeps a steady pace, during business hours; none where silence of the whole
+    /// table is not expected to be reported either.
+    steady: Option<Span>,
+}
+
+impl ServiceSilence {
+    /// As the configuration has it.
+    pub fn of(config: &Config) -> Self {
+        let detection = &config.detection;
+        let table = Source::AuditDb.as_str();
+        let is_expected = detection.expected_sources.iter().any(|s| s == table);
+
+        Self {
+            configured: detection.expected_services.clone(),
+            steady: is_expected.then(|| config::rules::gap_silence(config)),
+        }
+    }
+
+    /// Whether a service may be silent as long as it likes.
+    fn may_be_silent(&self, name: &str) -> bool {
+        self.configured.get(name) == Some(&Span::ZERO)
+    }
+
+    /// After how long the silence of a service is reported, if it ever is.
+    fn threshold(&self, name: &str, rhythm: &Cadence, hours: Hours) -> Option<Span> {
+        if let Some(configured) = self.configured.get(name) {
+            let is_expected = *configured > Span::ZERO && hours == Hours::Business;
+            return is_expected.then_some(*configured);
+        }
+
+        let steady = self.steady?;
+        if hours == Hours::Business && rhythm.is_steady(steady, hours) {
+            return Some(steady);
+        }
+        rhythm.silence_threshold(None, hours)
+    }
 }
 
 /// Looks until told to stop.
 pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let began = options.clock.now();
     let (mut first, mut cleared) = (true, began);
+    let mut watched = Watched {
+        sources: began,
+        services: began,
+    };
     loop {
-        match check_sources(&mut options, began, first).await {
+        if !(options.settled)() {
+            watched.services = options.clock.now();
+        }
+        if !options.clock.is_trusted() {
+            watched.sources = options.clock.now();
+            watched.services = watched.sources;
+        }
+
+        match check_sources(&mut options, watched, first).await {
             Ok(()) => first = false,
-            Err(cause) => warn!("the sources are not watched for now: {cause:#}"),
+            Err(cause) => {
+                warn!("the sources are not watched for now: {cause:#}");
+                watched.services = options.clock.now();
+            }
         }
 
         if let Some(why) = (options.stuck)() {
             options.failures.tell_of(
                 Component::Writer,
                 "spool",
-                format!("accepted events wait in the spool: {why}"),
+                format!("events do not get into the database: {why}"),
             );
         }
 
@@ -107,7 +183,11 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     }
 }
 
-async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> anyhow::Result<()> {
+async fn check_sources(
+    options: &mut Options,
+    watched_since: Watched,
+    first: bool,
+) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
     let now = options.clock.now();
     let rows = sources::list(&mut conn).await?;
@@ -139,12 +219,20 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
     }
     let is_watched = |row: &&SourceRow| {
         let id = &row.source_id;
-        let is_configured = options.configured.contains(id) || options.found.contains(id);
+        let is_configured = options.configured.contains(id)
+            || options.found.contains(id)
+            || id.starts_with(SERVICE);
         is_configured && row.silent_since.is_none()
     };
     let watched: Vec<&SourceRow> = rows.iter().filter(is_watched).collect();
+    for row in rows.iter().filter(|row| row.silent_since.is_some()) {
+        let service = row.source_id.strip_prefix(SERVICE);
+        if service.is_some_and(|name| options.services.may_be_silent(name)) {
+            sources::end_silence(&mut conn, &row.source_id, now).await?;
+        }
+    }
     for row in watched {
-        let Some(gap) = silence_detection(row, &mut options.calendar, began, now) else {
+        let Some(gap) = silence_detection(row, options, watched_since, now) else {
             continue;
         };
         warn!("{}: {}", row.source_id, gap.detail);
@@ -200,22 +288,32 @@ async fn report_unread(
 /// nothing.
 fn silence_detection(
     row: &SourceRow,
-    calendar: &mut Calendar,
-    began: Timestamp,
+    options: &mut Options,
+    watched: Watched,
     now: Timestamp,
 ) -> Option<Gap> {
     let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
-    let hours = if calendar.period(now).open {
+    let period = options.calendar.period(now);
+    let hours = if period.open {
         Hours::Business
     } else {
         Hours::Off
     };
 
-    let patience = rhythm.silence_threshold(row.expected_every, hours)?;
+    let (began, patience) = match row.source_id.strip_prefix(SERVICE) {
+        Some(service) => {
+            let patience = options.services.threshold(service, &rhythm, hours);
+            (watched.services, patience?)
+        }
+        None => (
+            watched.sources,
+            rhythm.silence_threshold(row.expected_every, hours)?,
+        ),
+    };
     let last = row.last_received_at.unwrap_or(began).max(began);
 
     // A pause that began in the other kind of hours is judged by what is left of it.
-    let since = last.max(calendar.period(now).start);
+    let since = last.max(period.start);
     (now.since(since) > patience).then(|| Gap {
         cause: Cause::Silence,
         started_at: row.last_received_at.unwrap_or(began),

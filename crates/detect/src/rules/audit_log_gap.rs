@@ -96,7 +96,7 @@ impl SourceWatch {
 /// Returns the component of blueteam with this name. Unknown names are not distinguished: any
 /// sender of events can choose them.
 fn known_component(name: &str) -> Option<&'static str> {
-    const COMPONENTS: [&str; 8] = [
+    const COMPONENTS: [&str; 9] = [
         "reader",
         "channel",
         "collector",
@@ -105,6 +105,7 @@ fn known_component(name: &str) -> Option<&'static str> {
         "ingest",
         "configuration",
         "certificate",
+        "clock",
     ];
 
     COMPONENTS.into_iter().find(|known| *known == name)

@@ -5,6 +5,7 @@ mod exact;
 mod logs;
 mod order;
 mod sigma;
+mod spread;
 mod texts;
 mod thresholds;
 

@@ -1,18 +1,23 @@
-//! The engine's changes into alerts and incidents, in the caller's transaction.
+//! The engine's changes into alerts, in the caller's transaction: many of them with each statement,
+//! because an attack by many is many alerts at once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
 
 use model::{
-    Actor, Alert, AlertId, AlertState, Detection, DetectionUpdate, EventKey, Fingerprint,
-    IncidentId, Phase,
+    Actor, Alert, AlertId, AlertState, DetectionUpdate, EventKey, Fingerprint, IncidentId, Phase,
 };
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::{Batch, Route, WrittenAlert};
+use super::join;
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
 /// The services and the accounts that an alert names at most; events that no key vouches for may name any.
-const SERVICES_MAX: i64 = 20;
+pub(super) const SERVICES_MAX: i64 = 20;
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
 /// there is neither a second incident for one attack nor a deadlock over the order of rows.
@@ -37,37 +42,58 @@ pub(super) async fn write_part(
     sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
         .fetch_one(&mut *conn)
         .await?;
+    // Rows are looked up by their keys. In a storm the tables grow faster than their statistics, and
+    // a plan that scans a table it takes for empty, once for each alert, never ends.
+    sqlx::query("SET LOCAL enable_seqscan = off")
+        .execute(&mut *conn)
+        .await?;
     set_actor(conn, &Actor::task("blueteam-engine")).await?;
     ensure_rules_exist(conn, changes).await?;
 
-    let mut alerts = Vec::with_capacity(changes.len());
-    let mut incidents = Vec::new();
-    for change in changes {
-        let owners = event_owners(conn, &change.events).await?;
-        let Some(written) = write_alert(conn, change, &owners).await? else {
-            continue;
-        };
-
-        let incident = if change.detection.opens_incident() {
-            let joined = join_incident(conn, change, &written).await?;
-            incidents.extend(joined.is_new.then_some(joined.incident_id));
-            Some(joined.incident_id)
-        } else {
-            None
-        };
-        mark_cui(conn, &change.detection).await?;
-
-        alerts.push(WrittenAlert {
-            alert: alert_of(change, &written, incident),
-            is_new: written.new,
-            route: Route::default(),
-            was_open: written.was_open,
-            is_silenced: written.silenced,
-            is_widened: written.widened,
-        });
+    let owners = owners_of_changes(conn, changes).await?;
+    let mut written: Vec<Option<Written>> = changes.iter().map(|_| None).collect();
+    for round in rounds(changes, |change| change.detection.fingerprint.0) {
+        write_alerts(conn, changes, &owners, &round, &mut written).await?;
     }
 
-    Ok((alerts, incidents))
+    let joined = join::incidents(conn, changes, &written).await?;
+    let alerts = changes
+        .iter()
+        .zip(written)
+        .zip(joined.of_changes)
+        .filter_map(|((change, written), incident)| {
+            let written = written?;
+            Some(WrittenAlert {
+                alert: alert_of(change, &written, incident),
+                is_new: written.new,
+                route: Route::default(),
+                was_open: written.was_open,
+                is_silenced: written.silenced,
+                is_widened: written.widened,
+            })
+        })
+        .collect();
+
+    Ok((alerts, joined.opened))
+}
+
+/// The places of changes, in rounds that have no key twice: one statement must not write a row
+/// twice. What comes first of a key is in an earlier round.
+pub(super) fn rounds<K: Hash + Eq>(
+    changes: &[DetectionUpdate],
+    key: impl Fn(&DetectionUpdate) -> K,
+) -> Vec<Vec<usize>> {
+    let mut seen: HashMap<K, usize> = HashMap::with_capacity(changes.len());
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for (at, change) in changes.iter().enumerate() {
+        let round = seen.entry(key(change)).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(at);
+        *round += 1;
+    }
+    rounds
 }
 
 /// A rule that nobody has loaded into the table yet must not keep its alert out.
@@ -99,7 +125,7 @@ async fn ensure_rules_exist(
 }
 
 /// Whose the events are, as they say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Owners {
     pub(super) services: Vec<String>,
     /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
@@ -111,37 +137,75 @@ pub(super) struct Owners {
     pub(super) hosts: Vec<String>,
 }
 
-/// The services, tenants, accounts and machines that the events name. Asked of the tables, so that
-/// windows need not remember them; one look-up by the key for each event.
+/// The services, tenants, accounts and machines that the events name.
 pub(super) async fn event_owners(
     conn: &mut PgConnection,
     events: &[EventKey],
 ) -> Result<Owners, StoreError> {
-    if events.is_empty() {
-        return Ok(Owners::default());
+    let owners = owners_of(conn, [events]).await?;
+    Ok(owners.into_iter().next().unwrap_or_default())
+}
+
+async fn owners_of_changes(
+    conn: &mut PgConnection,
+    changes: &[DetectionUpdate],
+) -> Result<Vec<Owners>, StoreError> {
+    owners_of(conn, changes.iter().map(|change| change.events.as_slice())).await
+}
+
+/// The owners of each of the groups of events. Asked of the tables, so that windows need not
+/// remember them; one look-up by the key for each event.
+async fn owners_of<'e>(
+    conn: &mut PgConnection,
+    groups: impl IntoIterator<Item = &'e [EventKey]>,
+) -> Result<Vec<Owners>, StoreError> {
+    let (mut times, mut ids, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut owners = Vec::new();
+    for (place, events) in groups.into_iter().enumerate() {
+        owners.push(Owners::default());
+        for event in events {
+            times.push(Ts(event.timestamp));
+            ids.push(event.event_id.0);
+            places.push(i32::try_from(place).unwrap_or(i32::MAX));
+        }
     }
 
-    let times: Vec<Ts> = events.iter().map(|event| Ts(event.timestamp)).collect();
-    let ids: Vec<Uuid> = events.iter().map(|event| event.event_id.0).collect();
-    let owners = sqlx::query_file_as!(
-        Owners,
+    if times.is_empty() {
+        return Ok(owners);
+    }
+
+    let rows = sqlx::query_file!(
         "src/alerts/event_owners.sql",
         &times as &[Ts],
         &ids,
-        SERVICES_MAX,
+        &places,
+        i32::try_from(SERVICES_MAX).unwrap_or(i32::MAX),
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
 
+    for row in rows {
+        let place = usize::try_from(row.place).unwrap_or(usize::MAX);
+        if let Some(owner) = owners.get_mut(place) {
+            *owner = Owners {
+                services: row.services,
+                tenants: row.tenants,
+                accounts: row.accounts,
+                hosts: row.hosts,
+            };
+        }
+    }
     Ok(owners)
 }
 
+/// What the database says of an alert that was written.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is one fact of the row, not a state"
 )]
-struct Written {
-    services: Vec<String>,
+pub(super) struct Written {
+    fingerprint: Uuid,
+    pub(super) services: Vec<String>,
     tenants: Vec<Uuid>,
     accounts: Vec<String>,
     hosts: Vec<String>,
@@ -150,208 +214,82 @@ struct Written {
     was_open: bool,
     rule_name: Option<String>,
     /// How many events counted until now.
-    events_before: Option<i64>,
+    pub(super) events_before: Option<i64>,
     /// Whether a silence has kept it quiet so far.
     silenced: bool,
     /// Whether its events were one tenant's until now.
     widened: bool,
-    incident_id: Option<Uuid>,
+    pub(super) incident_id: Option<Uuid>,
     created_at: Ts,
 }
 
-/// Inserts or extends; none when the row already says as much.
-async fn write_alert(
+/// Inserts or extends the alerts of the changes at these places; nothing is noted of those whose
+/// row says as much already. A replay of the past may say again what the row knows, and even less:
+/// the row only ever grows.
+async fn write_alerts(
     conn: &mut PgConnection,
-    change: &DetectionUpdate,
-    owners: &Owners,
-) -> Result<Option<Written>, StoreError> {
+    changes: &[DetectionUpdate],
+    owners: &[Owners],
+    round: &[usize],
+    written: &mut [Option<Written>],
+) -> Result<(), StoreError> {
+    let given: Vec<Value> = round
+        .iter()
+        .map(|at| alert_row(&changes[*at], &owners[*at]))
+        .collect();
+    let rows = sqlx::query_file_as!(
+        Written,
+        "src/alerts/write_alerts.sql",
+        Value::Array(given),
+        SERVICES_MAX,
+    )
+    .fetch_all(conn)
+    .await?;
+
+    let places: HashMap<Uuid, usize> = round
+        .iter()
+        .map(|at| (changes[*at].detection.fingerprint.0, *at))
+        .collect();
+    for row in rows {
+        if let Some(at) = places.get(&row.fingerprint) {
+            written[*at] = Some(row);
+        }
+    }
+    Ok(())
+}
+
+/// An alert as `write_alerts.sql` and `join_incidents.sql` take it.
+fn alert_row(change: &DetectionUpdate, owners: &Owners) -> Value {
     let d = &change.detection;
-    let event_ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
-    let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
     let state = if change.phase == Phase::Closed {
         "closed"
     } else {
         "open"
     };
 
-    // A replay of the past may say again what the row already knows, and even less: the row only
-    // ever grows.
-    let row = sqlx::query_file_as!(
-        Written,
-        "src/alerts/write_alert.sql",
-        d.fingerprint.0,
-        d.rule_id.as_str(),
-        d.severity.as_str(),
-        d.title,
-        d.description,
-        &event_ids,
-        d.entity.kind.as_str(),
-        d.entity.value,
-        d.source.as_str(),
-        Ts(d.first_seen) as Ts,
-        Ts(d.last_seen) as Ts,
-        i64::try_from(d.event_count).unwrap_or(i64::MAX),
-        &controls,
-        d.cui_involved,
-        state,
-        d.episode,
-        &owners.services,
-        SERVICES_MAX,
-        &owners.tenants,
-        d.entity_name,
-        &owners.accounts,
-        &owners.hosts,
-    )
-    .fetch_optional(conn)
-    .await?;
-
-    Ok(row)
-}
-
-/// The incident of an alert.
-struct Joined {
-    incident_id: IncidentId,
-    is_new: bool,
-}
-
-/// Links an alert to the incident that is open for its entity and source, or to a new one. An alert
-/// that has an incident keeps it, whatever became of the incident.
-async fn join_incident(
-    conn: &mut PgConnection,
-    change: &DetectionUpdate,
-    written: &Written,
-) -> Result<Joined, StoreError> {
-    let d = &change.detection;
-    let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
-    if let Some(id) = written.incident_id {
-        // CUI that turns up late makes the incident reportable late (design 3.2.5).
-        sqlx::query!(
-            "UPDATE blueteam.security_incidents
-             SET cui_involved = true, dfars_reportable = true, updated_at = now()
-             WHERE incident_id = $1
-               AND $2
-               AND status <> 'closed'
-               AND NOT (cui_involved IS TRUE AND dfars_reportable IS TRUE)",
-            id,
-            d.cui_involved
-        )
-        .execute(&mut *conn)
-        .await?;
-
-        retitle_incident(conn, id, change, written).await?;
-        name_services(conn, id, &written.services).await?;
-        return Ok(Joined {
-            incident_id: IncidentId(id),
-            is_new: false,
-        });
-    }
-
-    let row = sqlx::query_file!(
-        "src/alerts/join_incident.sql",
-        d.title,
-        d.description,
-        d.severity.as_str(),
-        d.rule_id.as_str(),
-        &controls,
-        d.cui_involved,
-        d.entity.kind.as_str(),
-        d.entity.value,
-        d.source.as_str(),
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-
-    sqlx::query!(
-        "UPDATE blueteam.alert_history SET incident_id = $2 WHERE fingerprint = $1",
-        d.fingerprint.0,
-        row.incident_id
-    )
-    .execute(&mut *conn)
-    .await?;
-    name_services(conn, row.incident_id, &written.services).await?;
-
-    Ok(Joined {
-        incident_id: IncidentId(row.incident_id),
-        is_new: row.new,
+    json!({
+        "fingerprint": d.fingerprint.0,
+        "rule_id": d.rule_id.as_str(),
+        "severity": d.severity.as_str(),
+        "title": d.title,
+        "description": d.description,
+        "event_ids": d.event_ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+        "entity_type": d.entity.kind.as_str(),
+        "entity_value": d.entity.value,
+        "source": d.source.as_str(),
+        "first_seen": d.first_seen,
+        "last_seen": d.last_seen,
+        "event_count": i64::try_from(d.event_count).unwrap_or(i64::MAX),
+        "nist_controls": d.nist_controls.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "cui_involved": d.cui_involved,
+        "state": state,
+        "episode": d.episode,
+        "services": owners.services,
+        "tenants": owners.tenants,
+        "entity_name": d.entity_name,
+        "accounts": owners.accounts,
+        "hosts": owners.hosts,
     })
-}
-
-/// The incident that has the title of an alert follows it as the alert grows. Each change of an
-/// incident is recorded for people, so it is told of only when the number has doubled, and at the
-/// end.
-async fn retitle_incident(
-    conn: &mut PgConnection,
-    incident: Uuid,
-    change: &DetectionUpdate,
-    written: &Written,
-) -> Result<(), StoreError> {
-    let d = &change.detection;
-    let doublings = |n: u64| n.max(1).ilog2();
-    let before = written.events_before.map_or(0, i64::unsigned_abs);
-    if change.phase != Phase::Closed && doublings(before) == doublings(d.event_count) {
-        return Ok(());
-    }
-
-    sqlx::query!(
-        "UPDATE blueteam.security_incidents
-         SET title = $3, description = $4, updated_at = now()
-         WHERE incident_id = $1
-           AND correlation_rule = $2
-           AND status <> 'closed'
-           AND title <> $3",
-        incident,
-        d.rule_id.as_str(),
-        d.title,
-        d.description
-    )
-    .execute(conn)
-    .await?;
-
-    Ok(())
-}
-
-/// CUI that any alert about the same entity saw makes its incident reportable (DFARS 252.204-7012),
-/// also when that alert is none that opens incidents.
-async fn mark_cui(conn: &mut PgConnection, d: &Detection) -> Result<(), StoreError> {
-    if !d.opens_incident() && !d.cui_involved {
-        return Ok(());
-    }
-
-    sqlx::query_file!(
-        "src/alerts/mark_cui.sql",
-        d.source.as_str(),
-        d.entity.kind.as_str(),
-        d.entity.value,
-    )
-    .execute(conn)
-    .await?;
-
-    Ok(())
-}
-
-/// An incident names the services of its alerts.
-async fn name_services(
-    conn: &mut PgConnection,
-    incident: Uuid,
-    services: &[String],
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE blueteam.security_incidents i
-         SET services = ARRAY(
-             SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s LIMIT $3
-         )
-         WHERE incident_id = $1
-           AND status <> 'closed'
-           AND NOT services @> $2
-           AND cardinality(services)::bigint < $3",
-        incident,
-        services,
-        SERVICES_MAX,
-    )
-    .execute(conn)
-    .await?;
-
-    Ok(())
 }
 
 fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<IncidentId>) -> Alert {

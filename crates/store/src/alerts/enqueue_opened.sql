@@ -1,45 +1,82 @@
--- Enqueues the message of a new alert for each channel that has not had it. A channel that people
--- read and that has had its number of messages of this severity gets the alert folded into a
--- summary instead.
+-- Enqueues the messages of new alerts for each channel that has not had them, in their order. A
+-- channel that people read and that has had its number of messages of a severity gets further alerts
+-- of it folded into a summary instead.
 --
--- $1 alert, $2 channels, $3 payload, $4 channels that people read, $5 most messages,
--- $6 the time that number is for, in microseconds
+-- $1 the alerts, as an array of objects: n, their order; alert_id; channels; payload; most, the most
+-- messages; per, the time that number is for, in microseconds. $2 channels that people read
 
-WITH channels AS (
+WITH wanted AS MATERIALIZED (
+    SELECT
+        given.n,
+        given.alert_id,
+        given.payload,
+        given.payload ->> 'severity' AS severity,
+        given.most,
+        given.per,
+        wanted.channel
+    FROM jsonb_to_recordset($1) AS given (
+        n integer,
+        alert_id uuid,
+        channels text[],
+        payload jsonb,
+        most bigint,
+        per bigint
+    )
+    CROSS JOIN LATERAL unnest(given.channels) AS wanted (channel)
+    WHERE NOT EXISTS (
+        SELECT
+        FROM blueteam.notifications d
+        WHERE d.alert_id = given.alert_id AND d.channel = wanted.channel AND d.kind = 'opened'
+    )
+),
+had AS MATERIALIZED (
     SELECT
         channel,
-        channel = ANY ($4) AND $5 <= (
+        severity,
+        (
             SELECT count(*)
             FROM (
                 SELECT
                 FROM blueteam.notifications d
-                WHERE d.channel = wanted.channel
+                WHERE d.channel = limited.channel
                   AND d.kind = 'opened'
-                  AND d.payload ->> 'severity' = $3::jsonb ->> 'severity'
-                  AND d.created_at > now() - $6::bigint * interval '1 microsecond'
-                LIMIT $5
+                  AND d.payload ->> 'severity' = limited.severity
+                  AND d.created_at > now() - limited.per * interval '1 microsecond'
+                LIMIT limited.most
             ) AS recent
+        ) AS messages
+    FROM (
+        SELECT DISTINCT ON (channel, severity) channel, severity, most, per
+        FROM wanted
+        WHERE channel = ANY ($2)
+        ORDER BY channel, severity, n
+    ) AS limited
+),
+channels AS MATERIALIZED (
+    SELECT
+        wanted.*,
+        had.messages IS NOT NULL AND wanted.most < had.messages + row_number() OVER (
+            PARTITION BY wanted.channel, wanted.severity
+            ORDER BY wanted.n
         ) AS is_full
-    FROM unnest($2::text[]) AS wanted (channel)
-    WHERE NOT EXISTS (
-        SELECT
-        FROM blueteam.notifications d
-        WHERE d.alert_id = $1 AND d.channel = wanted.channel AND d.kind = 'opened'
-    )
+    FROM wanted
+    LEFT JOIN had USING (channel, severity)
 ),
 folded AS (
     INSERT INTO blueteam.rate_limited_alerts (alert_id, channel)
-    SELECT $1, channel
+    SELECT alert_id, channel
     FROM channels
     WHERE is_full
+    ORDER BY n
     ON CONFLICT DO NOTHING
 )
 INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
 SELECT
-    $1,
+    alert_id,
     channel,
     'opened',
-    $3
+    payload
 FROM channels
 WHERE NOT is_full
+ORDER BY n, channel
 ON CONFLICT DO NOTHING

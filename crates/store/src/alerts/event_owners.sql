@@ -1,11 +1,18 @@
--- Looks up the services, tenants and machines that events name, and the accounts that failed logins
--- among them tried. The nil UUID stands for an event without a tenant.
+-- Looks up, for each of several alerts, the services, tenants and machines that its events name,
+-- and the accounts that failed logins among them tried. The nil UUID stands for an event without a
+-- tenant.
 --
--- $1 times and $2 IDs of the events, $3 most services, accounts and machines
+-- $1 times, $2 IDs of the events, and $3 the place of the alert that each belongs to;
+-- $4 most services, accounts and machines
 
 WITH owner AS MATERIALIZED (
-    SELECT found.service, found.tenant, left(found.account, 255) AS account, found.host
-    FROM unnest($1::timestamptz[], $2::uuid[]) AS key (at, id)
+    SELECT
+        key.place,
+        found.service,
+        coalesce(found.tenant, '00000000-0000-0000-0000-000000000000') AS tenant,
+        left(found.account, 255) AS account,
+        found.host
+    FROM unnest($1::timestamptz[], $2::uuid[], $3::integer[]) AS key (at, id, place)
     CROSS JOIN LATERAL (
         SELECT
             metadata ->> 'service' AS service,
@@ -29,30 +36,21 @@ WITH owner AS MATERIALIZED (
     ) AS found
 )
 SELECT
-    ARRAY(
-        SELECT DISTINCT service
-        FROM owner
-        WHERE service <> '' AND length(service) <= 63
-        ORDER BY 1
-        LIMIT $3
+    place AS "place!",
+    coalesce(
+        (array_agg(DISTINCT service ORDER BY service) FILTER (
+            WHERE service <> '' AND length(service) <= 63
+        ))[1:$4::integer],
+        '{}'
     ) AS "services!",
-    ARRAY(
-        SELECT DISTINCT coalesce(tenant, '00000000-0000-0000-0000-000000000000')
-        FROM owner
-        ORDER BY 1
-        LIMIT 2
-    ) AS "tenants!",
-    ARRAY(
-        SELECT DISTINCT account
-        FROM owner
-        WHERE account <> ''
-        ORDER BY 1
-        LIMIT $3
+    (array_agg(DISTINCT tenant ORDER BY tenant))[1:2] AS "tenants!",
+    coalesce(
+        (array_agg(DISTINCT account ORDER BY account) FILTER (WHERE account <> ''))[1:$4::integer],
+        '{}'
     ) AS "accounts!",
-    ARRAY(
-        SELECT DISTINCT host
-        FROM owner
-        WHERE host <> ''
-        ORDER BY 1
-        LIMIT $3
+    coalesce(
+        (array_agg(DISTINCT host ORDER BY host) FILTER (WHERE host <> ''))[1:$4::integer],
+        '{}'
     ) AS "hosts!"
+FROM owner
+GROUP BY place

@@ -1,21 +1,25 @@
--- Marks the open incident of an entity as one with CUI where an open alert about the entity, of
+-- Marks the open incidents of entities as ones with CUI where an open alert about the entity, of
 -- whatever severity, saw CUI being accessed.
 --
--- $1 source, $2 entity type, $3 entity
+-- $1 sources, $2 entity types, $3 entities
 
 UPDATE blueteam.security_incidents AS incident
 SET cui_involved = true, dfars_reportable = true, updated_at = now()
-WHERE incident.source = $1
-  AND incident.entity_type = $2
-  AND incident.entity_value = $3
+FROM (
+    SELECT DISTINCT *
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS named (source, entity_type, entity_value)
+) AS about
+WHERE incident.source = about.source
+  AND incident.entity_type = about.entity_type
+  AND incident.entity_value = about.entity_value
   AND incident.status <> 'closed'
   AND NOT (incident.cui_involved IS TRUE AND incident.dfars_reportable IS TRUE)
   AND EXISTS (
       SELECT
       FROM blueteam.alert_history alert
-      WHERE alert.source = $1
-        AND alert.entity_type = $2
-        AND alert.entity_value = $3
+      WHERE alert.source = about.source
+        AND alert.entity_type = about.entity_type
+        AND alert.entity_value = about.entity_value
         AND alert.state = 'open'
         AND alert.cui_involved
   )

@@ -1,43 +1,57 @@
 //! The notifications of alerts: deliveries, written in the transaction of their alert.
 
 use model::{Alert, AlertId, AlertState, Channel, EntityKind, Severity, SilencedBy, Span};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::batch::{Route, WrittenAlert};
+use super::batch::WrittenAlert;
 use crate::StoreError;
+
+/// What is announced of a part, in its order.
+#[derive(Default)]
+struct Announced<'a> {
+    opened: Vec<&'a WrittenAlert>,
+    over: Vec<&'a Alert>,
+}
 
 /// Enqueues what the alerts cause, in their order; returns how many deliveries were written.
 pub(super) async fn enqueue(
     conn: &mut PgConnection,
     alerts: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
-    let mut deliveries = 0;
+    let mut announced = Announced::default();
     for (at, written) in alerts.iter().enumerate() {
         let later = &alerts[at + 1..];
         let goes_on = written.alert.state == AlertState::Open;
-        if written.is_new {
-            deliveries += announce_alerts(conn, written, later).await?;
+        let is_announced = if written.is_new {
+            is_told(conn, written, later).await?
         } else if goes_on && written.is_silenced {
-            deliveries += lift_silence(conn, written, later).await?;
+            lift_silence(conn, written, later).await?
         } else if goes_on && written.is_widened {
-            deliveries += notify_other_tenants(conn, written, later).await?;
-        }
+            concerns_other_tenants(conn, written, later).await?
+        } else {
+            false
+        };
 
+        if is_announced && !written.route.channels.is_empty() {
+            announced.opened.push(written);
+        }
         if !goes_on {
-            deliveries += enqueue_resolution(conn, &written.alert).await?;
+            announced.over.push(&written.alert);
         }
     }
 
-    Ok(deliveries)
+    let opened = enqueue_opened(conn, &announced.opened).await?;
+    Ok(opened + enqueue_resolutions(conn, &announced.over).await?)
 }
 
-/// Writes the deliveries of a new alert, or what keeps it quiet.
-async fn announce_alerts(
+/// Whether people are notified of a new alert. Notes what keeps it quiet.
+async fn is_told(
     conn: &mut PgConnection,
     written: &WrittenAlert,
     later: &[WrittenAlert],
-) -> Result<u64, StoreError> {
+) -> Result<bool, StoreError> {
     let WrittenAlert { alert, route, .. } = written;
     let muted_by = match route.muted_by {
         Some(silence) => Some(SilencedBy::Silence(silence)),
@@ -47,7 +61,7 @@ async fn announce_alerts(
     };
 
     let (silence, critical) = match muted_by {
-        None => return enqueue_alert(conn, alert, route).await,
+        None => return Ok(true),
         Some(SilencedBy::Silence(id)) => (Some(id.0), None),
         Some(SilencedBy::Alert(id)) => (None, Some(id.0)),
     };
@@ -63,18 +77,18 @@ async fn announce_alerts(
     .execute(conn)
     .await?;
 
-    Ok(0)
+    Ok(false)
 }
 
-/// A silenced alert that goes on is announced after all, once no silence covers it any more: its
-/// events are another tenant's too, or the silence is over.
+/// Whether people are notified of a silenced alert that goes on: once no silence covers it any more,
+/// because its events are another tenant's too, or the silence is over.
 async fn lift_silence(
     conn: &mut PgConnection,
     written: &WrittenAlert,
     later: &[WrittenAlert],
-) -> Result<u64, StoreError> {
+) -> Result<bool, StoreError> {
     if written.route.muted_by.is_some() || written.route.channels.is_empty() {
-        return Ok(0);
+        return Ok(false);
     }
 
     sqlx::query!(
@@ -84,21 +98,20 @@ async fn lift_silence(
     .execute(&mut *conn)
     .await?;
 
-    announce_alerts(conn, written, later).await
+    is_told(conn, written, later).await
 }
 
-/// An alert went where one tenant's alerts go, and is no longer one tenant's: the readers of the
-/// others are notified too. A channel that has had it does not get it again.
-async fn notify_other_tenants(
+/// Whether an alert that went where one tenant's alerts go, and is no longer one tenant's, is told
+/// to the readers of the others too. A channel that has had it does not get it again.
+async fn concerns_other_tenants(
     conn: &mut PgConnection,
     written: &WrittenAlert,
     later: &[WrittenAlert],
-) -> Result<u64, StoreError> {
+) -> Result<bool, StoreError> {
     let WrittenAlert { alert, route, .. } = written;
-    if route.muted_by.is_some() || inhibiting_alerts(conn, alert, later).await?.is_some() {
-        return Ok(0);
-    }
-    enqueue_alert(conn, alert, route).await
+    let is_quiet =
+        route.muted_by.is_some() || inhibiting_alerts(conn, alert, later).await?.is_some();
+    Ok(!is_quiet)
 }
 
 /// The critical alert that is open about the same entity, for an alert that says less. It was
@@ -143,29 +156,27 @@ fn alert_ids(alerts: &[&WrittenAlert]) -> Vec<Uuid> {
     alerts.iter().map(|w| w.alert.alert_id.0).collect()
 }
 
-async fn enqueue_alert(
+async fn enqueue_opened(
     conn: &mut PgConnection,
-    alert: &Alert,
-    route: &Route,
+    opened: &[&WrittenAlert],
 ) -> Result<u64, StoreError> {
-    if route.channels.is_empty() {
+    if opened.is_empty() {
         return Ok(0);
     }
 
-    let channels: Vec<String> = route.channels.iter().map(ToString::to_string).collect();
     let limited: Vec<String> = Channel::READ_BY_PEOPLE
         .iter()
         .map(ToString::to_string)
         .collect();
-    let (messages, per) = route.most.unwrap_or((u32::MAX, Span::ZERO));
+    let given = opened
+        .iter()
+        .enumerate()
+        .map(|(n, written)| message_row(n, written))
+        .collect::<Result<_, StoreError>>()?;
     let done = sqlx::query_file!(
         "src/alerts/enqueue_opened.sql",
-        alert.alert_id.0,
-        &channels,
-        serde_json::to_value(alert)?,
+        Value::Array(given),
         &limited,
-        i64::from(messages),
-        per.as_micros()
     )
     .execute(conn)
     .await?;
@@ -173,20 +184,45 @@ async fn enqueue_alert(
     Ok(done.rows_affected())
 }
 
-/// Enqueues that an alert is over, for the channels that keep it open until then and have had it.
-async fn enqueue_resolution(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
+/// An alert as `enqueue_opened.sql` takes it.
+fn message_row(n: usize, written: &WrittenAlert) -> Result<Value, StoreError> {
+    let WrittenAlert { alert, route, .. } = written;
+    let channels: Vec<String> = route.channels.iter().map(ToString::to_string).collect();
+    let (messages, per) = route.most.unwrap_or((u32::MAX, Span::ZERO));
+
+    Ok(json!({
+        "n": n,
+        "alert_id": alert.alert_id.0,
+        "channels": channels,
+        "payload": serde_json::to_value(alert)?,
+        "most": messages,
+        "per": per.as_micros(),
+    }))
+}
+
+/// Enqueues that alerts are over, for the channels that keep them open until then and have had
+/// them.
+async fn enqueue_resolutions(conn: &mut PgConnection, over: &[&Alert]) -> Result<u64, StoreError> {
+    if over.is_empty() {
+        return Ok(0);
+    }
+
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
+    let ids: Vec<Uuid> = over.iter().map(|alert| alert.alert_id.0).collect();
+    let payloads = over
+        .iter()
+        .map(|alert| Ok(serde_json::to_value(alert)?))
+        .collect::<Result<Vec<Value>, StoreError>>()?;
     let done = sqlx::query!(
         "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
-         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb
-         FROM blueteam.notifications d
-         WHERE d.alert_id = $1
-           AND d.kind IN ('opened', 'escalated')
-           AND d.channel = ANY ($2)
+         SELECT DISTINCT ended.alert_id, d.channel, 'resolved', ended.payload
+         FROM unnest($1::uuid[], $3::jsonb[]) AS ended (alert_id, payload)
+         JOIN blueteam.notifications d USING (alert_id)
+         WHERE d.kind IN ('opened', 'escalated') AND d.channel = ANY ($2)
          ON CONFLICT DO NOTHING",
-        alert.alert_id.0,
+        &ids,
         &channels,
-        serde_json::to_value(alert)?
+        &payloads
     )
     .execute(conn)
     .await?;

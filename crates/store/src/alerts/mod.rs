@@ -2,6 +2,7 @@
 
 mod apply;
 mod batch;
+mod join;
 mod messages;
 mod pending;
 mod preview;

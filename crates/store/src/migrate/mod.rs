@@ -103,18 +103,38 @@ pub enum MigrationError {
 pub struct Lacking {
     /// The login.
     pub login: String,
+    /// Who owns the schema, when that is another login: it migrates, and this one need not.
+    pub owner: Option<String>,
     /// What a superuser has to run.
     pub statements: Vec<String>,
 }
 
 impl Display for Lacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { login, statements } = self;
+        let Self {
+            login,
+            owner,
+            statements,
+        } = self;
         write!(
             f,
-            "the login {login:?} lacks rights, and nothing was changed. Run these in this \
-                database as a superuser, then \
-             `blueteam migrate` again:\n\n    SET lock_timeout = '500ms';"
+            "the login {login:?} lacks rights, and nothing was changed. "
+        )?;
+
+        if let Some(owner) = owner {
+            write!(
+                f,
+                "The schema belongs to {owner:?}: run `blueteam migrate` once with a DATABASE_URL \
+                    of that login (`DATABASE_URL=postgres://{owner}@HOST/DATABASE blueteam \
+                    migrate`). Only if {login:?} is to own it instead, run"
+            )?;
+        } else {
+            f.write_str("Run")?;
+        }
+
+        f.write_str(
+            " these in this database as a superuser, then `blueteam migrate` again:\n\n    SET \
+                lock_timeout = '500ms';",
         )?;
         statements
             .iter()
@@ -260,6 +280,13 @@ async fn run_migrations(
     }
 
     index_arrivals(conn, deadline, patience).await
+}
+
+/// Whether the database has every migration that this program knows. Asks only, so that a login
+/// that owns nothing may.
+pub async fn is_current(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    let pending = pending_migrations(&mut *conn).await?;
+    Ok(pending.is_empty() && arrivals_index(conn).await?.is_usable())
 }
 
 /// The number of the newest migration that this program knows.
@@ -491,20 +518,10 @@ async fn index_arrivals(
     patience: Patience,
 ) -> Result<(), StoreError> {
     loop {
-        let state = "SELECT (
-                 SELECT i.indisvalid
-                 FROM pg_index i
-                 JOIN pg_class n ON n.oid = i.indexrelid
-                 WHERE i.indrelid = c.oid AND n.relname = 'idx_audit_xact'
-             )
-             FROM pg_class c
-             WHERE c.oid = 'public.audit_events'::regclass AND c.relkind = 'r'";
-        let valid: Option<Option<bool>> =
-            sqlx::query_scalar(state).fetch_optional(&mut *conn).await?;
-        let statement = match valid {
-            None | Some(Some(true)) => return Ok(()),
-            Some(Some(false)) => "DROP INDEX CONCURRENTLY public.idx_audit_xact",
-            Some(None) => {
+        let statement = match arrivals_index(conn).await? {
+            ArrivalsIndex::NotNeeded | ArrivalsIndex::Valid => return Ok(()),
+            ArrivalsIndex::Invalid => "DROP INDEX CONCURRENTLY public.idx_audit_xact",
+            ArrivalsIndex::Missing => {
                 "CREATE INDEX CONCURRENTLY idx_audit_xact ON public.audit_events (xact_id)"
             }
         };
@@ -532,6 +549,42 @@ async fn index_arrivals(
             Err(error) => return Err(MigrationError::Index(error).into()),
         }
     }
+}
+
+/// The reader's index on an adopted table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ArrivalsIndex {
+    /// The table is partitioned, and has it by a migration.
+    NotNeeded,
+    Valid,
+    /// A build was cut short.
+    Invalid,
+    Missing,
+}
+
+impl ArrivalsIndex {
+    const fn is_usable(self) -> bool {
+        matches!(self, Self::NotNeeded | Self::Valid)
+    }
+}
+
+async fn arrivals_index(conn: &mut PgConnection) -> Result<ArrivalsIndex, StoreError> {
+    let state = "SELECT (
+             SELECT i.indisvalid
+             FROM pg_index i
+             JOIN pg_class n ON n.oid = i.indexrelid
+             WHERE i.indrelid = c.oid AND n.relname = 'idx_audit_xact'
+         )
+         FROM pg_class c
+         WHERE c.oid = to_regclass('public.audit_events') AND c.relkind = 'r'";
+    let valid: Option<Option<bool>> = sqlx::query_scalar(state).fetch_optional(conn).await?;
+
+    Ok(match valid {
+        None => ArrivalsIndex::NotNeeded,
+        Some(Some(true)) => ArrivalsIndex::Valid,
+        Some(Some(false)) => ArrivalsIndex::Invalid,
+        Some(None) => ArrivalsIndex::Missing,
+    })
 }
 
 #[cfg(test)]

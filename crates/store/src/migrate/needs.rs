@@ -38,11 +38,25 @@ pub(super) async fn check(
         .await?;
 
     if needs.iter().any(|(_, required)| *required) {
-        let login = sqlx::query_scalar("SELECT current_user::text")
-            .fetch_one(conn)
-            .await?;
+        let (login, owner) = sqlx::query_as(
+            "SELECT
+                 current_user::text,
+                 (
+                     SELECT r.rolname::text
+                     FROM pg_namespace n
+                     JOIN pg_roles r ON r.oid = n.nspowner
+                     WHERE n.nspname = 'blueteam' AND r.rolname <> current_user AND r.rolcanlogin
+                 )",
+        )
+        .fetch_one(conn)
+        .await?;
         let statements = needs.into_iter().map(|(statement, _)| statement).collect();
-        return Err(MigrationError::Lacking(Lacking { login, statements }).into());
+        let lacking = Lacking {
+            login,
+            owner,
+            statements,
+        };
+        return Err(MigrationError::Lacking(lacking).into());
     }
 
     if adopts {

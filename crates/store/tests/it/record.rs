@@ -68,6 +68,8 @@ async fn no_role_but_the_owner_deletes_or_rewrites_the_record() {
         "blueteam_engine",
         "blueteam_ingest",
         "blueteam_reader",
+        "eqmon_audit_writer",
+        "audit_retention",
     ] {
         let mut conn = db.connect_as(role).await;
         for text in [
@@ -186,6 +188,26 @@ async fn people_move_incidents_on_with_a_reason_and_never_back() {
     assert_eq!(count(&mut owner, kept).await, 2);
     let rewrite = "UPDATE blueteam.incident_history SET reason = 'other'";
     assert_refused(&mut owner, "owner", rewrite).await;
+}
+
+#[tokio::test]
+async fn whose_silence_it_is_nobody_chooses() {
+    let db = with_rows().await;
+    let mut admin = db.connect_as("blueteam_admin").await;
+    let forged = "INSERT INTO blueteam.silences (kind, rule_id, author, reason, ends_at)
+        VALUES ('silence', 'r', 'Someone', 'because', now() + interval '1 hour')";
+    assert_refused(&mut admin, "admin", forged).await;
+
+    // Neither does the owner's statement say who it was.
+    let mut owner = db.connect().await;
+    sql(&mut owner, forged).await;
+    sql(
+        &mut owner,
+        "UPDATE blueteam.silences SET author = 'Other', ends_at = now(), ended_by = 'Other'",
+    )
+    .await;
+    let own = "blueteam.silences WHERE author = session_user AND ended_by = session_user";
+    assert_eq!(count(&mut owner, own).await, 1);
 }
 
 #[tokio::test]

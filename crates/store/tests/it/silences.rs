@@ -19,7 +19,7 @@ fn silence(n: u128, rule: &'static str) -> Silence {
             tenant: None,
             entity: Some("ip:203.0.113.0/24".parse().unwrap()),
         },
-        author: "alice".to_owned(),
+        author: "dana".to_owned(),
         reason: "the scanner that we hired".to_owned(),
         ticket: Some("SEC-12".to_owned()),
         starts_at: at(0),

@@ -57,7 +57,7 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
 
 async fn take_events(state: &super::State, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let sender = super::identify_sender(state, &head.headers).await?;
+    let sender = super::identify_sender(state, &head).await?;
     let ingest = &state.ingest;
     let encoding = encoding(&head.headers)?;
     check_type(&head.headers)?;

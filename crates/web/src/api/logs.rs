@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use collect::otlp::{Encoding, OtlpError};
@@ -28,7 +29,7 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
     };
 
-    match take_logs(&state, &head.headers, body, encoding).await {
+    match take_logs(&state, &head, body, encoding).await {
         Ok((rejected, message)) => {
             let kind = if encoding == Encoding::Json {
                 JSON
@@ -66,11 +67,12 @@ fn request_encoding(headers: &HeaderMap) -> Option<Encoding> {
 /// Takes the records in; says how many were rejected and why the first of them.
 async fn take_logs(
     state: &super::State,
-    headers: &HeaderMap,
+    head: &Parts,
     body: axum::body::Body,
     encoding: Encoding,
 ) -> Result<(u64, String), Problem> {
-    let sender = super::identify_sender(state, headers).await?;
+    let sender = super::identify_sender(state, head).await?;
+    let headers = &head.headers;
     let ingest = &state.ingest;
     let compression = events::encoding(headers)?;
     let (body, mut charge) = events::read(ingest, headers, body).await?;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::Problem;
@@ -14,9 +15,9 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn get(
     State(state): State<Arc<super::State>>,
-    headers: HeaderMap,
+    head: Parts,
 ) -> Result<Response, Problem> {
-    super::bearer_token(&state, &headers, super::METRICS).await?;
+    super::bearer_token(&state, &head, super::METRICS).await?;
     let Some(metrics) = &state.metrics else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing here"));
     };

@@ -178,3 +178,29 @@ async fn no_plaintext_off_this_machine_but_tls() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn refused_keys_are_recorded_and_limited() {
+    let mut run = Running::new(|s| s.refused_keys_max = 3).await;
+    let good = run.key.clone();
+    assert_eq!(run.post(event(1)).await.status, 200);
+
+    for (n, status) in [(10, 401), (11, 401), (12, 401), (13, 429), (14, 429)] {
+        run.key = app::auth::mint([n; 32]).secret;
+        let answer = run.post(event(2)).await;
+        assert_eq!(answer.status, status, "{n}: {answer:?}");
+    }
+
+    // Whoever is known is let in all the same.
+    run.key = good;
+    assert_eq!(run.post(event(3)).await.status, 200);
+
+    run.stop().await;
+    let sql = "SELECT metadata FROM audit_events WHERE action = 'api_key_refused'";
+    let told: Vec<serde_json::Value> = sqlx::query_scalar(sql).fetch_all(&run.pool).await.unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["network"], &told[0]["refused"], &told[0]["unseen"]),
+        (&"127.0.0.0/24".into(), &5.into(), &2.into())
+    );
+}

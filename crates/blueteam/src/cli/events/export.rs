@@ -1,12 +1,13 @@
 //! `blueteam events export`.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use app::events::{self, Found, Question};
 use clap::ValueEnum;
+use model::text::sanitize;
 
 use super::filter::FilterArgs;
 use crate::cli::analysis::bar;
@@ -43,6 +44,14 @@ impl Format {
             Self::Csv => "csv",
         }
     }
+
+    /// An event, with the end of the line.
+    fn line(self, event: &Found) -> io::Result<String> {
+        match self {
+            Self::Ndjson => Ok(serde_json::to_string(event)? + "\n"),
+            Self::Csv => Ok(csv_row(event)),
+        }
+    }
 }
 
 const HEADER: &str = "event_id,timestamp,source,category,action,result,user_id,user_name,session_id,ip_address,user_agent,\
@@ -50,6 +59,7 @@ const HEADER: &str = "event_id,timestamp,source,category,action,result,user_id,u
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let question = Question::new(args.filter.filter())?;
+    let is_terminal = io::stdout().is_terminal();
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     if matches!(args.format, Format::Csv) {
         out.write_all(HEADER.as_bytes())?;
@@ -63,10 +73,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             if !args.raw {
                 event.place.raw = None;
             }
-            failed = match args.format {
-                Format::Ndjson => write_line(&mut out, &event),
-                Format::Csv => out.write_all(csv_row(&event).as_bytes()),
-            };
+            failed = args
+                .format
+                .line(&event)
+                .and_then(|line| out.write_all(shown(&line, is_terminal).as_bytes()));
             progress.inc(1);
             failed.is_ok()
         };
@@ -83,9 +93,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_line(out: &mut impl Write, event: &Found) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+/// A line as it is written: whole for a file or a program, and on a terminal without what would act
+/// there, such as ESC and direction overrides.
+fn shown(line: &str, is_terminal: bool) -> Cow<'_, str> {
+    if !is_terminal {
+        return Cow::Borrowed(line);
+    }
+    let text = line.trim_end_matches(['\r', '\n']);
+    Cow::Owned(format!("{}\n", sanitize(text)))
 }
 
 fn csv_row(event: &Found) -> String {
@@ -137,7 +152,17 @@ fn quote_field(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quote_field;
+    use super::{quote_field, shown};
+
+    #[test]
+    fn nothing_acts_on_a_terminal() {
+        let line = "a,\"\u{1b}]0;x\u{7}\u{202e}\u{9b}31m\nb\"\r\n";
+        assert_eq!(shown(line, false), line);
+        assert_eq!(
+            shown(line, true),
+            "a,\"<U+001B>]0;x<U+0007><U+202E><U+009B>31m<U+000A>b\"\n"
+        );
+    }
 
     #[test]
     fn fields_are_quoted_and_no_formula() {

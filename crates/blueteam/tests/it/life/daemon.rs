@@ -70,6 +70,13 @@ impl Daemon {
         daemon
     }
 
+    /// A running daemon that expects its sources to speak, with `detection` as that section.
+    pub(super) async fn expecting(detection: &str, more: &str) -> Self {
+        let mut daemon = Self::prepared(&format!("{detection}{more}"), None, None);
+        daemon.start().await;
+        daemon
+    }
+
     /// Has it read its configuration again.
     pub(super) fn hang_up(&self) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), Signal::HUP).unwrap();
@@ -164,9 +171,34 @@ impl Daemon {
         self.start_with(Stdio::piped()).await;
     }
 
+    /// A daemon that does not run yet.
+    pub(super) fn stopped(more: &str) -> Self {
+        let more = format!("[detection]\nexpected_sources = []\n{more}");
+        Self::prepared(&more, None, None)
+    }
+
+    /// Starts it without waiting until it is ready.
+    pub(super) fn start_unready(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("daemon.log"))
+            .unwrap();
+        self.spawn(log.into());
+    }
+
     async fn start_with(&mut self, log: Stdio) {
+        self.spawn(log);
+        self.ready().await;
+    }
+
+    fn output(&self) -> PathBuf {
+        self.path(&format!("out.{}", self.starts))
+    }
+
+    fn spawn(&mut self, log: Stdio) {
         self.starts += 1;
-        let out = self.path(&format!("out.{}", self.starts));
+        let out = self.output();
         let mut up = self
             .spool_disk
             .map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
@@ -183,6 +215,11 @@ impl Daemon {
         let mut child = up.spawn().unwrap();
         drop(child.stderr.take());
         self.child = Some(child);
+    }
+
+    /// Waits until it is ready.
+    pub(super) async fn ready(&mut self) {
+        let out = self.output();
         let since = Instant::now();
         while !std::fs::read_to_string(&out)
             .unwrap()
@@ -384,6 +421,29 @@ impl Client {
             }
             assert!(since.elapsed() < PATIENCE, "no acknowledgment");
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Client {
+    /// Sends a batch once; returns the status of the answer, none while nobody listens.
+    pub(super) async fn try_send(&self, events: &[Value]) -> Option<u16> {
+        let body = serde_json::to_vec(events).unwrap();
+        let request = self.http.post(&self.url).bearer_auth(&self.key).body(body);
+        Some(request.send().await.ok()?.status().as_u16())
+    }
+
+    /// Sends a batch again and again until the answer has that status.
+    pub(super) async fn answers(&self, events: &[Value], status: u16) {
+        let since = Instant::now();
+        loop {
+            let answer = self.try_send(events).await;
+            if answer == Some(status) {
+                return;
+            }
+
+            assert!(since.elapsed() < PATIENCE, "{answer:?}, never {status}");
+            sleep(Duration::from_millis(200)).await;
         }
     }
 }

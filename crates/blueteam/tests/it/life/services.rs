@@ -228,3 +228,61 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
     grown(117).await;
     assert!(list(&["--tenant", &apollo]).is_empty(), "{:?}", list(&[]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_falls_silent_is_reported_while_others_speak() {
+    // Business hours are all but a minute of the week, so that the silence counts whenever the test runs.
+    let config = "[business_hours]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \
+        \"sun\"]\nstart = \"00:00\"\nend = \"23:59\"\n[rules.audit_log_gap]\nsilence = \"20s\"\n";
+    let daemon = Daemon::expecting(
+        "[detection]\nexpected_services = { nightly = \"0s\", rare = \"6s\" }\n",
+        config,
+    )
+    .await;
+    let service = |name: &str| daemon.client_with(daemon.key_with(&["--service", name]));
+    let (eqmon, artemis) = (service("eqmon"), service("artemis"));
+    let (nightly, rare) = (service("nightly"), service("rare"));
+    rare.send(&[failure("203.0.113.5", "root")]).await;
+
+    let pause = std::time::Duration::from_millis(1100);
+    for _ in 0..12 {
+        for client in [&eqmon, &artemis, &nightly] {
+            client.send(&[failure("203.0.113.5", "root")]).await;
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    // Only artemis goes on.
+    let silent = || -> Vec<String> {
+        let rows = ask(&daemon, &["sources", "list"]);
+        let is_silent = |r: &&Value| !r["silent_since"].is_null();
+        let rows = rows.as_array().unwrap().iter().filter(is_silent);
+        rows.map(|r| r["source_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let since = std::time::Instant::now();
+    while silent() != ["service:eqmon", "service:rare"] {
+        assert!(
+            since.elapsed() < PATIENCE,
+            "{:?}\n{}",
+            silent(),
+            daemon.log()
+        );
+        artemis.send(&[failure("203.0.113.5", "root")]).await;
+        tokio::time::sleep(pause).await;
+    }
+
+    let mut conn = daemon.connect().await;
+    alert_comes(&mut conn, "audit_log_gap", "blueteam collector", PATIENCE).await;
+    let told = "SELECT count(*) FROM audit_events WHERE action = 'audit_failure'
+        AND metadata ->> 'message' LIKE 'service:eqmon: has been silent for %'";
+    let told: i64 = sqlx::query_scalar(told).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(told, 1);
+
+    // It speaks again.
+    eqmon.send(&[failure("203.0.113.5", "root")]).await;
+    while silent() != ["service:rare"] {
+        assert!(since.elapsed() < 2 * PATIENCE, "{:?}", silent());
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -36,13 +36,13 @@ fn free_port() -> u16 {
 }
 
 /// A database server that can be taken away.
-struct Server {
+pub(super) struct Server {
     dir: tempfile::TempDir,
     cluster: Option<Cluster>,
 }
 
 impl Server {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let mut server = Self { dir, cluster: None };
@@ -64,12 +64,35 @@ impl Server {
             "postgres://blueteam_owner:{login}@localhost/blueteam?host={}",
             run.display()
         );
-        std::fs::write(server.dir.path().join("url"), url).unwrap();
+        server.write_url("url", &url);
 
         server
     }
 
-    async fn start(&mut self) {
+    /// Writes a URL into a file that only its owner reads; returns its path.
+    fn write_url(&self, name: &str, url: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, url).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+
+    /// The file with the URL of the owner of the database `blueteam`.
+    pub(super) fn url_file(&self) -> String {
+        self.dir.path().join("url").display().to_string()
+    }
+
+    /// A file with the URL of another login and database.
+    pub(super) fn url_file_of(&self, login: &str, password: &str, database: &str) -> String {
+        let run = self.dir.path().join("postgres/run");
+        let url = format!(
+            "postgres://{login}:{password}@localhost/{database}?host={}",
+            run.display()
+        );
+        self.write_url(login, &url)
+    }
+
+    pub(super) async fn start(&mut self) {
         let config = ClusterConfig {
             durable: false,
             ..ClusterConfig::new(self.dir.path())
@@ -77,16 +100,20 @@ impl Server {
         self.cluster = Some(Cluster::start(config).await.unwrap());
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.cluster.take().unwrap().stop().await.unwrap();
     }
 
-    async fn connect(&self) -> PgConnection {
+    pub(super) async fn connect(&self) -> PgConnection {
+        self.connect_to("blueteam").await
+    }
+
+    pub(super) async fn connect_to(&self, database: &str) -> PgConnection {
         let options = self
             .cluster
             .as_ref()
             .unwrap()
-            .options(Login::Owner, "blueteam")
+            .options(Login::Owner, database)
             .unwrap();
         options.connect().await.unwrap()
     }
@@ -305,7 +332,7 @@ async fn all_there(server: &Server, daemon: &Daemon, round: &str, places: &Place
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_taken_in_survives_an_outage_with_a_kill_or_a_stop() {
     let (mut server, places, count) = (Server::new().await, Places::new(), messages());
-    let url = server.dir.path().join("url").display().to_string();
+    let url = server.url_file();
     let mut daemon = Daemon::new(&format!(
         "{}[database]\nurl_file = \"{url}\"\n",
         places.config()
@@ -362,7 +389,7 @@ async fn what_was_taken_in_survives_an_outage_with_a_kill_or_a_stop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_makes_streams_wait_and_counts_datagrams() {
     let (mut server, places, count) = (Server::new().await, Arc::new(Places::new()), messages());
-    let url = server.dir.path().join("url").display().to_string();
+    let url = server.url_file();
     let daemon = Daemon::new(&format!(
         "[collect]\nlistener_spool_max_bytes = 20000\n{}[database]\nurl_file = \"{url}\"\n",
         places.config()

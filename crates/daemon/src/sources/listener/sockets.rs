@@ -55,7 +55,10 @@ pub(super) async fn read(
                 .tls
                 .as_ref()
                 .context("tls needs a certificate and a key")?;
-            let acceptor = slot.acceptor()?;
+            let acceptor = match &options.client_ca {
+                Some(client_ca) => slot.acceptor_for_clients(client_ca)?,
+                None => slot.acceptor()?,
+            };
             let socket = Socket::Tcp(TcpListener::bind(at).await?);
             streams::accept(options, socket, Some(acceptor), queue, stop).await
         }

@@ -113,15 +113,27 @@ pub(super) async fn accept(
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         let clock = Arc::clone(&options.clock);
         let (failures, name) = (options.failures.clone(), options.name());
+        let asks_certificate = options.client_ca.is_some();
         open.spawn(async move {
             let ending = serve_connection(stream, tls, &queue, &*clock, &place, &stop).await;
-            if ending == Ending::Broken {
-                let message = format!(
-                    "{name}: a sender gave a wrong message length; its connection was closed, and \
-                        what followed in it is lost"
-                );
-                warn!("{message}");
-                failures.tell_of(Component::Collector, &name, message);
+            match ending {
+                Ending::Broken => {
+                    let message = format!(
+                        "{name}: a sender gave a wrong message length; its connection was closed, \
+                            and what followed in it is lost"
+                    );
+                    warn!("{message}");
+                    failures.tell_of(Component::Collector, &name, message);
+                }
+                Ending::Unverified(why) if asks_certificate => {
+                    let message = format!(
+                        "{name}: {peer} presents no certificate of an authority in `client_ca` \
+                            ({why}); what it sends is refused"
+                    );
+                    warn!("{message}");
+                    failures.tell_of(Component::Collector, &format!("{name} client_ca"), message);
+                }
+                Ending::Closed | Ending::Unverified(_) => {}
             }
         });
     }
@@ -132,9 +144,11 @@ pub(super) async fn accept(
 }
 
 /// How reading a connection ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Ending {
     Closed,
+    /// The TLS handshake failed, and why.
+    Unverified(String),
     /// The messages in it cannot be told apart any more.
     Broken,
 }
@@ -154,7 +168,7 @@ async fn serve_connection(
             Ok(Ok(stream)) => read_stream(stream, queue, clock, place, stop).await,
             Ok(Err(error)) => {
                 debug!(%error, "a TLS handshake failed");
-                Ending::Closed
+                Ending::Unverified(error.to_string())
             }
             Err(_) => {
                 debug!("a TLS handshake took too long");

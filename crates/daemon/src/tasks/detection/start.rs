@@ -125,6 +125,7 @@ impl Monitor {
             ripening: committed.clone(),
             committed,
             witnessed: None,
+            is_forgetful: false,
         })
     }
 

@@ -1,7 +1,6 @@
--- Opens an incident, or extends the one that is open for the same entity and source.
+-- Opens incidents, or extends those that are open for the same entities and sources.
 --
--- $1 title, $2 description, $3 severity, $4 rule, $5 controls, $6 CUI involved and so reportable,
--- $7 entity type, $8 entity, $9 source
+-- $1 the alerts that they are about, each entity of a source once, as an array of objects
 
 INSERT INTO blueteam.security_incidents AS stored (
     title,
@@ -16,7 +15,29 @@ INSERT INTO blueteam.security_incidents AS stored (
     entity_value,
     source
 )
-VALUES ($1, $2, $3, 'correlation_rule', $4, $5, $6, $6, $7, $8, $9)
+SELECT
+    title,
+    description,
+    severity,
+    'correlation_rule',
+    rule_id,
+    nist_controls,
+    cui_involved,
+    cui_involved,
+    entity_type,
+    entity_value,
+    source
+FROM jsonb_to_recordset($1) AS given (
+    title text,
+    description text,
+    severity text,
+    rule_id text,
+    nist_controls text[],
+    cui_involved boolean,
+    entity_type text,
+    entity_value text,
+    source text
+)
 ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE
 SET
     -- The title is that of the worst alert; of two equally bad ones the first.
@@ -47,4 +68,9 @@ SET
     cui_involved = stored.cui_involved IS TRUE OR excluded.cui_involved,
     dfars_reportable = stored.dfars_reportable IS TRUE OR excluded.dfars_reportable,
     updated_at = now()
-RETURNING incident_id, (xmax = 0) AS "new!"
+RETURNING
+    incident_id,
+    (xmax = 0) AS "new!",
+    source AS "source!",
+    entity_type AS "entity_type!",
+    entity_value AS "entity_value!"

@@ -1,11 +1,8 @@
--- Inserts an alert or extends it; returns no row when the stored one already says as much. A replay
--- of the past may repeat what is stored, and even less than that: a row only ever grows.
+-- Inserts alerts or extends them; returns no row for those whose stored one already says as much. A
+-- replay of the past may repeat what is stored, and even less than that: a row only ever grows.
 --
--- $1 fingerprint, which is the alert's ID, $2 rule, $3 severity, $4 title, $5 description,
--- $6 event IDs, $7 entity type, $8 entity, $9 source, $10 first seen, $11 last seen,
--- $12 event count, $13 controls, $14 CUI involved, $15 state, $16 episode, $17 services,
--- $18 most services, accounts and machines, $19 tenants, $20 name of the entity, $21 accounts,
--- $22 machines
+-- $1 the alerts, each fingerprint once, as an array of objects; the fingerprint is the alert's ID.
+-- $2 most services, accounts and machines
 
 INSERT INTO blueteam.alert_history AS stored (
     alert_id,
@@ -31,8 +28,51 @@ INSERT INTO blueteam.alert_history AS stored (
     accounts,
     hosts
 )
-VALUES (
-    $1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19, $20, $21, $22
+SELECT
+    fingerprint,
+    fingerprint,
+    rule_id,
+    severity,
+    title,
+    description,
+    event_ids,
+    entity_type,
+    entity_value,
+    source,
+    first_seen,
+    last_seen,
+    event_count,
+    nist_controls,
+    cui_involved,
+    state,
+    episode,
+    services,
+    tenants,
+    entity_name,
+    accounts,
+    hosts
+FROM jsonb_to_recordset($1) AS given (
+    fingerprint uuid,
+    rule_id text,
+    severity text,
+    title text,
+    description text,
+    event_ids uuid[],
+    entity_type text,
+    entity_value text,
+    source text,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    event_count bigint,
+    nist_controls text[],
+    cui_involved boolean,
+    state text,
+    episode bigint,
+    services text[],
+    tenants uuid[],
+    entity_name text,
+    accounts text[],
+    hosts text[]
 )
 ON CONFLICT (fingerprint) DO UPDATE
 SET
@@ -49,7 +89,7 @@ SET
         SELECT DISTINCT s
         FROM unnest(stored.services || excluded.services) AS s
         ORDER BY s
-        LIMIT $18
+        LIMIT $2
     ),
     tenants = ARRAY(
         SELECT DISTINCT t
@@ -62,13 +102,13 @@ SET
         SELECT DISTINCT a
         FROM unnest(stored.accounts || excluded.accounts) AS a
         ORDER BY a
-        LIMIT $18
+        LIMIT $2
     ),
     hosts = ARRAY(
         SELECT DISTINCT h
         FROM unnest(stored.hosts || excluded.hosts) AS h
         ORDER BY h
-        LIMIT $18
+        LIMIT $2
     )
 WHERE excluded.event_count > stored.event_count
    OR (
@@ -77,23 +117,24 @@ WHERE excluded.event_count > stored.event_count
        AND stored.state = 'open'
    )
 RETURNING
+    fingerprint AS "fingerprint!",
     (xmax = 0) AS "new!",
     EXISTS (
         SELECT
         FROM blueteam.alert_history before
-        WHERE before.fingerprint = $1 AND before.state = 'open'
+        WHERE before.fingerprint = stored.fingerprint AND before.state = 'open'
     ) AS "was_open!",
     (
         SELECT before.event_count
         FROM blueteam.alert_history before
-        WHERE before.fingerprint = $1
+        WHERE before.fingerprint = stored.fingerprint
     ) AS events_before,
-    (SELECT r.name FROM blueteam.alert_rules r WHERE r.rule_id = $2) AS rule_name,
+    (SELECT r.name FROM blueteam.alert_rules r WHERE r.rule_id = stored.rule_id) AS rule_name,
     muted_by_mute IS NOT NULL AS "silenced!",
     cardinality(stored.tenants) > 1 AND EXISTS (
         SELECT
         FROM blueteam.alert_history before
-        WHERE before.fingerprint = $1
+        WHERE before.fingerprint = stored.fingerprint
           AND cardinality(before.tenants) = 1
           AND before.muted_by_alert IS NULL
     ) AS "widened!",
