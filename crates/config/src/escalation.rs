@@ -36,7 +36,7 @@ pub struct Escalation {
 pub struct Tier {
     /// By which ways.
     pub channels: Vec<Channel>,
-    /// SilenceTarget, by name, by mail.
+    /// People to notify by mail, by name.
     pub people: Vec<String>,
     /// And whose turn it is.
     pub on_call: bool,

@@ -43,7 +43,7 @@ impl Default for Watchdog {
 }
 
 impl Watchdog {
-    /// SilenceTarget to tell, when somebody listens.
+    /// Returns the outside service that is pinged, if one is configured.
     pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
         let Some(url) = &secrets.watchdog_url else {
             return Ok(None);

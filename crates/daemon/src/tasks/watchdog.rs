@@ -40,7 +40,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 
 /// What the watchdog is told.
 pub struct Options {
-    /// SilenceTarget to tell.
+    /// The outside service that is pinged.
     pub heartbeat: Heartbeat,
     /// How often.
     pub every: Span,
