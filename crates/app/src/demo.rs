@@ -25,7 +25,7 @@ use crate::{AppError, Session};
 
 /// The description of the made-up system.
 const DESCRIPTION: &str = include_str!("demo/system.toml");
-/// Who decides, in a world that is not.
+/// The made-up person who decides.
 pub const WHO: &str = "Sam Example (made up by the demonstration)";
 /// The requirement of a plan, which the plan itself is evidence of.
 const PLAN: ControlId = ControlId::known("3.12.4");
@@ -56,8 +56,8 @@ pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, App
     })
 }
 
-/// Has the checks look, decides, plans, and reads all of it for a report. The session is that of
-/// the made-up person.
+/// Runs the checks, decides on their proposals, makes plans, and reads all of it for a report. The
+/// session is that of the made-up person.
 pub async fn assess(
     session: &mut Session,
     config: &Config,

@@ -1,4 +1,4 @@
-//! The rule lab: fixtures of the rules, and whether the rules pass them.
+//! Rule tests: the fixtures of the rules, and whether the rules pass them.
 
 use std::path::{Path, PathBuf};
 
@@ -224,12 +224,12 @@ async fn write_fixture(
     tx.commit().await.map_err(StoreError::from)
 }
 
-/// Puts the rules to their test: what runs has been shown to work where it runs. The built-in ones
-/// once for each version of the program; those of others, which may have changed, each time. A rule
-/// that fails is told and runs all the same: it may see something still.
+/// Tests the rules where they run, and records the results: the built-in ones once for each version
+/// of the program; custom ones, which may have changed, each time. A rule that fails is logged and
+/// still runs: it may detect something.
 pub async fn prove(conn: &mut PgConnection, config: &Config) {
     if let Err(cause) = prove_due(conn, config).await {
-        warn!("the rules were not put to their test: {cause:#}");
+        warn!("cannot test the rules: {cause:#}");
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Status {
 /// What runs here.
 #[derive(Debug, Serialize)]
 pub struct Installation {
-    /// When this was asked.
+    /// When the status was read.
     pub at: Timestamp,
     /// Whose database it is.
     pub database: &'static str,
@@ -63,7 +63,7 @@ pub struct Findings {
     pub sources: Vec<Activity>,
     /// How far the reader is behind; `None` when it has never run.
     pub reader: Option<Lag>,
-    /// Alerts that wait for somebody, the worst severity first.
+    /// Alerts that are not acknowledged, the worst severity first.
     pub alerts: Vec<AlertCount>,
     /// Incidents that are not closed.
     pub incidents: IncidentCount,

@@ -49,7 +49,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Reads it from a certificate file, for which nobody needs the right to read the key.
+    /// Reads it from the certificate file alone, so that the caller needs no access to the key.
     pub fn of(cert: &Path) -> Result<Self, TlsError> {
         read_chain(cert).map(|(_, validity)| validity)
     }

@@ -64,18 +64,18 @@ pub struct Ready {
     pub private_cluster: bool,
 }
 
-/// How those who started the daemon speak to it while it runs.
+/// How whoever started the daemon controls it while it runs.
 #[derive(Debug)]
 pub struct Control {
     /// Ends it.
     pub stop: CancellationToken,
-    /// Has it read its configuration again.
+    /// Makes it read its configuration again.
     pub reload: Arc<Notify>,
     /// The file that is read then.
     pub config: Option<PathBuf>,
 }
 
-/// Runs until it is stopped, then ends every task in its turn.
+/// Runs until it is stopped, then ends the tasks in order.
 pub async fn run(
     loaded: Arc<Loaded>,
     state: &StateDir,
@@ -113,9 +113,9 @@ pub async fn run(
     outcome.and(stopped.context("the private PostgreSQL cluster did not stop cleanly"))
 }
 
-/// Waits for a database that is unreachable at the start, and notifies people meanwhile. False when
-/// told to stop first. A database that answers, but not as expected, is a mistake of the
-/// configuration and ends the start.
+/// Waits for a database that is unreachable at the start, and notifies people meanwhile. Returns
+/// `false` if it was stopped first. A database that answers, but not as expected, is a mistake of
+/// the configuration and ends the start.
 async fn await_database(
     loaded: &Loaded,
     state: &StateDir,
@@ -219,7 +219,7 @@ impl Daemon<'_> {
         let certificates = Certificates::new(&loaded.config);
         let health = Health::default();
 
-        // What takes in events ends first, what works on them after it.
+        // Two tokens: what accepts events ends first, what processes them afterwards.
         let (intake, work) = (CancellationToken::new(), CancellationToken::new());
         let http = self
             .open_http(&loaded, &certificates, &health, &intake)
@@ -262,7 +262,7 @@ impl Daemon<'_> {
             .supervise(&mut supervisor, self, &context, || on_ready(listen))
             .await;
 
-        // From the outside in: first no new events, then what is under way.
+        // First stop accepting events, then finish what is under way.
         intake.cancel();
         if let Some(http) = http {
             http.close().await;

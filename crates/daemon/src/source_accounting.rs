@@ -107,7 +107,7 @@ impl Books {
 
     /// An event has been read.
     pub fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
-        // What we say of ourselves shows nothing of whether applications speak.
+        // blueteam's own events do not show whether applications still send.
         if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
             return;
         }

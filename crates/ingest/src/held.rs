@@ -1,6 +1,6 @@
-//! Events that conflict with an open transaction: somebody has inserted the same id and has not
-//! committed. They wait on disk, apart from everybody else's, and are tried again until the other
-//! transaction ends.
+//! Events that conflict with an open transaction, which has inserted the same id and has not
+//! committed. They wait on disk, apart from all others, and are tried again until that transaction
+//! ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ const BATCH: usize = 256 * 1024;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Opens the folder and checks what stands in it.
+/// Opens the folder and checks what it holds.
 pub(super) fn open(spool_dir: &std::path::Path) -> Result<(Spool, Vec<spool::Cut>), SpoolError> {
     Spool::open(&spool_dir.join(FOLDER), MAX_BYTES)
 }
 
-/// The folder's path, for those who only look.
+/// Returns the folder's path, for readers.
 pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
     spool_dir.join(FOLDER)
 }
 
-/// Puts the rows at these places on disk, all or none. True when they are safe there.
+/// Writes the rows at these positions to disk, all or none. Returns whether they are safe there.
 pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
     let kept = append_batch(inner, rows, places).await.is_ok();
     if kept {
@@ -48,7 +48,7 @@ pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[us
     kept
 }
 
-/// Tries what waits, forever.
+/// Retries what waits, forever.
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut conn = Conn::new(&inner);
     loop {
@@ -65,8 +65,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so
-/// that no crash loses it.
+/// Retries one batch. What still conflicts is appended at the end of the queue before it is removed
+/// from the front, so that no crash loses it.
 async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let peeked = with_held(inner, |held| held.peek(BATCH)).await;
     let batch = match peeked {
@@ -80,7 +80,7 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     };
 
     let (rows, mut letters) = drain::decode(&batch);
-    let ends = drain::in_parts(rows.len());
+    let ends = drain::part_ends(rows.len());
     let done = conn.write(&rows, &ends).await?;
     drain::refused(&rows, &ends, &done, &mut letters);
     let conflicting = drain::conflicting(&ends, &done);
@@ -98,7 +98,7 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     with_held(inner, move |held| held.advance(&batch)).await
 }
 
-/// Appends the rows at these places.
+/// Appends the rows at these positions.
 async fn append_batch(
     inner: &Arc<Inner>,
     rows: &[AuditRow<'_>],

@@ -1,4 +1,4 @@
-//! The routes, one module a resource.
+//! The routes, one module per resource.
 
 mod acknowledge;
 mod events;
@@ -32,12 +32,12 @@ pub(crate) struct State {
 const WRITE: &str = "events:write";
 const METRICS: &str = "metrics:read";
 
-/// Who sends, if they may.
+/// Identifies the sender, if their key may write events.
 async fn identify_sender(state: &State, headers: &HeaderMap) -> Result<Sender, Problem> {
     bearer_token(state, headers, WRITE).await
 }
 
-/// Who asks, if their key has the scope.
+/// Identifies the bearer, if their key has the scope.
 async fn bearer_token(
     state: &State,
     headers: &HeaderMap,

@@ -174,7 +174,7 @@ async fn run_listeners(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// A connection, as far as somebody else may need its place.
+/// A connection that may be closed when another one needs its place.
 struct Held {
     task: AbortHandle,
     /// A request was asked and is not answered yet.

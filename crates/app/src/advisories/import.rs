@@ -1,4 +1,4 @@
-//! Brings advisories and lists of components into the database, and finds where they meet.
+//! Imports advisories and component inventories, and matches them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
@@ -17,9 +17,9 @@ use store::{PgConnection, StoreError};
 use super::{Kind, TEXT_MAX};
 use crate::compliance::evidence_store;
 
-/// Advisories that are held against the components at once.
+/// Number of advisories that are matched at once.
 const PAGE: u32 = 2000;
-/// The most matches: beyond it a list is not what somebody runs, and nobody would read them.
+/// The most matches: more would mean that a list is not an inventory, and no one would read them.
 const MATCHES_MAX: usize = 100_000;
 
 /// The word for a severity that no publisher gives in a form that is understood.
@@ -34,7 +34,7 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// The file or address that it was read from.
     pub origin: &'a str,
-    /// Told from the text when it is `None`.
+    /// The format; detected from the text when it is `None`.
     pub format: Option<&'a str>,
 }
 
@@ -127,7 +127,8 @@ pub async fn import(
         );
     }
 
-    // What cannot be held against what we run is not kept either, or no later import could be.
+    // In one transaction with the matching: a text that cannot be matched is not stored, or every
+    // later import would fail on it.
     let mut tx = store::begin(conn, actor).await?;
     let (items, unmatchable) = match &read {
         Read::Advisories(all, unmatchable) => {
@@ -311,15 +312,15 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
     })
 }
 
-/// What advisories are held against.
+/// The components in use, and what is exploited: the other side of the matching.
 struct Ours {
     /// What attackers are known to use.
     exploited: HashSet<String>,
-    /// What we run, by inventory.
+    /// The components in use, by inventory.
     inventories: BTreeMap<String, Vec<Component>>,
 }
 
-/// Where advisories meet what we run.
+/// What matching a page of advisories found.
 #[derive(Default)]
 struct Met {
     found: Vec<Found>,
@@ -327,7 +328,7 @@ struct Met {
     hints: Vec<(Package, Found)>,
     /// Packages that an advisory of the vulnerability names itself.
     named: HashSet<(String, Package)>,
-    /// What the advisories speak of.
+    /// The ecosystems and distributions that the advisories cover.
     coverage: Coverage,
 }
 

@@ -185,7 +185,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-/// Whether the system has what makes a child end with us, even by `kill -9`. Without it,
+/// Whether the system has what makes a child end with blueteam, even by `kill -9`. Without it,
 /// `journalctl` ends at the next entry, which nobody takes.
 async fn setpriv_works() -> bool {
     let mut command = Command::new("setpriv");

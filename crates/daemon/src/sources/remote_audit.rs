@@ -72,7 +72,7 @@ const NEWS: u32 = 3;
 
 /// What a reader is told.
 struct Options {
-    /// How to connect to our database, as the role that writes events.
+    /// How to connect to blueteam's own database, as the role that writes events.
     ours: PgConnectOptions,
     /// The same, as the engine's role, which keeps the ledger.
     ledger: PgConnectOptions,

@@ -1,7 +1,7 @@
 //! The live reader: committed events in, alerts out, each exactly once.
 //!
 //! Crash-only: the engine's state is whatever the database says it is. Changes, cursor, alerts,
-//! incidents and deliveries commit in one transaction; when anything fails on the way there, the
+//! incidents and notifications commit in one transaction; when anything fails on the way there, the
 //! engine is thrown away and rebuilt from the stored past, exactly as after a `kill -9`. There is
 //! no second way to recover, so the one there is gets used.
 
@@ -95,13 +95,13 @@ pub fn engine_maker(loaded: &Loaded) -> MakeEngine {
 const GRACE: Span = Span::mins(10);
 /// How often user profiles are saved.
 const CHECKPOINT: Span = Span::mins(1);
-/// How often the database is told that events are read; far more often than anybody takes for
+/// How often the database records that events are read; far more often than anyone takes for
 /// stopped.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
 /// The file that remembers, outside of the database, how far it was.
 const WITNESS: &str = "witness.json";
-/// Detections of events older than this are stored, but wake nobody: they come from a log's or a
-/// database's past.
+/// Detections of events older than this are stored without a notification: they come from a log's
+/// or a database's past.
 const STALE_NEWS: Span = Span::hours(24);
 /// Since a read of few events, no more than a batch can have come for this long.
 const RECENT: Duration = Duration::from_millis(250);
@@ -111,7 +111,7 @@ const RETRY_EVERY: Span = Span::secs(2);
 /// Makes an engine as the table of rules wants it.
 pub type MakeEngine = Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>;
 
-/// What the monitor is told.
+/// Configuration of the detection task.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -142,7 +142,7 @@ pub struct Options {
     pub settled: Box<dyn Fn() -> bool + Send + Sync>,
     /// Called when deliveries were written.
     pub deliveries: Arc<Notify>,
-    /// Where our own failures are told.
+    /// Where blueteam's own failures are recorded.
     pub failures: Failures,
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
@@ -157,15 +157,15 @@ struct Unreadable(#[source] StoreError);
 
 /// Why a run of the monitor ended.
 enum End {
-    /// We were told to stop.
+    /// `stop` was cancelled.
     Stopped,
     /// Somebody else reads.
     Taken,
-    /// The table of rules says something else than when we began.
+    /// The rules table has changed since the engine was made.
     Rules,
 }
 
-/// Reads until told to stop; starts over after every failure.
+/// Reads until `stop` is cancelled; starts over after every failure.
 pub async fn run(
     options: Options,
     ready: Arc<Notify>,
@@ -183,7 +183,7 @@ pub async fn run(
                     warn!("another monitor reads this database; waiting to take over");
                     told_taken = true;
                 }
-                // It works for us; whether it gets on is seen in the database.
+                // It makes progress; how far it is behind is recorded in the database.
                 options.pulse.beat(options.clock.now());
                 Duration::from_secs(2)
             }
@@ -244,7 +244,8 @@ async fn try_detect(
         );
     }
 
-    // What came while nobody read is news before the clock may say that anything is late.
+    // What arrived while nothing was read must be processed before the clock may call anything
+    // late.
     loop {
         monitor.catch_up(options).await?;
         options.pulse.beat(options.clock.now());
@@ -266,7 +267,7 @@ async fn try_detect(
                 monitor.end(options, wake).await?;
                 return Ok(End::Stopped);
             }
-            // Before the events: however many there are, the clock goes on.
+            // Before the events, so that the clock advances however many there are.
             _ = tick.tick() => true,
             () = std::future::ready(()), if monitor.behind => false,
             result = wake.woken() => { result.context("notifications of new events ended")?; false }
@@ -313,7 +314,7 @@ struct Monitor {
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
-    /// What nobody is told of, and the stamp of the table that it was read from.
+    /// The silences, and the stamp of the table that they were read from.
     silences: Silences,
     silences_stamp: i64,
     saved_profiles: Timestamp,
@@ -351,7 +352,7 @@ fn to_baseline(stored: &StoredProfile) -> Baseline {
     }
 }
 
-/// An event whose time lies in the future happened now, as far as anybody can tell.
+/// An event whose time lies in the future happened now, as far as anyone can tell.
 fn sane_time<'a>(
     event: &SecurityEvent<'a>,
     now: Timestamp,
@@ -392,7 +393,7 @@ impl Monitor {
         self.pass_time(options).await
     }
 
-    /// Whether somebody has switched a rule on or off, or changed it, since the engine was made.
+    /// Returns whether a rule was enabled, disabled or changed since the engine was made.
     async fn rules_changed(&mut self) -> anyhow::Result<bool> {
         Ok(store::rules::settings(&mut self.conn).await? != self.rules)
     }

@@ -99,15 +99,15 @@ pub struct Names {
     pub contacts: Contacts,
     /// By which those who get a mail acknowledge; none: by command only.
     pub links: Option<Links>,
-    /// By when somebody should look into an alert of each severity.
+    /// Within what time an alert of each severity should be looked into.
     pub patience: Vec<(Severity, Span)>,
-    /// Who gets the mails that go to nobody by name.
+    /// Who gets mails that name no person.
     pub readers: Vec<String>,
     /// The time zone of the people at work.
     pub clock: WallClock,
 }
 
-/// What the dispatcher is told.
+/// Configuration of the dispatcher.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -119,11 +119,12 @@ pub struct Options {
     pub wake: Arc<Notify>,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where a failing channel is told.
+    /// Where failing channels are recorded.
     pub failures: Failures,
 }
 
-/// Sends until told to stop. What is under way is finished; what is not begun stays in the outbox.
+/// Sends until `stop` is cancelled. What is under way is finished; what is not begun stays in the
+/// outbox.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let lanes = Channel::ALL.into_iter().map(Lane::new).collect();
     let mut pool = Pool {

@@ -1,5 +1,5 @@
-//! Watches over alerts that nobody acknowledges: past the response time of their severity the next
-//! tier is told.
+//! Escalates alerts that are not acknowledged: past the response time of their severity, the next
+//! tier is notified.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,16 +43,16 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// How often we look.
+/// How often unacknowledged alerts are looked for.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the escalation is told.
+/// Configuration of the escalation.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
     /// How long an alert of each severity may wait before each tier.
     pub patience: [(Severity, Span); 4],
-    /// Who is told then.
+    /// Whom each tier notifies, and by which channels.
     pub tiers: Vec<Tier>,
     /// Whose turn it is.
     pub rota: Rota,
@@ -60,11 +60,11 @@ pub struct Options {
     pub zone: TimeZone,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Called when deliveries were written.
+    /// Wakes the dispatcher when notifications were written.
     pub deliveries: Arc<Notify>,
 }
 
-/// Looks until told to stop.
+/// Escalates due alerts until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failing = false;
     loop {
@@ -99,7 +99,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
-    // Who decided since then that nobody is told decided it of this as well.
+    // A silence that was added since the alert opened suppresses its escalation, too.
     let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
     let mut told = 0;

@@ -1,5 +1,5 @@
-//! Makes partitions ahead of time, drops those of logs that are past their age, and empties the raw
-//! lines that are past theirs.
+//! Makes partitions ahead of time, drops those of logs that are past their retention, and empties
+//! raw lines that are past theirs.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn run_partitions(
 }
 
 /// Empties the raw lines of events that are older than `keep_raw`, one day of events at a time.
-/// Where none are stored any more, those of before are kept as long as they may be at least.
+/// With `keep_raw` 0 no raw lines are stored, and earlier ones are kept for the minimum of 30 days.
 async fn empty_raw_lines(
     database: &PgConnectOptions,
     keep_raw: Span,

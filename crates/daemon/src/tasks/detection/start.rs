@@ -128,7 +128,8 @@ impl Monitor {
         })
     }
 
-    /// Compares the database with what we remember of it outside; true when it must be found anew.
+    /// Compares the database with the cursor witness, the file that remembers it; returns `true`
+    /// when the cursor must be found again.
     async fn compare(
         options: &Options,
         conn: &mut PgConnection,
