@@ -45,7 +45,7 @@ pub async fn list(
 pub(crate) async fn find(conn: &mut PgConnection, prefix: &str) -> Result<AlertId, AppError> {
     if prefix.is_empty() {
         return Err(AppError::invalid(
-"give at least the first digit of the alert's ID",
+            "give at least the first digit of the alert's ID",
         ));
     }
 
@@ -56,7 +56,7 @@ pub(crate) async fn find(conn: &mut PgConnection, prefix: &str) -> Result<AlertI
         ))),
         [id] => Ok(id),
         _ => Err(AppError::invalid(format!(
-"several alerts begin with `{shown}`; give more of the ID"
+            "several alerts begin with `{shown}`; give more of the ID"
         ))),
     }
 }
@@ -134,8 +134,8 @@ pub async fn show(
         .await?
         .ok_or_else(|| AppError::not_found("the alert is gone"))?;
 
-    let channels = planned_channels(&entries);
-    let through = plan_notifications(&channels, &entries, &folded);
+    let channels = distinct_channels(&entries);
+    let through = notification_progress(&channels, &entries, &folded);
     Ok(Details {
         notified: to_notified(&alert, through, config),
         alert,
@@ -145,14 +145,14 @@ pub async fn show(
     })
 }
 
-fn planned_channels(entries: &[Entry]) -> Vec<Channel> {
+fn distinct_channels(entries: &[Entry]) -> Vec<Channel> {
     let mut channels: Vec<Channel> = entries.iter().map(|entry| entry.channel).collect();
     channels.sort_unstable();
     channels.dedup();
     channels
 }
 
-fn plan_notifications(
+fn notification_progress(
     channels: &[Channel],
     entries: &[Entry],
     folded: &[Channel],

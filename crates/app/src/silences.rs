@@ -97,7 +97,7 @@ fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
 
     if !(3..=1000).contains(&silence.reason.chars().count()) {
         return Err(AppError::invalid(
-            "--reason: from 3 to 1000 characters, for whoever asks why nobody was told",
+            "--reason: from 3 to 1000 characters, for whoever asks why no one was notified",
         ));
     }
 

@@ -163,7 +163,7 @@ pub async fn gather(
             schema: overview::schema(conn).await?,
         },
         findings: gather_findings(conn, &loaded.config, now).await?,
-        backlog: spool_backlog(conn, &loaded.config, state, now).await?,
+        backlog: gather_backlog(conn, &loaded.config, state, now).await?,
     })
 }
 
@@ -263,7 +263,7 @@ async fn unheard_sources(
         .collect())
 }
 
-async fn spool_backlog(
+async fn gather_backlog(
     conn: &mut PgConnection,
     config: &Config,
     state: &StateDir,

@@ -66,7 +66,7 @@ pub(super) struct Layout {
     pub(super) run: PathBuf,
     pub(super) log: PathBuf,
     secrets: PathBuf,
-    /// Set when we are root.
+    /// Set when blueteam runs as root.
     pub(super) user: Option<User>,
 }
 
@@ -129,7 +129,7 @@ impl Layout {
         }
 
         match &self.user {
-            // A directory that somebody else put in our way is not ours to take over.
+            // A directory that another user created there must not be taken over.
             Some(user) if owner == 0 => {
                 std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
                     .map_err(|e| ClusterError::io(path, e))
@@ -181,7 +181,7 @@ impl Layout {
     }
 }
 
-/// Writes a file that only its owner reads, on disk before we go on.
+/// Writes a file that only its owner can read, and syncs it to disk.
 pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), ClusterError> {
     let mut file = OpenOptions::new()
         .write(true)

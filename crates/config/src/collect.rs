@@ -32,7 +32,7 @@ pub struct Collect {
     pub databases: Vec<Database>,
     /// How long the raw line of an event is kept, at least 30 days; zero: it is never stored.
     pub keep_raw: Span,
-    /// How many whole months the events of logs are kept, at least 3; 0: for good.
+    /// How many whole months log events are kept, at least 3; 0: forever.
     pub retention_months: u16,
     /// The largest spool on disk of each listener while the database is unreachable, in bytes.
     #[serde(rename = "listener_spool_max_size", with = "crate::size")]
@@ -99,7 +99,7 @@ fn default_sweep() -> Span {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where it is; absolute, because the daemon's working directory is nobody's business.
+    /// Its path; absolute, because the daemon's working directory is not the caller's.
     pub path: String,
     /// What is in it: a name of `collect`'s list of formats.
     pub format: String,

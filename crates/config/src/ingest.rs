@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Problem;
 use crate::{check_lasting, check_positive};
 
-/// The HTTP door for events.
+/// The HTTP server for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {

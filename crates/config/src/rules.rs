@@ -72,7 +72,7 @@ fn param_problem(
     None
 }
 
-/// What the engine is told. `grace` is how long a closed detection may be taken up again.
+/// Returns the engine's settings. `grace` is how long a closed detection may still be extended.
 pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
     let mut rules = config.rules.clone();
     // The two general keys that concern single rules yield to what is said for the rule itself.
@@ -135,7 +135,7 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
     Ok(sigma)
 }
 
-/// The same, with every error in a line of its own: for somebody who mends them all at once.
+/// The same, with every error on a line of its own, to fix them all at once.
 pub fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
     if config.detection.rules_dir.is_empty() {
         return Ok(Sigma::default());

@@ -110,13 +110,13 @@ async fn drain_batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainE
     let (rows, mut letters) = decode(&batch);
     let ends = part_ends(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    refused(&rows, &ends, &done, &mut letters);
-    let conflicting = conflicting(&ends, &done);
+    collect_refused(&rows, &ends, &done, &mut letters);
+    let conflicting = conflicting_rows(&ends, &done);
     if !conflicting.is_empty() && !held::keep(inner, &rows, &conflicting).await {
         return Err(DrainError::NoRoom);
     }
 
-    bury(inner, letters).await?;
+    keep_dead_letters(inner, letters).await?;
     inner.note_committed(&done);
     delete_batch(inner, batch).await?;
 
@@ -150,7 +150,7 @@ fn part_starts(ends: &[usize]) -> impl Iterator<Item = usize> {
 }
 
 /// Returns the positions in the batch of rows that conflict with an open transaction.
-pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
+pub(super) fn conflicting_rows(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
     part_starts(ends)
         .zip(done)
         .flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at))
@@ -158,7 +158,7 @@ pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
 }
 
 /// Adds the rows that the database refused to the dead letters.
-pub(super) fn refused(
+pub(super) fn collect_refused(
     rows: &[AuditRow<'_>],
     ends: &[usize],
     done: &[Inserted],
@@ -190,7 +190,7 @@ async fn with_spool<T: Send + 'static>(
     Ok(done.map_err(|_| DrainError::Task)??)
 }
 
-pub(super) async fn bury(
+pub(super) async fn keep_dead_letters(
     inner: &Arc<Inner>,
     letters: Vec<(Vec<u8>, FieldError)>,
 ) -> Result<(), DrainError> {
@@ -299,6 +299,6 @@ mod tests {
             conflicting,
             ..Inserted::default()
         });
-        assert_eq!(conflicting(&part_ends(120), &done), [53, 100, 119]);
+        assert_eq!(conflicting_rows(&part_ends(120), &done), [53, 100, 119]);
     }
 }

@@ -82,8 +82,8 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     let (rows, mut letters) = drain::decode(&batch);
     let ends = drain::part_ends(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    drain::refused(&rows, &ends, &done, &mut letters);
-    let conflicting = drain::conflicting(&ends, &done);
+    drain::collect_refused(&rows, &ends, &done, &mut letters);
+    let conflicting = drain::conflicting_rows(&ends, &done);
     if !conflicting.is_empty() {
         match append_batch(inner, &rows, &conflicting).await {
             Ok(()) => {}
@@ -93,7 +93,7 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         }
     }
 
-    drain::bury(inner, letters).await?;
+    drain::keep_dead_letters(inner, letters).await?;
     inner.note_committed(&done);
     with_held(inner, move |held| held.advance(&batch)).await
 }

@@ -114,7 +114,7 @@ pub struct Detection {
     pub episode: i64,
 }
 
-/// The rule under which advisories are told (3.14.3): no rule of the engine's.
+/// The rule of alerts about advisories (3.14.3); not a rule of the engine.
 pub const ADVISORY: RuleId = RuleId::builtin("advisory");
 
 impl Detection {

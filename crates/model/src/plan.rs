@@ -58,7 +58,7 @@ pub enum PlanStatus {
     InProgress,
     /// Done.
     Completed,
-    /// It stays, and somebody answers for that.
+    /// It stays, and a named person accepts the risk.
     AcceptedRisk,
 }
 words!(PlanStatus, "open, in_progress, completed, accepted_risk",

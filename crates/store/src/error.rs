@@ -4,7 +4,7 @@ use sqlx::migrate::MigrateError;
 
 use crate::MigrationError;
 
-/// An error of the database or of what stands in it.
+/// An error of the database or of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The driver's or the server's. It says all that its cause says, so the cause is not told once
@@ -17,7 +17,7 @@ pub enum StoreError {
     /// Migrating stopped.
     #[error("{0}")]
     Migration(Box<MigrationError>),
-    /// A value in the database that we cannot read back.
+    /// A value in the database that cannot be read back.
     #[error("{what} in the database cannot be read: {why}")]
     Corrupt {
         /// Table and column.
@@ -34,7 +34,7 @@ pub enum StoreError {
     /// There is no such row.
     #[error("{0} has no `{1}`")]
     Missing(&'static str, String),
-    /// A value of ours that cannot be JSON.
+    /// A value that cannot be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }

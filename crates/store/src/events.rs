@@ -416,7 +416,7 @@ async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
 /// How long conflicting rows are searched for, all batches of a group together: everybody in the
 /// group waits meanwhile.
 const SEARCH: Duration = Duration::from_secs(2);
-/// How many conflicting rows of one batch are told apart from their neighbors.
+/// Maximum number of conflicting rows of one batch that are separated from their neighbors.
 const CONFLICTS_MAX: usize = 8;
 
 /// A search for conflicting rows. Whoever holds many ids must not make it last: once it has found

@@ -27,7 +27,7 @@ const COLUMNS: &str = "
 /// How many those are.
 const COLUMN_COUNT: i16 = 25;
 
-/// What the completeness ledger is told with a batch.
+/// What is booked in the completeness ledger with a batch.
 #[derive(Clone, Debug)]
 pub struct Account<'a> {
     /// The source, as `blueteam sources` lists it.

@@ -64,7 +64,7 @@ pub enum Cause {
     Rotation,
     /// Numbers of a producer are missing.
     Sequence,
-    /// We were not there.
+    /// blueteam did not run.
     Outage,
     /// Messages came faster than they could be taken, and were dropped.
     Dropped,
@@ -171,7 +171,7 @@ fn to_interval(span: Span) -> PgInterval {
 }
 
 fn to_span(interval: &PgInterval) -> Span {
-    // Months do not occur: we write microseconds only.
+    // Months do not occur: only microseconds are written.
     Span::micros(i64::from(interval.days) * 86_400_000_000 + interval.microseconds)
 }
 

@@ -256,12 +256,12 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         .await?
         .into_iter()
         .collect();
-    let ours = Arc::new(Ours {
+    let in_use = Arc::new(InUse {
         exploited,
         inventories,
     });
 
-    let (mut all, mut after) = (Met::default(), None::<(String, String)>);
+    let (mut all, mut after) = (Matched::default(), None::<(String, String)>);
     loop {
         let place = after
             .as_ref()
@@ -271,19 +271,19 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         after = Some((last.feed.clone(), last.advisory_id.clone()));
 
         // Comparing takes the processor: not where everything else waits for its turn.
-        let ours = Arc::clone(&ours);
-        let met = tokio::task::spawn_blocking(move || ours.meets(&page)).await??;
-        all.found.extend(met.found);
-        all.hints.extend(met.hints);
-        all.named.extend(met.named);
-        all.coverage.extend(met.coverage);
+        let in_use = Arc::clone(&in_use);
+        let matched = tokio::task::spawn_blocking(move || in_use.match_page(&page)).await??;
+        all.found.extend(matched.found);
+        all.hints.extend(matched.hints);
+        all.named.extend(matched.named);
+        all.coverage.extend(matched.coverage);
 
         if all.found.len() + all.hints.len() > MATCHES_MAX {
             bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
         }
     }
 
-    let Met {
+    let Matched {
         mut found,
         hints,
         named,
@@ -299,7 +299,7 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
             .map(|(_, finding)| finding),
     );
 
-    let uncovered = ours
+    let uncovered = in_use
         .inventories
         .iter()
         .map(|(name, list)| (name.clone(), coverage.count_uncovered(list)))
@@ -313,7 +313,7 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
 }
 
 /// The components in use, and what is exploited: the other side of the matching.
-struct Ours {
+struct InUse {
     /// What attackers are known to use.
     exploited: HashSet<String>,
     /// The components in use, by inventory.
@@ -322,7 +322,7 @@ struct Ours {
 
 /// What matching a page of advisories found.
 #[derive(Default)]
-struct Met {
+struct Matched {
     found: Vec<Found>,
     /// Where only a vendor's name agrees.
     hints: Vec<(Package, Found)>,
@@ -332,14 +332,14 @@ struct Met {
     coverage: Coverage,
 }
 
-impl Ours {
-    fn meets(&self, page: &[StoredAdvisory]) -> anyhow::Result<Met> {
+impl InUse {
+    fn match_page(&self, page: &[StoredAdvisory]) -> anyhow::Result<Matched> {
         let indices: Vec<(&String, Index<'_>)> = self
             .inventories
             .iter()
             .map(|(name, list)| (name, Index::new(list)))
             .collect();
-        let mut met = Met::default();
+        let mut matched = Matched::default();
 
         for row in page {
             let advisory: Advisory =
@@ -347,27 +347,27 @@ impl Ours {
                     format!("the stored advisory {} cannot be read", row.advisory_id)
                 })?;
 
-            met.coverage.add(&advisory);
+            matched.coverage.add(&advisory);
             let known = advisory.is_listed_in(&self.exploited);
             for (inventory, index) in &indices {
                 let named = index
                     .named_packages(&advisory)
                     .into_iter()
                     .map(|package| (row.vulnerability.clone(), package));
-                met.named.extend(named);
+                matched.named.extend(named);
 
                 for m in index.find_matches(&advisory) {
                     let finding = to_finding(row, &advisory, known, inventory, &m);
                     if m.hint {
-                        met.hints.push((m.component.package.clone(), finding));
+                        matched.hints.push((m.component.package.clone(), finding));
                     } else {
-                        met.found.push(finding);
+                        matched.found.push(finding);
                     }
                 }
             }
         }
 
-        Ok(met)
+        Ok(matched)
     }
 }
 

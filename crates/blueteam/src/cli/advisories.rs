@@ -1,4 +1,5 @@
-//! `blueteam advisories`: what publishers say of what we run, and what was done about it (3.14.3).
+//! `blueteam advisories`: advisories about the components in use, and the response to each
+//! (3.14.3).
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

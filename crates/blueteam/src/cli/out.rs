@@ -343,7 +343,7 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     }
 }
 
-/// Whether the error is that nobody reads our output any more.
+/// Returns whether the error is that the reader of the output is gone.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -137,7 +137,7 @@ fn to_inputs(files: &[PathBuf]) -> Vec<Input> {
     files.iter().map(input).collect()
 }
 
-/// A bar over the bytes of the files; for a pipe, whose length nobody knows, a count.
+/// A bar over the bytes of the files; for a pipe, whose length is unknown, a count.
 fn progress_bar(inputs: &[Input]) -> ProgressBar {
     let size = |input: &Input| match input {
         Input::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),

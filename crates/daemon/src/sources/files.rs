@@ -136,7 +136,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Ok(()) => return Ok(()),
             Err(cause) => {
                 failures += 1;
-                error!("{} is not read for now: {cause:#}", options.path.display());
+                error!(
+                    "cannot read {}; retrying: {cause:#}",
+                    options.path.display()
+                );
                 options.failures.not_stored(&options.name(), &cause);
 
                 // Once is a database that restarts; again and again is news.

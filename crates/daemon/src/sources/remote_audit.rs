@@ -119,7 +119,7 @@ async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result
         match trouble {
             Trouble::Ours(cause) => {
                 error!(
-                    "{}: what was read cannot be stored for now: {cause:#}",
+                    "{}: cannot store what was read; retrying: {cause:#}",
                     options.name()
                 );
                 options.failures.not_stored(&options.name(), &cause);
@@ -134,7 +134,7 @@ async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result
 
                     if let Err(cause) = note_outage(&options, last_good, &cause).await {
                         warn!(
-                            "{}: its outage is not noted for now: {cause:#}",
+                            "{}: cannot record its outage; retrying: {cause:#}",
                             options.name()
                         );
                     }
@@ -263,7 +263,7 @@ impl<'o> TableReader<'o> {
         let (name, now) = (self.options.name(), self.options.clock.now());
         let ended = sources::end_gap(&mut self.ours, &name, Cause::Outage, now).await?;
         if ended || failed {
-            info!("{name}: is read again");
+            info!("{name}: reading again");
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ impl<'o> TableReader<'o> {
         let kept = remote_audit::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
         if kept.rejected > 0 {
             warn!(
-                "{name}: {} rows are no audit events; see `blueteam sources dead-letters`",
+                "{name}: {} rows are not audit events; see `blueteam sources dead-letters`",
                 kept.rejected
             );
         }

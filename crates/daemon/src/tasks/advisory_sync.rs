@@ -81,7 +81,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("advisories wait: {cause:#}");
+                warn!("cannot import advisories; retrying: {cause:#}");
             }
         }
 

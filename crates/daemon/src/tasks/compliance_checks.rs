@@ -102,7 +102,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("the checks of compliance wait: {cause:#}");
+                warn!("cannot run compliance checks; retrying: {cause:#}");
             }
         }
     }
@@ -149,7 +149,7 @@ async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::R
     info!(
         checks = found.len(),
         not_met = found.iter().filter(|f| f.is_not_met()).count(),
-        "the checks of compliance ran on schedule"
+        "ran compliance checks on schedule"
     );
 
     Ok(true)
@@ -183,7 +183,7 @@ async fn send_reminders(
     tx.commit().await?;
     info!(
         items = new.len(),
-        written, "people are reminded of the compliance work"
+        written, "wrote reminders of compliance work"
     );
     options.deliveries.notify_one();
 

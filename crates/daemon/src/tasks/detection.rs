@@ -193,7 +193,7 @@ pub async fn run(
             }
             Err(cause) => {
                 failed_since.get_or_insert(options.clock.now());
-                error!("the monitor starts over: {cause:#}");
+                error!("detection failed; starting over: {cause:#}");
                 options.pulse.failed(format!("{cause:#}"));
                 if cause
                     .downcast_ref::<Unreadable>()
@@ -470,7 +470,7 @@ impl Monitor {
 
         let written = applied.opened.len() as u64 + applied.updated;
         if written > 0 {
-            info!(alerts = written, "alerts that had to wait were written");
+            info!(alerts = written, "wrote pending alerts");
             options.deliveries.notify_one();
         }
         Ok(())
@@ -588,7 +588,7 @@ impl Monitor {
         if news {
             let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
             if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
-                warn!("cannot remember how far the database was: {cause:#}");
+                warn!("cannot write the cursor witness: {cause:#}");
             }
         }
     }

@@ -141,7 +141,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Ok(()) if stop.is_cancelled() && pool.under_way.is_empty() => return Ok(()),
             Ok(()) => Duration::from_secs(1),
             Err(cause) => {
-                warn!("deliveries wait for the database: {cause}");
+                warn!("cannot read the outbox; retrying: {cause}");
                 pool.conn = None;
                 if stop.is_cancelled() && pool.under_way.is_empty() {
                     return Ok(());
@@ -389,7 +389,7 @@ async fn send_delivery(
 
     let Ok(kind) = delivery.kind.parse::<Kind>() else {
         return Err(NotSent::ever(format!(
-            "nobody knows how to tell `{}`",
+            "unknown kind of message `{}`",
             delivery.kind
         )));
     };
@@ -503,7 +503,7 @@ fn log_failures(failures: &Failures, sent: &Sent) {
             what: error,
             again: Again::Later | Again::After(_),
         }) if attempts < TRIES_MAX => {
-            warn!(%channel, %delivery_id, attempts, "not delivered, tried again later: {error}");
+            warn!(%channel, %delivery_id, attempts, "cannot deliver; retrying: {error}");
             if attempts == FAILING_AFTER {
                 failures.tell(
                     Component::Channel,
@@ -512,7 +512,7 @@ fn log_failures(failures: &Failures, sent: &Sent) {
             }
         }
         Err(NotSent { what: error, .. }) => {
-            warn!(%channel, %delivery_id, attempts, "given up: {error}");
+            warn!(%channel, %delivery_id, attempts, "cannot deliver; giving up: {error}");
             failures.tell(
                 Component::Channel,
                 format!("an alert was not delivered by {channel}: {error}"),

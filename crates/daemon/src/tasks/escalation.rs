@@ -74,17 +74,20 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         }
 
         match escalate_due(&options).await {
-            Ok(told) => {
+            Ok(escalated) => {
                 failing = false;
-                if told > 0 {
-                    info!(told, "alerts that nobody acknowledged go to the next tier");
+                if escalated > 0 {
+                    info!(
+                        escalated,
+                        "escalated unacknowledged alerts to the next tier"
+                    );
                     options.deliveries.notify_one();
                 }
             }
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("nobody watches for now whether alerts are acknowledged: {cause:#}");
+                warn!("cannot escalate alerts; retrying: {cause:#}");
             }
         }
     }
@@ -102,7 +105,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     // A silence that was added since the alert opened suppresses its escalation, too.
     let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
-    let mut told = 0;
+    let mut escalated = 0;
     for due in due
         .iter()
         .filter(|due| silences.covering(&due.alert, now).is_none())
@@ -119,9 +122,9 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
         people.extend(on_call.filter(|name| !tier.people.contains(name)));
 
         if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
-            told += 1;
+            escalated += 1;
         }
     }
     tx.commit().await?;
-    Ok(told)
+    Ok(escalated)
 }

@@ -112,7 +112,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("nothing is measured for now: {cause:#}");
+                warn!("cannot run the monitors; retrying: {cause:#}");
             }
         }
 
@@ -162,7 +162,7 @@ async fn run_round(
         .await;
 
         if let Err(cause) = done {
-            warn!("monitor {} did not measure: {cause:#}", monitor.name);
+            warn!("monitor {} failed: {cause:#}", monitor.name);
             // What failed may have left a transaction or a query behind.
             conn = store::connect(&options.database).await?;
         }

@@ -48,12 +48,12 @@ async fn run_partitions(
             async { store::ensure_partitions(&mut store::connect(&database).await?, 2).await };
         match made.await {
             Ok(0) => {}
-            Ok(made) => info!(made, "partitions made for the coming months"),
-            Err(cause) => warn!("partitions are not made for now: {cause}"),
+            Ok(made) => info!(made, "made partitions for the coming months"),
+            Err(cause) => warn!("cannot make partitions; retrying in an hour: {cause}"),
         }
 
         if let Err(cause) = empty_raw_lines(&database, keep_raw, &stop).await {
-            warn!("raw lines past their age are not emptied for now: {cause}");
+            warn!("cannot empty raw lines past their retention; retrying in an hour: {cause}");
         }
 
         if keep_months == 0 {
@@ -66,10 +66,10 @@ async fn run_partitions(
         match dropped.await {
             Ok(months) if months.is_empty() => {}
             Ok(months) => info!(
-                "events of logs past their age were dropped: {}",
+                "dropped log events past their retention: {}",
                 months.join(", ")
             ),
-            Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
+            Err(cause) => warn!("cannot drop old log events; retrying in an hour: {cause}"),
         }
     }
 }
@@ -92,7 +92,7 @@ async fn empty_raw_lines(
     }
 
     if emptied > 0 {
-        info!("{emptied} raw lines past their age were emptied");
+        info!("emptied {emptied} raw lines past their retention");
     }
     Ok(())
 }

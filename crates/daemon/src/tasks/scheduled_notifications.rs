@@ -101,7 +101,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("digests and signs of life wait: {cause:#}");
+                warn!("cannot send digests and heartbeats; retrying: {cause:#}");
             }
         }
 
@@ -156,7 +156,7 @@ async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<(
         *done = key;
 
         if written > 0 {
-            info!(kind, written, "messages on schedule");
+            info!(kind, written, "wrote scheduled notifications");
             options.deliveries.notify_one();
         }
     }

@@ -1,7 +1,7 @@
 //! Being stuck is being down: the database cannot be reached, events are not stored, they wait
 //! unread, or alerts cannot be written. None of that can be stored as an alert (3.3.4). The
-//! personnel are told all the same, by what the configuration alone says: once for each trouble,
-//! and again when it is over. A small file remembers it through restarts.
+//! contacts are notified all the same, from the configuration alone: once for each trouble, and
+//! again when it is over. A small file remembers it through restarts.
 
 mod signs;
 
@@ -316,11 +316,11 @@ async fn report_outage(
     match (known, outage.told.is_empty()) {
         (false, false) => error!(
             reason = why,
-            "{}; reported to the personnel",
+            "{}; reported to the contacts",
             trouble.title()
         ),
         (true, true) => {
-            info!("resolved: {}; reported to the personnel", trouble.title());
+            info!("resolved: {}; reported to the contacts", trouble.title());
             if trouble == Trouble::Alerting
                 && let (Some(failures), Some(since)) = (&options.failures, began)
             {
@@ -340,7 +340,7 @@ async fn report_outage(
 fn save_outages(state: &StateDir, outages: &Outages) {
     let written = serde_json::to_vec(outages).map_err(anyhow::Error::from);
     if let Err(cause) = written.and_then(|bytes| state.replace(FILE, &bytes)) {
-        warn!("cannot remember who knows of the outage: {cause:#}");
+        warn!("cannot save who was notified of the outage: {cause:#}");
     }
 }
 

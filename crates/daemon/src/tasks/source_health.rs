@@ -78,7 +78,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     loop {
         match check_sources(&mut options, began, first).await {
             Ok(()) => first = false,
-            Err(cause) => warn!("the sources are not watched for now: {cause:#}"),
+            Err(cause) => warn!("cannot check the sources; retrying: {cause:#}"),
         }
 
         if let Some(why) = (options.stuck)() {
@@ -96,7 +96,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
                 sources::clear_dead_letters(&mut store::connect(&options.database).await?).await
             };
             if let Err(cause) = done.await {
-                warn!("old dead letters are not cleared for now: {cause}");
+                warn!("cannot delete old dead letters; retrying: {cause}");
             }
         }
 

@@ -70,7 +70,7 @@ pub(super) async fn write_part(
     Ok((alerts, incidents))
 }
 
-/// A rule that nobody has loaded into the table yet must not keep its alert out.
+/// A rule that is not in the table yet must not keep its alert from being stored.
 async fn ensure_rules_exist(
     conn: &mut PgConnection,
     changes: &[DetectionUpdate],

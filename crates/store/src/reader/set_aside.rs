@@ -1,4 +1,4 @@
-//! Rows that the engine cannot be shown: set aside and counted, so that all others go on.
+//! Rows that the engine cannot be shown: set aside and counted, so that all others are processed.
 
 use std::collections::BTreeMap;
 
@@ -225,7 +225,7 @@ async fn search_bad(
     Ok(found)
 }
 
-/// Has the server put these rows out; nobody looks at them.
+/// Makes the server output these rows, without reading them.
 async fn put_out(
     conn: &mut PgConnection,
     table: EventTable,
