@@ -76,6 +76,7 @@ fn load_key(state: &StateDir) -> anyhow::Result<LinkKey> {
     {
         return Ok(LinkKey::new(secret));
     }
+
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
     // The temporary file is readable by its owner alone, and keeps that mode when it is renamed.

@@ -32,7 +32,7 @@ pub struct Named {
 }
 
 /// The ID of the HTTP server's certificate.
-const DOOR: &str = "ingest";
+const HTTP_SERVER: &str = "ingest";
 
 /// Returns every certificate that the configuration names.
 pub fn named(config: &Config) -> Vec<Named> {
@@ -42,8 +42,8 @@ pub fn named(config: &Config) -> Vec<Named> {
     };
 
     let ingest = &config.ingest;
-    let door = (!ingest.tls_cert_file.is_empty()).then(|| Named {
-        id: DOOR.to_owned(),
+    let http_server = (!ingest.tls_cert_file.is_empty()).then(|| Named {
+        id: HTTP_SERVER.to_owned(),
         key: "ingest".to_owned(),
         files: files(&ingest.tls_cert_file, &ingest.tls_key_file),
     });
@@ -63,7 +63,7 @@ pub fn named(config: &Config) -> Vec<Named> {
             })
         });
 
-    door.into_iter().chain(listeners).collect()
+    http_server.into_iter().chain(listeners).collect()
 }
 
 /// Reads all of them as the daemon does. The error lists everything that is wrong.
@@ -235,8 +235,8 @@ impl Certificates {
     }
 
     /// Returns the certificate of the HTTP server, if it has one.
-    pub fn door(&self) -> Option<&Arc<Slot>> {
-        self.0.get(DOOR)
+    pub fn http_server(&self) -> Option<&Arc<Slot>> {
+        self.0.get(HTTP_SERVER)
     }
 
     /// Returns the certificate of a listener, if it has one.

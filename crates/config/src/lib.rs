@@ -253,7 +253,7 @@ impl Loaded {
 }
 
 impl Config {
-    /// What serde cannot see: values that are right by themselves but can't be used.
+    /// Returns what serde cannot find: values that are valid by themselves but cannot be used.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.database.check(&mut problems);

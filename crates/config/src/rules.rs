@@ -177,8 +177,8 @@ pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
 /// Maximum depth of folders in a rules folder; a link that leads back up ends there.
 const DEPTH_MAX: usize = 16;
 
-/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and `*.yaml`, in order of path.
-/// What begins with a dot is passed over.
+/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and
+/// `*.yaml`, in order of path. Names that begin with a dot are skipped.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
     if folder.is_file() {

@@ -1,6 +1,6 @@
-//! The account of the table of audit events, kept by who reads it: applications insert into it by
-//! themselves, so that only the reader sees what came. Numbered producers are followed, and holes
-//! in their numbers are told.
+//! The completeness ledger of the table of audit events, kept by its reader: applications insert
+//! into the table themselves, so only the reader sees what arrived. Numbered producers are
+//! followed, and holes in their numbers are reported.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use app::self_audit::{Component, Failures};
 const TABLE: &str = "audit_db";
 /// What a numbered producer's source is called, before its name.
 const PRODUCER: &str = "producer:";
-/// Producers that are followed; names come from outside.
+/// Maximum number of producers that are followed: their names come from outside.
 const PRODUCERS_MAX: usize = 10_000;
 /// The longest name of one.
 const NAME_MAX: usize = 128;
@@ -32,8 +32,8 @@ struct Producer {
     intake: Intake,
 }
 
-/// What has been read since the last save, and what is known of before.
-pub struct Books {
+/// What was read since the last save, and the state before.
+pub struct AuditTableLedger {
     calendar: Calendar,
     settle: Span,
     rhythm: Cadence,
@@ -64,15 +64,15 @@ fn take_intake(intake: &mut Intake) -> Intake {
     std::mem::replace(intake, next)
 }
 
-impl Books {
-    /// Takes up what the ledger has.
+impl AuditTableLedger {
+    /// Loads the state of the ledger.
     pub async fn open(
         conn: &mut PgConnection,
         calendar: Calendar,
         settle: Span,
     ) -> anyhow::Result<Self> {
         sources::declare(conn, TABLE, Source::AuditDb, None).await?;
-        let mut books = Self {
+        let mut ledger = Self {
             calendar,
             settle,
             rhythm: Cadence::default(),
@@ -88,25 +88,25 @@ impl Books {
             };
 
             if row.source_id == TABLE {
-                books.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
-                books.last_received = row.last_received_at;
-                books.intake = intake;
+                ledger.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
+                ledger.last_received = row.last_received_at;
+                ledger.intake = intake;
             } else if let Some(name) = row.source_id.strip_prefix(PRODUCER) {
                 let sequence = row
                     .sequence
                     .and_then(|s| serde_json::from_value(s).ok())
                     .unwrap_or_default();
-                books
+                ledger
                     .producers
                     .insert(name.to_owned(), Producer { sequence, intake });
             }
         }
 
-        Ok(books)
+        Ok(ledger)
     }
 
-    /// An event has been read.
-    pub fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+    /// Records that an event was read.
+    pub fn record_event(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
         // blueteam's own events do not show whether applications still send.
         if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
             return;
@@ -134,8 +134,8 @@ impl Books {
         add_event(&mut producer.intake, event, now, self.settle);
     }
 
-    /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
-    /// that are lost.
+    /// Books what was read; belongs in the transaction that saves the cursor. Reports numbers that
+    /// are lost.
     pub async fn save(
         &mut self,
         conn: &mut PgConnection,

@@ -239,10 +239,12 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         }
         inner.note_committed(&done);
     }
+
     *lock_mutex(&inner.outage) = None;
     *lock_mutex(&inner.outage_reason) = None;
     inner.refusing.store(false, Ordering::SeqCst);
     inner.spooling.store(false, Ordering::SeqCst);
+
     if let Some(Outage {
         since,
         spooled,

@@ -26,10 +26,10 @@ pub use position::Position;
 /// Rows fetched at once. With what a row may hold, some 75 MB at the very most.
 const FETCH: usize = 1000;
 
-/// What is taken of a row. Texts are cut where the HTTP door would refuse them: who can write there
-/// must not be able to hide an event by its length. Metadata that is too large or too deep for us
-/// (without a bound of its own, the search through it would end on the stack of that server), or
-/// holds numbers that explode when they are written out, is withheld.
+/// What is read of a row. Texts are cut where the HTTP API would reject them: a writer of that
+/// table must not be able to hide an event by its length. Metadata that is too large or too deep
+/// for us (without a bound of its own, the search through it would end on the stack of that
+/// server), or holds numbers that explode when they are written out, is withheld.
 fn column_list() -> String {
     format!(
         include_str!("remote_audit/columns.sql"),

@@ -123,11 +123,12 @@ impl Options {
     }
 }
 
-/// Follows the file until told to stop; starts over from the saved position after every failure.
+/// Follows the file until `stop` is cancelled; starts over from the saved position after every
+/// failure.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures = 0_u32;
-    // Before the database is asked, which may be away: what is rotated meanwhile is read all the
-    // same.
+    // Before the database is asked, which may be unreachable: what is rotated meanwhile is still
+    // read.
     let (path, within) = (options.path.clone(), options.within.clone());
     let at_start = move || Position::at_start_of(&path, within.as_deref());
     let first = tokio::task::spawn_blocking(at_start).await?;

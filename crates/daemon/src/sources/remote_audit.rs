@@ -105,7 +105,7 @@ impl Options {
     }
 }
 
-/// Reads until told to stop; starts over from the saved position after every failure.
+/// Reads until `stop` is cancelled; starts over from the saved position after every failure.
 async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut failures, mut last_good) = (0_u32, options.clock.now());
     loop {

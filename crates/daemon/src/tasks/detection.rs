@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::engine_stats::EngineStats;
-use crate::source_accounting::Books;
+use crate::source_accounting::AuditTableLedger;
 use app::alert_routing::AlertRouter;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
@@ -310,7 +310,7 @@ async fn try_detect(
 struct Monitor {
     conn: PgConnection,
     engine: Engine,
-    books: Books,
+    ledger: AuditTableLedger,
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
@@ -323,17 +323,17 @@ struct Monitor {
     set_aside: SetAside,
     /// Whether the last read left events for the next.
     behind: bool,
-    /// When the last read of few events ended: what has come since then is little.
+    /// When the last read that found few events ended: little can have arrived since then.
     idle_since: Option<std::time::Instant>,
-    /// When alerts that could not be written were tried last.
+    /// When pending alerts were last retried.
     retried: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found
     /// nothing.
     committed: Witness,
-    /// What is remembered next outside of the database: a second old by then, so that it has
-    /// reached the disk there.
-    ripening: Witness,
-    /// When something was remembered last, and which version.
+    /// The witness that is written next: a second old by then, so that the database has synced it
+    /// to disk.
+    next_witness: Witness,
+    /// When the witness was last written, and its version.
     witnessed: Option<(std::time::Instant, i64)>,
 }
 
@@ -368,13 +368,13 @@ impl Monitor {
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
         let now = options.clock.now();
-        let (engine, books, max_ahead) =
-            (&mut self.engine, &mut self.books, options.max_clock_ahead);
+        let (engine, ledger, max_ahead) =
+            (&mut self.engine, &mut self.ledger, options.max_clock_ahead);
         // A read has to be cut only when much may have gathered.
         let recent = self.idle_since.is_some_and(|at| at.elapsed() < RECENT);
         let most = (!recent).then_some(options.batch);
         let polled = reader::poll_some(&mut self.conn, &self.cursor, most, |event| {
-            books.note(event, now);
+            ledger.record_event(event, now);
             let fixed = sane_time(event, now, max_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
         })
@@ -506,7 +506,7 @@ impl Monitor {
             self.saved_profiles = options.clock.now();
         }
 
-        self.books
+        self.ledger
             .save(&mut tx, options.clock.now(), &options.failures)
             .await?;
         self.cursor = reader::save(&mut tx, cursor).await?;
@@ -517,7 +517,7 @@ impl Monitor {
 
         self.committed = self.cursor.witness();
         if durable {
-            self.ripening = self.committed.clone();
+            self.next_witness = self.committed.clone();
         }
 
         if applied.deliveries > 0 {
@@ -579,7 +579,7 @@ impl Monitor {
             return;
         }
 
-        let witness = std::mem::replace(&mut self.ripening, self.committed.clone());
+        let witness = std::mem::replace(&mut self.next_witness, self.committed.clone());
         let news = self
             .witnessed
             .is_none_or(|(_, version)| version != witness.version);

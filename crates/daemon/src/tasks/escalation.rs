@@ -102,9 +102,11 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
+
     // A silence that was added since the alert opened suppresses its escalation, too.
     let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
+
     let mut escalated = 0;
     for due in due
         .iter()
@@ -113,6 +115,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
         let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else {
             continue;
         };
+
         let mut people = tier.people.clone();
         let on_call = options
             .rota
@@ -125,6 +128,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
             escalated += 1;
         }
     }
+
     tx.commit().await?;
     Ok(escalated)
 }

@@ -96,7 +96,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
                 sources::clear_dead_letters(&mut store::connect(&options.database).await?).await
             };
             if let Err(cause) = done.await {
-                warn!("cannot delete old dead letters; retrying: {cause}");
+                warn!("cannot delete old dead letters; retrying later: {cause}");
             }
         }
 

@@ -50,7 +50,7 @@ pub struct Polled {
     pub events: u64,
     /// Whether events were left for the next poll.
     pub more: bool,
-    /// Rows that cannot be read; they are passed over, and belong into [`record_set_aside`].
+    /// Rows that cannot be read; they are skipped, and must be given to [`record_set_aside`].
     pub set_aside: SetAside,
 }
 

@@ -173,7 +173,7 @@ fn describe_apart(chosen: &[Listed]) -> String {
     )
 }
 
-/// One line a requirement, with a line before each family.
+/// Prints one line per requirement, with a line before each family.
 fn print_table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
     let mut table = Grid::new(
         &[

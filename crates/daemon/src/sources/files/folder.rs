@@ -148,7 +148,7 @@ async fn end_missing(
             store::sources::set_gone(&mut conn, &name, options.clock.now()).await
         };
         if let Err(cause) = noted.await {
-            warn!("{name}: cannot record that it ended; retrying: {cause}");
+            warn!("{name}: cannot record that the file is gone: {cause}");
         }
     }
 }
