@@ -158,7 +158,7 @@ async fn spool_rows(inner: &Arc<Inner>, rows: Vec<AuditRow<'static>>) -> bool {
             tracing::error!(%error, "events are refused: the spool cannot take them");
         }
         Err(_) if !before => {
-            tracing::error!("events are refused: writing to the spool was aborted")
+            tracing::error!("events are refused: writing to the spool was aborted");
         }
         Ok(Ok(())) if before => tracing::info!("the spool takes events again"),
         _ => {}

@@ -44,7 +44,7 @@ async fn watch_cluster(
             Ok(false) => {}
             Ok(true) => warn!("the private PostgreSQL cluster had died and was restarted"),
             Err(cause) => {
-                error!("cannot restart the private PostgreSQL cluster; retrying: {cause}")
+                error!("cannot restart the private PostgreSQL cluster; retrying: {cause}");
             }
         }
     }
