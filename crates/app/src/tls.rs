@@ -59,8 +59,8 @@ impl Validity {
 #[derive(Clone)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
-    /// When it is valid. An expired one is a pair all the same: some clients do not mind, and a
-    /// server that refuses to run serves nobody.
+    /// When it is valid. An expired one is still a pair: some clients do not mind, and a server
+    /// that refuses to run serves nobody.
     pub validity: Validity,
 }
 

@@ -192,7 +192,7 @@ impl Cluster {
         if !self.is_alive()
             && let Some(postmaster) = Postmaster::running(&self.layout)
         {
-            // A restart that was broken off has left it.
+            // An interrupted restart has left it.
             self.postmaster = postmaster;
         }
         self.postmaster

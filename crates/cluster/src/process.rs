@@ -179,8 +179,8 @@ impl Postmaster {
         {
             return false;
         }
-        // A server that an earlier value of ours started is our child still, and a zombie keeps its
-        // id taken.
+        // A server that an earlier `Cluster` value of this process started is still its child, and
+        // a zombie keeps its id taken.
         if self.child.is_none()
             && is_zombie(self.pid as i32)
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
@@ -319,7 +319,7 @@ impl Postmaster {
             sleep(LOOK).await;
         }
         // It may have let go of our data a moment before it can be reaped; a zombie would keep its
-        // id as long as we live.
+        // id as long as this process lives.
         while let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
             && Instant::now() < deadline

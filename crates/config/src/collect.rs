@@ -60,7 +60,7 @@ pub struct Journal {
     /// The folder with its files; this machine's journal without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// Whose log it is: set as `metadata.service` on all its events.
@@ -76,7 +76,7 @@ pub struct Database {
     pub service: ServiceName,
     /// A file with the `postgres://` URL of a login that may SELECT from `public.audit_events`.
     pub url_file: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// How often it is asked for new events.
@@ -103,13 +103,13 @@ pub struct File {
     pub path: String,
     /// What is in it: a name of `collect`'s list of formats.
     pub format: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    /// Proxies, as addresses or networks, that are trusted to name the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
     /// Whose log it is: set as `metadata.service` on all its events.
@@ -171,13 +171,13 @@ pub struct Listener {
     /// What is in its messages: a name of `collect`'s list of formats.
     #[serde(default = "default_format")]
     pub format: String,
-    /// How often somebody speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often its peers send at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    /// Proxies, as addresses or networks, that are trusted to name the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
     /// The addresses and networks from which messages are taken, such as `10.0.0.0/8`; empty: from

@@ -15,7 +15,7 @@ use web::Metrics;
 
 use store::reader::LIVE_CURSOR;
 
-/// A database that takes longer is away, as far as a scrape is concerned.
+/// A database that takes longer counts as unreachable for a scrape.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes what `/metrics` serves. One scrape at a time asks the database.

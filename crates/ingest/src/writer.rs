@@ -110,7 +110,7 @@ async fn answer_jobs(
             Err(IngestError::Open)
         };
 
-        // The client may have gone; its events are written all the same.
+        // The client may have gone; its events are written in any case.
         let _ = job.reply.send(answer);
     }
 }

@@ -127,8 +127,8 @@ impl<'a> Details<'a> {
         self.with_fields(format_args!(r#""service":"{service}""#))
     }
 
-    /// The same with fields that are ours, as JSON. At the end, because of two equal keys `jsonb`
-    /// keeps the last: what was said before does not count.
+    /// The same with fields of blueteam's own, as JSON. At the end, because of two equal keys
+    /// `jsonb` keeps the last: what was said before does not count.
     pub fn with_fields(&self, fields: impl std::fmt::Display) -> Details<'static> {
         let inner = self
             .json

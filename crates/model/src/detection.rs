@@ -118,8 +118,8 @@ pub struct Detection {
 pub const ADVISORY: RuleId = RuleId::builtin("advisory");
 
 impl Detection {
-    /// Whether somebody must respond to an attack: it is high or critical, and no advisory, which
-    /// warns of what has not happened.
+    /// Returns whether people must respond to an attack: it is high or critical, and not an
+    /// advisory, which warns of what has not happened.
     pub fn opens_incident(&self) -> bool {
         self.severity.opens_incident() && self.rule_id != ADVISORY
     }

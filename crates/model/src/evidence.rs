@@ -153,7 +153,7 @@ pub struct Evidence {
     pub confirmed_at: Option<Timestamp>,
     /// It is a review of what is logged (3.3.3) that blueteam prepared and a person signed.
     pub review: bool,
-    /// Somebody has hashed it again, and it is not what was taken in.
+    /// It was hashed again, and is not what was stored.
     pub tampered: bool,
 }
 

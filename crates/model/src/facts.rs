@@ -441,11 +441,11 @@ pub struct HostFacts {
     /// Services that systemd starts, ascending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<String>>,
-    /// SHA-256 of files that configure security, by path; `unreadable` for those that we may not
-    /// read.
+    /// SHA-256 of files that configure security, by path; `unreadable` for those that blueteam may
+    /// not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
-    /// Of the files and folders that decide what runs, those that everybody may write to.
+    /// Of the files and folders that decide what runs, those that every account may write to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writable: Option<Vec<String>>,
 }

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 pub enum Topic {
     /// The schedule: a digest, a sign of life, a summary or a reminder.
     Schedule,
-    /// Somebody checks that a channel works.
+    /// A test of a channel.
     Test,
     /// Blueteam's own work: it is stuck, or was, and cannot store an alert that says so (3.3.4).
     SelfCheck,

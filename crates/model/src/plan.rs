@@ -54,7 +54,7 @@ impl RiskLevel {
 pub enum PlanStatus {
     /// Nobody works on it.
     Open,
-    /// Somebody does.
+    /// Work has begun.
     InProgress,
     /// Done.
     Completed,

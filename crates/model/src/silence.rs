@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub enum SilenceKind {
     /// It is known and looked into.
     Silence,
-    /// Somebody works on a system, from one time to another.
+    /// Announced work on a system, from one time to another.
     Maintenance,
     /// A rule is wrong about something that is usual here; names the rule.
     Exception,

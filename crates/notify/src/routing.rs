@@ -15,7 +15,7 @@ pub struct Routing {
 }
 
 /// What an operator wants other than the design's table. Every channel that is named must be
-/// configured: somebody counts on it.
+/// configured: the operator counts on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// Instead of the design's channels.

@@ -140,8 +140,8 @@ pub async fn ensure_login(
     roles: &[&str],
 ) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
-    // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its
-    // log.
+    // CREATE ROLE takes no parameters; the server does the quoting. The statement must not reach
+    // its log.
     sqlx::query("SET LOCAL log_statement = 'none'")
         .execute(&mut *tx)
         .await?;

@@ -35,10 +35,11 @@ pub struct Escalation {
     pub channels: Vec<String>,
 }
 
-/// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience`
-/// says for their severity: since they were written, or since their last tier of `tiers` was told.
-/// One that was folded is not among them: a storm must not come back through the tiers. Holds them
-/// until the transaction ends, so that an acknowledgment comes before or after.
+/// Returns the alerts of which people were notified, and that have not been acknowledged for longer
+/// than `patience` says for their severity: since they were written, or since their last tier of
+/// `tiers` was notified. One that was folded is not among them: a storm must not come back through
+/// the tiers. Holds them until the transaction ends, so that an acknowledgment comes before or
+/// after.
 pub async fn due(
     conn: &mut PgConnection,
     patience: &[(Severity, Span)],

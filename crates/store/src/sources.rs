@@ -155,8 +155,8 @@ pub struct SourceRow {
 }
 
 impl SourceRow {
-    /// Whether anything that could be read has ever come from it. What we note of ourselves is a
-    /// sign of life, and no event.
+    /// Whether anything that could be read has ever come from it. What blueteam records of itself
+    /// is a sign of life, and no event.
     pub const fn has_spoken(&self) -> bool {
         self.accepted + self.ignored + self.repeated > 0
     }
@@ -312,7 +312,7 @@ pub async fn bury(
     Ok(())
 }
 
-/// The place of an event that was read and checked, and that the database refused all the same.
+/// The place of an event that was read and checked, and that the database still refused.
 pub const BY_DATABASE: &str = "the database";
 /// The same of one that had waited in the spool.
 pub const FROM_SPOOL: &str = "the spool";

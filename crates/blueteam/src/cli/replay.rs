@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// The zone of times that name none, such as America/New_York
     #[arg(long, default_value = "UTC", value_parser = parse_zone, value_name = "ZONE")]
     time_zone: Zone,
-    /// A proxy, or a network of them, that may say whom it forwards for, such as 10.0.0.0/8
+    /// A proxy, or a network of proxies, that is trusted to name the client, such as 10.0.0.0/8
     #[arg(long = "trusted-proxy", value_parser = trusted_proxy, value_name = "NETWORK")]
     trusted_proxies: Vec<Network>,
     #[command(flatten)]

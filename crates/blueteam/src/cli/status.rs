@@ -19,8 +19,8 @@ const ATTENTION: u8 = 3;
 
 /// How things stand: database, daemon, events of each source, alerts, incidents, deliveries, rules.
 ///
-/// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3
-/// something needs attention, named at the end: the daemon is not running, the schema is behind,
+/// Exit code: 0 all is well; 1 the state cannot be read (no database, no right); 2 wrong arguments;
+/// 3 something needs attention, named at the end: the daemon is not running, the schema is behind,
 /// events wait unread for more than a minute, high or critical alerts that nobody has acknowledged,
 /// monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
 /// delivered, alerts that cannot be written, events that the rules cannot read, high or critical

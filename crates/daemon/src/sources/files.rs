@@ -76,7 +76,7 @@ const COMPLETE_AFTER: Duration = Duration::from_secs(1);
 /// How often a file that had nothing new is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What a collector is told.
+/// Configuration of a file source.
 #[derive(Clone)]
 pub struct Options {
     /// How to connect, as the engine's role.
@@ -105,7 +105,7 @@ pub struct Options {
     pub settle: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where failures are told.
+    /// Where failures are recorded.
     pub failures: Failures,
 }
 

@@ -1,5 +1,5 @@
 //! Reads the audit events of applications that keep them in a database of their own, each by a task
-//! of its own: one that is away, or slow, holds up no other.
+//! of its own: one that is unreachable or slow does not delay the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
 
 /// How far back events are looked for at each reading; older ones are found by the sweep.
 const LOOK_BACK: Span = Span::mins(10);
-/// A database that does not answer for this long is away.
+/// A database that does not answer for this long counts as unreachable.
 const ANSWER: Duration = Duration::from_mins(1);
 /// The same, for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Failures in a row that are news.
 const NEWS: u32 = 3;
 
-/// What a reader is told.
+/// Configuration of the reader of one database.
 struct Options {
     /// How to connect to blueteam's own database, as the role that writes events.
     ours: PgConnectOptions,

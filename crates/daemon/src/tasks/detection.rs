@@ -159,7 +159,7 @@ struct Unreadable(#[source] StoreError);
 enum End {
     /// `stop` was cancelled.
     Stopped,
-    /// Somebody else reads.
+    /// Another process holds the lease.
     Taken,
     /// The rules table has changed since the engine was made.
     Rules,
@@ -558,7 +558,7 @@ impl Monitor {
             );
             error!("{message}");
 
-            // A row that somebody holds for a moment is no news.
+            // A row that another transaction locks for a moment is not worth a report.
             if pending.iter().any(|p| !p.conflict) {
                 options
                     .failures

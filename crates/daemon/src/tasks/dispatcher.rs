@@ -487,7 +487,7 @@ fn retry_delay(delivery: &Delivery, again: Again) -> Option<Span> {
     ))
 }
 
-/// Says what became of a delivery: in the log, and as a failure of ours when people are not
+/// Reports what became of a delivery: in the log, and as a failure of blueteam when people are not
 /// reached.
 fn log_failures(failures: &Failures, sent: &Sent) {
     let Delivery {

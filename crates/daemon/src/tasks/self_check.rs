@@ -1,7 +1,7 @@
 //! Being stuck is being down: the database cannot be reached, events are not stored, they wait
 //! unread, or alerts cannot be written. None of that can be stored as an alert (3.3.4). The
-//! contacts are notified all the same, from the configuration alone: once for each trouble, and
-//! again when it is over. A small file remembers it through restarts.
+//! contacts are still notified, from the configuration alone: once for each trouble, and again when
+//! it is over. A small file remembers it through restarts.
 
 mod signs;
 

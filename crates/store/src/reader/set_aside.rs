@@ -77,7 +77,7 @@ impl SetAside {
     }
 }
 
-/// Adds what was set aside to `blueteam.unreadable_events`; belongs into the transaction that saves
+/// Adds what was set aside to `blueteam.unreadable_events`; belongs in the transaction that saves
 /// the cursor.
 pub async fn record_set_aside(
     conn: &mut PgConnection,

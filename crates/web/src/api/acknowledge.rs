@@ -35,7 +35,7 @@ pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Par
     let facts = match app::alerts::of_link(&settings.people, &link).await {
         Ok(Some(alert)) => describe(&alert),
         Ok(None) => return gone_page(),
-        // The button is tried all the same: the database may be back by then.
+        // The button is shown in any case: the database may be back by then.
         Err(_) => format!("<p>Alert {}</p>", link.alert_id),
     };
     html_page(

@@ -112,7 +112,7 @@ fn print_tampered(tampered: &[Evidence]) {
     }
 }
 
-/// What is due soon or late, as people are told by the daemon.
+/// Returns what is due soon or late, in the words of the daemon's reminders.
 fn print_reminders(due: &[Reminder]) {
     for reminder in due.iter().take(SHOWN) {
         out::note(reminders::line(reminder));

@@ -37,7 +37,7 @@ struct Followed {
     missing_since: Option<Instant>,
 }
 
-/// Follows the files until told to stop.
+/// Follows the files until `stop` is cancelled.
 pub(super) async fn run(
     options: Options,
     found: FoundSources,
