@@ -180,7 +180,7 @@ pub async fn run(
             Ok(End::Stopped) => return Ok(()),
             Ok(End::Taken) => {
                 if !told_taken {
-                    warn!("another monitor reads this database; waiting to take over");
+                    warn!("another daemon reads this database; waiting to take over");
                     told_taken = true;
                 }
                 // It makes progress; how far it is behind is recorded in the database.
