@@ -22,7 +22,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Links as the configuration wants them, if it wants any.
+    /// Opens the links that the configuration asks for; `None` without a public URL.
     pub fn open(config: &Escalation, state: &StateDir) -> anyhow::Result<Option<Self>> {
         if config.public_url.is_empty() {
             return Ok(None);
@@ -36,12 +36,12 @@ impl Links {
         }))
     }
 
-    /// What they are signed with.
+    /// Returns the key that links are signed with.
     pub const fn key(&self) -> &LinkKey {
         &self.key
     }
 
-    /// The link of a message, when there is something to acknowledge.
+    /// Returns the link for a message; `None` for a message that acknowledges nothing.
     pub fn to(
         &self,
         alert_id: AlertId,
@@ -68,7 +68,7 @@ impl Links {
     }
 }
 
-/// The key, made when there is none yet.
+/// Loads the key; creates it if there is none yet.
 fn load_key(state: &StateDir) -> anyhow::Result<LinkKey> {
     if let Some(secret) = std::fs::read(state.join(KEY))
         .ok()
@@ -76,9 +76,10 @@ fn load_key(state: &StateDir) -> anyhow::Result<LinkKey> {
     {
         return Ok(LinkKey::new(secret));
     }
+
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
-    // A temporary file is its owner's alone, and stays so under its new name.
+    // The temporary file is readable by its owner alone, and keeps that mode when it is renamed.
     state.replace(KEY, &secret)?;
     Ok(LinkKey::new(secret))
 }

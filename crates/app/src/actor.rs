@@ -21,8 +21,8 @@ pub struct Denied {
     via: &'static str,
 }
 
-/// Checks that somebody may do something. The operator of the machine and the daemon may do
-/// everything; whoever holds a signed link may acknowledge the alert that it names.
+/// Checks that an actor may do something. The operator of the machine and the daemon may do
+/// everything; the holder of a signed link may acknowledge the alert that it names.
 pub fn require(actor: &Actor, permission: Permission) -> Result<(), Denied> {
     let allowed = match actor.via {
         Via::CommandLine | Via::Daemon => true,
@@ -39,8 +39,8 @@ pub fn require(actor: &Actor, permission: Permission) -> Result<(), Denied> {
     })
 }
 
-/// The operator at the command line: the account of the operating system, for the person that it
-/// acts for if it says so. Machine and terminal are recorded with it.
+/// Returns the operator at the command line: the account of the operating system, and the person on
+/// whose behalf it acts, if one is named. Machine and terminal are recorded with it.
 pub fn operator(on_behalf_of: Option<&str>) -> Actor {
     let account = account_name();
     let origin = Origin {
@@ -71,9 +71,9 @@ pub fn hostname() -> String {
         .into_owned()
 }
 
-/// The account behind the process, as the kernel has it. The environment is asked only where root
-/// acts, and the kernel does not know who logged in: any other account could set its variables to
-/// another person's name.
+/// Returns the account behind the process, as the kernel knows it. The environment is used only for
+/// root, and only if the kernel does not know who logged in: any other account could set its
+/// variables to another person's name.
 fn account_name() -> String {
     let uid = rustix::process::getuid().as_raw();
     let behind_root = || {
@@ -125,7 +125,7 @@ fn local_name(uid: u32) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-/// Where somebody logged in from, by SSH.
+/// Returns the address from which the user logged in by SSH.
 fn remote_address() -> Option<String> {
     let connection =
         nonempty_variable("SSH_CONNECTION").or_else(|| nonempty_variable("SSH_CLIENT"))?;

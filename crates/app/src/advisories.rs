@@ -1,5 +1,5 @@
-//! Security advisories (3.14.3): brings advisories and lists of components into the database, finds
-//! where they meet, and has people told.
+//! Security advisories (3.14.3): imports advisories and component inventories, matches them, and
+//! records the response to each match.
 
 mod fetch;
 mod import;
@@ -60,7 +60,7 @@ impl std::str::FromStr for Kind {
 #[error("must be feed or inventory")]
 pub struct UnknownKind;
 
-/// One thing that is read again and again.
+/// A feed or inventory that is imported on a schedule.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// What it holds.
@@ -69,13 +69,14 @@ pub struct Input {
     pub name: String,
     /// The file or address.
     pub origin: String,
-    /// Told from the text when it is none.
+    /// The format; detected from the text when it is `None`.
     pub format: Option<String>,
     /// How often.
     pub every: Span,
 }
 
-/// What the configuration wants read, inventories first: advisories are then matched at once.
+/// Returns what the configuration asks to import, inventories first: advisories are then matched at
+/// once.
 pub fn inputs(config: &config::Advisories) -> Vec<Input> {
     let input = |kind: Kind| {
         move |entry: &config::advisories::Entry| Input {
@@ -104,7 +105,7 @@ pub struct Request<'a> {
     pub from: &'a [String],
     /// The feed's or inventory's name; without it, that of the file.
     pub name: Option<&'a str>,
-    /// The format; told from the text when it is `None`.
+    /// The format; detected from the text when it is `None`.
     pub format: Option<&'a str>,
 }
 
@@ -123,7 +124,7 @@ impl Request<'_> {
         };
         if self.format.is_some_and(|format| !is_known(format)) {
             return Err(AppError::invalid(
-                "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, \
+                "--format: `import` reads kev, csaf and osv; `inventory import` reads cyclonedx, spdx, \
                     composer, cargo and dpkg",
             ));
         }
@@ -243,13 +244,13 @@ pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> 
 pub enum Response {
     /// Nothing yet.
     Open,
-    /// Somebody deals with it.
+    /// Someone works on it.
     InProgress,
-    /// Brought to a version that is not concerned.
+    /// Upgraded to a version that is not affected.
     Fixed,
     /// Still there, and made harmless.
     Mitigated,
-    /// Not concerned as it is used here.
+    /// Not affected as it is used here.
     NotAffected,
     /// The risk is taken.
     Accepted,
@@ -351,8 +352,8 @@ pub async fn sources(session: &mut Session) -> Result<Vec<Origin>, AppError> {
     Ok(store::advisories::origins(session.read()?).await?)
 }
 
-/// Removes a feed or an inventory from use: what it listed concerns nothing any more, and stays on
-/// record. `kind` is needed where a feed and an inventory have the name.
+/// Takes a feed or an inventory out of use: its matches are closed, and stay on record. `kind` is
+/// needed where a feed and an inventory have the same name.
 pub async fn retire(
     session: &mut Session,
     config: &config::Advisories,

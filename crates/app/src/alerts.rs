@@ -45,7 +45,7 @@ pub async fn list(
 pub(crate) async fn find(conn: &mut PgConnection, prefix: &str) -> Result<AlertId, AppError> {
     if prefix.is_empty() {
         return Err(AppError::invalid(
-            "say at least the first digit of the alert's id",
+            "give at least the first digit of the alert's ID",
         ));
     }
 
@@ -56,7 +56,7 @@ pub(crate) async fn find(conn: &mut PgConnection, prefix: &str) -> Result<AlertI
         ))),
         [id] => Ok(id),
         _ => Err(AppError::invalid(format!(
-            "several alerts begin with `{shown}`; say more of the id"
+            "several alerts begin with `{shown}`; give more of the ID"
         ))),
     }
 }
@@ -68,7 +68,7 @@ pub struct Details {
     pub alert: Alert,
     /// Channels with a notification of it, each once.
     pub channels: Vec<Channel>,
-    /// Channels where a summary of many stands for it.
+    /// Channels where a summary of many alerts replaces its notification.
     pub folded: Vec<Channel>,
     /// Who was notified, or why nobody was.
     pub notified: Notified,
@@ -87,7 +87,8 @@ pub enum Notified {
     NoChannel,
     /// Nobody at once: it is in the daily digest.
     InDigest,
-    /// Nobody: the routing of that time named no channel, or it was of the past when it was found.
+    /// Nobody: the routing of that time named no channel, or the alert was too old when it was
+    /// found.
     NotRouted,
 }
 
@@ -109,7 +110,7 @@ pub enum Progress {
     GivenUp,
     /// The next attempt is pending.
     Pending,
-    /// A summary of many alerts stands for it.
+    /// A summary of many alerts replaces it.
     Folded,
 }
 
@@ -133,8 +134,8 @@ pub async fn show(
         .await?
         .ok_or_else(|| AppError::not_found("the alert is gone"))?;
 
-    let channels = planned_channels(&entries);
-    let through = plan_notifications(&channels, &entries, &folded);
+    let channels = distinct_channels(&entries);
+    let through = notification_progress(&channels, &entries, &folded);
     Ok(Details {
         notified: to_notified(&alert, through, config),
         alert,
@@ -144,14 +145,14 @@ pub async fn show(
     })
 }
 
-fn planned_channels(entries: &[Entry]) -> Vec<Channel> {
+fn distinct_channels(entries: &[Entry]) -> Vec<Channel> {
     let mut channels: Vec<Channel> = entries.iter().map(|entry| entry.channel).collect();
     channels.sort_unstable();
     channels.dedup();
     channels
 }
 
-fn plan_notifications(
+fn notification_progress(
     channels: &[Channel],
     entries: &[Entry],
     folded: &[Channel],
@@ -232,7 +233,7 @@ pub enum AcknowledgeError {
     Store(#[from] StoreError),
 }
 
-/// Records that somebody has seen an alert. `false` when there is no such alert.
+/// Records that the actor has seen an alert. Returns `false` when there is no such alert.
 pub async fn acknowledge(
     conn: &mut PgConnection,
     actor: &Actor,

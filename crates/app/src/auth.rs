@@ -1,8 +1,8 @@
 //! Bearer API keys: `bt_` and 256 random bits in base64url.
 //!
-//! A key is looked up by its SHA-256. What a lookup's time tells is about the hash, which nobody
-//! can steer, so that neither the table nor the cache needs more. Unknown, revoked and ended keys
-//! get the same answer.
+//! A key is looked up by its SHA-256. The time of a lookup reveals only something about the hash,
+//! which no one can choose, so neither table nor cache compares in constant time. Unknown, revoked
+//! and expired keys get the same answer.
 //!
 //! Good keys are remembered for a short time ([`Trust::fresh`]), so a revocation
 //! takes that long at most. While the database is unreachable they are trusted longer
@@ -103,7 +103,7 @@ fn to_hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Why a bearer is not let in.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No key, or none that is in force.
@@ -146,7 +146,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Asks the database by connections of `pool`.
+    /// Creates a checker that looks keys up through `pool`.
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, trust: &Trust) -> Self {
         Self {
             pool,
@@ -301,7 +301,8 @@ impl Auth {
     }
 
     async fn look_up(&self, digest: &[u8; 32]) -> Result<Arc<Known>, AuthError> {
-        // A key that is being looked up by somebody else is in the cache when our turn comes.
+        // If another request is looking up the same key, the key is in the cache when this one gets
+        // its turn.
         let Ok(Ok(_turn)) = timeout(self.patience, self.lookups.acquire()).await else {
             return self.in_grace(digest);
         };
@@ -412,8 +413,8 @@ impl Auth {
             .await;
     }
 
-    /// Writes down how often keys were used since the last time. What cannot be written is kept for
-    /// the next time.
+    /// Records how often keys were used since the last flush. What cannot be written is kept for
+    /// the next one.
     pub async fn flush_uses(&self) {
         let entries: Vec<_> = self
             .known
@@ -453,7 +454,7 @@ impl Auth {
     }
 }
 
-/// The key in a header, when it has the shape of one of ours.
+/// Returns the key in a header, if it has the form of an API key of blueteam.
 fn bearer_token(header: &str) -> Option<&str> {
     let (scheme, key) = header.split_once(' ')?;
     let key = key.trim();

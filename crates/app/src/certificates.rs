@@ -1,5 +1,5 @@
-//! The certificates that we present: those of the HTTP door and of TLS listeners. Read, checked,
-//! replaced while we run, and told of before they expire.
+//! The certificates that blueteam presents, those of the HTTP server and of TLS listeners: reading,
+//! checking, replacing them while they are in use, and warning before they expire.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A certificate that the configuration names.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The same in every configuration: the door, or a listener's address.
+    /// The same in every configuration: `ingest`, or a listener's address.
     id: String,
     /// Its place in the configuration, such as `ingest`.
     key: String,
@@ -32,10 +32,10 @@ pub struct Named {
     pub files: TlsFiles,
 }
 
-/// The id of the HTTP door's.
-const DOOR: &str = "ingest";
+/// The ID of the HTTP server's certificate.
+const HTTP_SERVER: &str = "ingest";
 
-/// All that the configuration names.
+/// Returns every certificate that the configuration names.
 pub fn named(config: &Config) -> Vec<Named> {
     let files = |cert: &str, key: &str| TlsFiles {
         cert: cert.into(),
@@ -43,8 +43,8 @@ pub fn named(config: &Config) -> Vec<Named> {
     };
 
     let ingest = &config.ingest;
-    let door = (!ingest.tls_cert_file.is_empty()).then(|| Named {
-        id: DOOR.to_owned(),
+    let http_server = (!ingest.tls_cert_file.is_empty()).then(|| Named {
+        id: HTTP_SERVER.to_owned(),
         key: "ingest".to_owned(),
         files: files(&ingest.tls_cert_file, &ingest.tls_key_file),
     });
@@ -64,10 +64,10 @@ pub fn named(config: &Config) -> Vec<Named> {
             })
         });
 
-    door.into_iter().chain(listeners).collect()
+    http_server.into_iter().chain(listeners).collect()
 }
 
-/// Reads all of them as the daemon does. Says everything that is wrong.
+/// Reads all of them as the daemon does. The error lists everything that is wrong.
 pub fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErrors> {
     let (mut pairs, mut wrong) = (Vec::new(), Vec::new());
     for named in named(config) {
@@ -131,7 +131,7 @@ fn to_expiry(named: Named) -> Expiry {
     }
 }
 
-/// Where a server finds its certificate, and we put a new one.
+/// The place from which a server takes its certificate, and where a new one is put.
 pub struct Slot {
     id: String,
     content: Mutex<Content>,
@@ -146,7 +146,7 @@ struct Content {
     seen: Option<u64>,
 }
 
-/// Stands for what the files hold; changes when anything about that does.
+/// Returns a fingerprint of what the files hold.
 fn files_fingerprint(files: &TlsFiles) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in [&files.cert, &files.key] {
@@ -220,7 +220,7 @@ impl Slot {
         }
     }
 
-    /// Takes up files that have changed. Says what came of it, once.
+    /// Loads the files if they have changed. Returns the result of each change once.
     fn look(&self) -> Option<Result<Validity, TlsError>> {
         let (files, loaded, seen) = {
             let mut content = self.content();
@@ -242,7 +242,7 @@ impl Slot {
                 Some(Ok(validity))
             }
             Err(error) => {
-                // The same files are not told of again.
+                // The same files are not reported again.
                 self.content().loaded = Some(seen.1);
                 Some(Err(error))
             }
@@ -255,7 +255,7 @@ impl Slot {
 pub struct Certificates(Arc<BTreeMap<String, Arc<Slot>>>);
 
 impl Certificates {
-    /// Those that the configuration names; none of them is read yet.
+    /// Creates a slot for each certificate that the configuration names; none is read yet.
     pub fn new(config: &Config) -> Self {
         let slots = named(config)
             .into_iter()
@@ -263,12 +263,12 @@ impl Certificates {
         Self(Arc::new(slots.collect()))
     }
 
-    /// That of the HTTP door.
-    pub fn door(&self) -> Option<&Arc<Slot>> {
-        self.0.get(DOOR)
+    /// Returns the certificate of the HTTP server, if it has one.
+    pub fn http_server(&self) -> Option<&Arc<Slot>> {
+        self.0.get(HTTP_SERVER)
     }
 
-    /// That of a listener.
+    /// Returns the certificate of a listener, if it has one.
     pub fn listener(&self, address: &str) -> Option<&Arc<Slot>> {
         self.0.get(address)
     }
@@ -282,7 +282,7 @@ impl Certificates {
         }
     }
 
-    /// Takes up certificates that change on disk, until told to stop.
+    /// Loads certificates that change on disk, until `stop` is cancelled.
     pub async fn watch(self, failures: Failures, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
             tokio::select! {
@@ -312,7 +312,7 @@ impl Certificates {
     }
 }
 
-/// Says in the log what is wrong with the configured certificates, or soon will be.
+/// Logs what is wrong with the configured certificates, or soon will be.
 pub fn log_warnings(config: &Config, now: Timestamp) {
     for expiry in expiries(config) {
         let Some(warning) = expiry.warning(now) else {

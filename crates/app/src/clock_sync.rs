@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-/// Whether the system says that its clock is synchronized; none when it cannot say (no systemd, as
-/// in most containers).
+/// Returns whether the system says that its clock is synchronized; `None` when it cannot say (no
+/// systemd, as in most containers).
 pub fn synchronized() -> Option<bool> {
     let asked = Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])

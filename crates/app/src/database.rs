@@ -1,4 +1,5 @@
-//! The database as the configuration says: somebody's PostgreSQL, or a private cluster of our own.
+//! The database that the configuration names: an existing PostgreSQL, or blueteam's private
+//! cluster.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ const UNMIGRATED: &str = "the database cannot be migrated";
 pub enum Role {
     /// The reader, the engine, the outbox.
     Engine,
-    /// The HTTP door.
+    /// The HTTP server.
     Ingest,
     /// A person at the command line.
     Operator,
@@ -105,8 +106,7 @@ impl Database {
         loaded.secrets.database_url.is_some() || cluster::exists(state.path())
     }
 
-    /// The same for a command that asks of what is there: where nothing has ever run it makes
-    /// nothing.
+    /// Like [`Self::open`], for a command that only asks: it never creates a cluster.
     pub async fn existing(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
         if !Self::exists(loaded, state) {
             let dir = state.path().display();
@@ -118,7 +118,7 @@ impl Database {
         Self::open(loaded, state).await
     }
 
-    /// Whether the cluster is ours and private.
+    /// Returns whether the database is a private cluster.
     pub const fn is_private(&self) -> bool {
         self.cluster.is_some()
     }
@@ -128,7 +128,7 @@ impl Database {
         self.cluster.clone()
     }
 
-    /// How to connect to a database that is not ours; none for the private cluster.
+    /// Returns how to connect to an existing database; `None` for the private cluster.
     pub const fn external(&self) -> Option<&PgConnectOptions> {
         self.external.as_ref()
     }
@@ -177,7 +177,7 @@ impl Database {
         Ok(())
     }
 
-    /// How to connect on somebody's behalf.
+    /// Returns how to connect in a role.
     pub fn options(&self, role: Role) -> anyhow::Result<PgConnectOptions> {
         let options = match (&self.logins, &self.external) {
             (Some(logins), _) if role == Role::Operator => logins.operator.clone(),
@@ -185,11 +185,12 @@ impl Database {
             (None, Some(options)) => options.clone(),
             (None, None) => bail!("there is no database to connect to"),
         };
-        // Less than the login may do: a flaw in one part must not open what another part needs.
+        // The role may do less than the login: a flaw in one part must not open what another part
+        // needs.
         Ok(options.options([("role", role.name())]))
     }
 
-    /// A connection on somebody's behalf.
+    /// Connects in a role.
     pub async fn connect(&self, role: Role) -> anyhow::Result<PgConnection> {
         store::connect(&self.options(role)?).await.with_context(|| {
             format!(

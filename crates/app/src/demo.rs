@@ -61,8 +61,8 @@ pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, App
     })
 }
 
-/// Has the checks look, decides, plans, and reads all of it for a report. The session is that of
-/// the made-up person.
+/// Runs the checks, decides on their proposals, makes plans, and reads all of it for a report. The
+/// session is that of the made-up person.
 pub async fn assess(
     session: &mut Session,
     config: &Config,

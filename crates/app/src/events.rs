@@ -15,7 +15,7 @@ pub use store::search::{Asked, Count, FIELDS, Field, Filter, Found, Measure, Ran
 
 /// A question that names no beginning goes back this far.
 const REACH: Span = Span::hours(24);
-/// What makes an alert may lie this far outside of the times that it names: events come out of
+/// The events of an alert may lie this far outside its first and last times: events come out of
 /// order.
 const AROUND: Span = Span::hours(24);
 /// How far events may be dated ahead of the present and still head a search. A wrong clock may be

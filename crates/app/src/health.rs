@@ -1,6 +1,5 @@
 //! What blueteam finds of its own work: whether events are read, stored and turned into alerts. The
-//! watch over it (`outage`) and the watchdog look at the same signs, so that both notice every way
-//! of being stuck.
+//! self-check and the watchdog look at the same signs, so both notice every way of being stuck.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Span, Timestamp};
 
-/// A monitor that has not come round for this long reads nothing. It comes round each second, but
-/// for a large commit.
+/// A detection task that has not completed a round for this long reads nothing. A round takes a
+/// second, unless a commit is large.
 const STALE: Span = Span::secs(60);
 
-/// When the monitor last came round: it was connected, it had read, it had committed, and it went
-/// on.
+/// When the detection task last completed a round: it was connected, had read, and had committed.
 #[derive(Debug, Default)]
 pub struct Pulse {
     beat: AtomicI64,
@@ -22,18 +20,18 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// The monitor came round.
+    /// Records that the detection task completed a round.
     pub fn beat(&self, now: Timestamp) {
         self.beat.store(now.as_micros(), Ordering::Relaxed);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The monitor starts over.
+    /// Records that the detection task starts over.
     pub fn failed(&self, why: String) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    /// Why the monitor started over, if it has not come round since.
+    /// Returns why the detection task started over, if it has not completed a round since.
     pub fn failure(&self) -> Option<String> {
         self.failure
             .lock()
@@ -41,7 +39,7 @@ impl Pulse {
             .clone()
     }
 
-    /// When it last came round; none when it never has.
+    /// Returns when it last completed a round; `None` if it never has.
     pub fn last(&self) -> Option<Timestamp> {
         let micros = self.beat.load(Ordering::Relaxed);
         (micros != 0).then(|| Timestamp::from_micros(micros))
@@ -84,7 +82,7 @@ impl Stalls {
             .remove(who);
     }
 
-    /// The oldest stall, and who has it.
+    /// Returns the oldest stall, and what is stalled.
     pub fn oldest(&self) -> Option<(String, Stall)> {
         let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         stalls
@@ -94,7 +92,7 @@ impl Stalls {
     }
 }
 
-/// What the watch over blueteam's own work last found; the watchdog asks it.
+/// What the self-check last found, for the watchdog.
 #[derive(Debug, Default)]
 pub struct Verdict {
     looked: AtomicI64,
@@ -102,14 +100,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The watch has looked: `well` unless something has been wrong for long enough that people are
-    /// told.
+    /// Records what the self-check found: `well` unless something has been wrong for so long that
+    /// people are notified.
     pub fn note(&self, well: bool, now: Timestamp) {
         self.looked.store(now.as_micros(), Ordering::Relaxed);
         self.well.store(i64::from(well), Ordering::Relaxed);
     }
 
-    /// Whether the watch has looked lately and found nothing wrong.
+    /// Returns whether the self-check has run lately and found nothing wrong.
     pub fn is_well(&self, now: Timestamp) -> bool {
         let looked = Timestamp::from_micros(self.looked.load(Ordering::Relaxed));
         self.well.load(Ordering::Relaxed) != 0 && now.since(looked) <= STALE

@@ -12,12 +12,12 @@ pub use store::keys::KeyRow;
 
 /// What a key may be allowed to do.
 pub const SCOPES: [&str; 2] = ["events:write", "metrics:read"];
-/// The account that owns keys for which nobody else is named. It has no password, so nobody logs in
+/// The account that owns keys for which no owner is named. It has no password, so no one can log in
 /// as it.
 pub const OWNER: &str = "ingest";
 /// The longest name of a key, in characters.
 pub const NAME_MAX: usize = 100;
-/// So many first characters of a key say which one is meant.
+/// The fewest first characters that identify a key.
 pub const PREFIX_MIN: usize = 6;
 
 /// A key to be made.
@@ -60,7 +60,7 @@ pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Crea
     };
 
     let mut random = [0; 32];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
+    getrandom::fill(&mut random).context("cannot get random numbers from the system")?;
     let minted = auth::mint(random);
     let expires_at = request.valid_for.map(|span| SystemClock.now().plus(span));
     let key = NewKey {
@@ -108,7 +108,7 @@ pub async fn list(session: &mut Session) -> Result<Vec<KeyRow>, AppError> {
 }
 
 /// Revokes the key with this id, or with these first characters: of the key as the list shows it,
-/// or the whole key pasted by somebody in a hurry. The flag says whether it was in force.
+/// or the whole key, pasted in a hurry. Returns the key, and whether it was in force.
 pub async fn revoke(session: &mut Session, id: &str) -> Result<(KeyRow, bool), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let key = find_key(store::keys::list(conn).await?, id)?;
@@ -116,7 +116,7 @@ pub async fn revoke(session: &mut Session, id: &str) -> Result<(KeyRow, bool), A
     Ok((key, revoked))
 }
 
-/// The one key that is meant. Too little means nobody.
+/// Finds the one key that `id` identifies. Too few characters are an error, not a match.
 fn find_key(keys: Vec<KeyRow>, id: &str) -> Result<KeyRow, AppError> {
     let exact = keys.iter().position(|key| key.key_id.to_string() == id);
     let mut keys = keys;

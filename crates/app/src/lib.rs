@@ -1,4 +1,4 @@
-//! Every use case: what a command, a task and a page do, on behalf of somebody.
+//! Every use case: what a command, a task and a page do on behalf of an actor.
 //!
 //! Invariants: nothing here prints, parses arguments or knows HTTP. Pure crates decide, `store`
 //! holds the SQL; what is here opens the transaction, calls both, and returns data.

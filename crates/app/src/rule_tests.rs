@@ -1,4 +1,4 @@
-//! The rule lab: fixtures of the rules, and whether the rules pass them.
+//! Rule tests: the fixtures of the rules, and whether the rules pass them.
 
 use std::path::{Path, PathBuf};
 
@@ -109,7 +109,7 @@ pub fn run(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>
             fixtures::run(&f.cases, &ids, || fixtures::single_rule_engine(&f.rules[0]))?
         } else {
             let sigma = || config::rules::sigma(config);
-            fixtures::run(&f.cases, &ids, || custom_alone(sigma()?, &f.rules))?
+            fixtures::run(&f.cases, &ids, || custom_rules_engine(sigma()?, &f.rules))?
         };
 
         let ok = cases.iter().all(|case| case.ok);
@@ -124,7 +124,7 @@ pub fn run(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>
 }
 
 /// An engine of some custom rules and nothing else.
-fn custom_alone(mut sigma: Sigma, rules: &[String]) -> anyhow::Result<Engine> {
+fn custom_rules_engine(mut sigma: Sigma, rules: &[String]) -> anyhow::Result<Engine> {
     let off = |d: &&detect::Definition| {
         (
             d.info.id.to_string(),
@@ -205,10 +205,10 @@ fn check_has_fixtures(
 /// Records what came of the fixtures.
 pub async fn record(session: &mut Session, tested: &[Tested]) -> Result<(), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    Ok(write_fixture(conn, actor, tested).await?)
+    Ok(write_results(conn, actor, tested).await?)
 }
 
-async fn write_fixture(
+async fn write_results(
     conn: &mut PgConnection,
     actor: &Actor,
     tested: &[Tested],
@@ -224,12 +224,12 @@ async fn write_fixture(
     tx.commit().await.map_err(StoreError::from)
 }
 
-/// Puts the rules to their test: what runs has been shown to work where it runs. The built-in ones
-/// once for each version of the program; those of others, which may have changed, each time. A rule
-/// that fails is told and runs all the same: it may see something still.
+/// Tests the rules where they run, and records the results: the built-in ones once for each version
+/// of the program; custom ones, which may have changed, each time. A rule that fails is logged and
+/// still runs: it may detect something.
 pub async fn prove(conn: &mut PgConnection, config: &Config) {
     if let Err(cause) = prove_due(conn, config).await {
-        warn!("the rules were not put to their test: {cause:#}");
+        warn!("cannot test the rules: {cause:#}");
     }
 }
 
@@ -252,6 +252,6 @@ async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<(
             rules test {}`", t.rule_id);
     }
 
-    write_fixture(conn, &Actor::task("blueteam"), &tested).await?;
+    write_results(conn, &Actor::task("blueteam"), &tested).await?;
     Ok(())
 }

@@ -31,7 +31,7 @@ fn unknown_rule(id: &str) -> AppError {
     ))
 }
 
-/// Lets a rule fire. Returns whether the configuration file disables it all the same.
+/// Enables a rule. Returns whether the configuration file still disables it.
 pub async fn enable(session: &mut Session, config: &Config, id: &str) -> Result<bool, AppError> {
     set_enabled(session, config, id, true).await?;
 
@@ -43,7 +43,7 @@ pub async fn enable(session: &mut Session, config: &Config, id: &str) -> Result<
     Ok(in_file == Some(false))
 }
 
-/// Keeps a rule from firing.
+/// Disables a rule, so that it no longer fires.
 pub async fn disable(session: &mut Session, config: &Config, id: &str) -> Result<(), AppError> {
     set_enabled(session, config, id, false).await
 }
@@ -60,7 +60,7 @@ async fn set_enabled(
         return Ok(());
     }
 
-    // A rule that the program has and the table has not: nobody has migrated since it came.
+    // The program has the rule and the table does not: the database has not been migrated since.
     let sigma = config::rules::sigma(config)?;
     sync_rules(conn, &sigma).await?;
     if store::rules::set_enabled(conn, actor, &rule_id, enabled).await? {
@@ -70,7 +70,7 @@ async fn set_enabled(
     Err(unknown_rule(id))
 }
 
-/// What a rule that needs these kinds of source does not see.
+/// Returns the silent sources that a rule that needs these kinds of source does not see.
 pub fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
     let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
     if !needs.is_empty() && !of_use().any(SourceRow::has_spoken) {
@@ -106,8 +106,8 @@ pub fn partly_blind_to(
         .collect()
 }
 
-/// Lets an operator's word in the table of rules count: rules that are switched off, and parameters
-/// set there. What the configuration file says comes first.
+/// Applies what operators set in the rules table: disabled rules, and parameters. The configuration
+/// file takes precedence.
 pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -> Settings {
     for row in table {
         if !detect::rules::ALL.iter().any(|d| d.info.id == row.rule_id) {
@@ -128,7 +128,7 @@ pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -
             merged.insert("enabled".to_owned(), serde_json::json!(false));
         }
 
-        // What somebody wrote into the table must not keep the program from starting.
+        // A mistake in the table must not keep the program from starting.
         match detect::rules::check_params(
             row.rule_id.as_str(),
             &serde_json::Value::Object(merged.clone()),
@@ -169,7 +169,7 @@ pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64>
     Ok(store::compliance::load(conn, &Actor::task("blueteam"), &entries, &objectives).await?)
 }
 
-/// Writes the built-in and the custom rules, and the monitors, into the table of rules.
+/// Writes the built-in and the custom rules, and the monitors, into the rules table.
 pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow::Result<u64> {
     let builtin = detect::rules::ALL.iter().map(|d| d.info);
     let rules: Vec<store::rules::Rule> = builtin
@@ -187,13 +187,13 @@ pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow
     Ok(store::rules::sync(conn, &Actor::task("blueteam"), &rules).await?)
 }
 
-/// Lets the table of rules count for custom rules: those that are switched off there stay silent.
+/// Applies the rules table to custom rules: removes those that are disabled there.
 pub fn sigma_with_table(mut sigma: Sigma, table: &[store::rules::RuleSetting]) -> Sigma {
     sigma.retain(|id| table.iter().all(|row| row.rule_id != *id || row.enabled));
     sigma
 }
 
-/// What the engine is told by the configuration and the table of rules together.
+/// Returns the engine's settings from the configuration and the rules table together.
 pub fn engine_with_table(
     config: &Config,
     only: Vec<String>,

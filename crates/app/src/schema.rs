@@ -58,7 +58,7 @@ async fn bring_up_to_date(
         requirements_written: rules::sync_catalog(&mut conn).await?,
     };
 
-    // Nothing hangs on a polite goodbye.
+    // An error is ignored: the server notices the end in any case.
     let _ = conn.close().await;
     Ok(migrated)
 }

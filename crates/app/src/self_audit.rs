@@ -1,5 +1,6 @@
-//! Failures of our own reader, writer and channels, told as audit events (3.3.4): `audit_log_gap`
-//! makes an alert of them like of any other logging failure, and they stay in the record.
+//! Failures of blueteam's own reader, writer and channels, recorded as audit events (3.3.4):
+//! `audit_log_gap` raises an alert for them as for any other logging failure, and they stay in the
+//! record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use crate::health::Stalls;
 /// Which part failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Component {
-    /// The monitor.
+    /// The detection task.
     Reader,
     /// A channel to people.
     Channel,
@@ -28,7 +29,7 @@ pub enum Component {
     Writer,
     /// The database itself.
     Database,
-    /// A certificate that we present.
+    /// A certificate that blueteam presents.
     Certificate,
     /// The configuration.
     Configuration,
@@ -52,7 +53,7 @@ impl Component {
     }
 }
 
-/// A failure to be told.
+/// A failure to be recorded.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Which part.
@@ -61,12 +62,12 @@ pub struct Failure {
     pub message: String,
 }
 
-/// One failure of a part is news; the next of the same part within this time is not.
+/// After one failure of a part, further ones of the same part within this time are not recorded.
 const REPEAT_AFTER: Duration = Duration::from_mins(10);
-/// Failures that wait to be written; more than a part can tell in ten minutes.
+/// Failures that wait to be written; more than all parts record in ten minutes.
 const QUEUE: usize = 64;
 
-/// Where failures are told.
+/// Where the parts of blueteam report their failures.
 #[derive(Clone, Debug)]
 pub struct Failures {
     queue: mpsc::Sender<Failure>,
@@ -75,7 +76,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// A queue, and its end.
+    /// Creates the queue and its receiving end.
     pub fn new() -> (Self, mpsc::Receiver<Failure>) {
         let (queue, end) = mpsc::channel(QUEUE);
         (
@@ -88,14 +89,13 @@ impl Failures {
         )
     }
 
-    /// What cannot be stored at the moment. A failure of the database cannot be told through the
-    /// database.
+    /// Returns what cannot be stored at the moment. A failure of the database cannot be recorded in
+    /// the database.
     pub fn stalls(&self) -> &Stalls {
         &self.stalls
     }
 
-    /// `who` could not store what it has read. Counts only when the database is why: what cannot be
-    /// read is another matter.
+    /// Records that `who` could not store what it has read, if the database is the cause.
     pub fn not_stored(&self, who: &str, cause: &anyhow::Error) {
         if cause
             .chain()
@@ -106,13 +106,13 @@ impl Failures {
         }
     }
 
-    /// Tells a failure, unless the same part has just told one.
+    /// Records a failure, unless the same part has just had one.
     pub fn tell(&self, component: Component, message: String) {
         self.tell_of(component, "", message);
     }
 
-    /// Tells a failure about one of the many that a part looks after, unless it has just told one
-    /// about the same.
+    /// Records a failure that concerns `subject`, one of many that a part looks after, unless there
+    /// has just been one about the same subject.
     pub fn tell_of(&self, component: Component, subject: &str, message: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| at.elapsed() < REPEAT_AFTER);
@@ -128,7 +128,7 @@ impl Failures {
     }
 }
 
-/// Writes our own failures as audit events; waits for the database as long as it takes.
+/// Writes failures as audit events; waits for the database as long as it takes.
 pub async fn write(
     mut told: mpsc::Receiver<Failure>,
     database: PgConnectOptions,

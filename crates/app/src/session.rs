@@ -1,4 +1,4 @@
-//! A connection to the database on somebody's behalf: what use cases take.
+//! A connection to the database on behalf of an actor: what use cases take.
 
 use model::Actor;
 use store::{Connection as _, PgConnection, StoreError};
@@ -25,7 +25,7 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// A session of a person who does people's work.
+    /// Opens a session for a person, in the operator's role.
     pub async fn open(database: &Database, actor: Actor) -> anyhow::Result<Self> {
         Ok(Self::new(database.connect(Role::Operator).await?, actor))
     }
@@ -57,7 +57,7 @@ impl Session {
         Ok((&mut self.conn, &self.actor))
     }
 
-    /// Ends it. Nothing hangs on a polite goodbye.
+    /// Closes the connection. An error is ignored: the server notices the end in any case.
     pub async fn close(self) {
         let _ = self.conn.close().await;
     }

@@ -25,7 +25,7 @@ pub(crate) fn pick<T>(
     match all.pop() {
         Some(one) if all.is_empty() => Ok(one),
         Some(_) => Err(AppError::invalid(format!(
-            "several begin with `{shown}`; say more of the id"
+            "several begin with `{shown}`; give more of the ID"
         ))),
         None => Err(AppError::not_found(format!(
             "no {what} begins with `{shown}`; see `{listed_by}`"

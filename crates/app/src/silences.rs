@@ -20,7 +20,7 @@ const PREVIEW: Span = Span::days(30);
 const PREVIEW_MAX: u32 = 100_000;
 /// The longest silence.
 const LENGTH_MAX: Span = Span::days(366);
-/// A silence that ends within this time is due for review.
+/// A silence that ends within this time is up for review.
 const REVIEW: Span = Span::days(7);
 
 /// A silence to be made.
@@ -80,7 +80,7 @@ pub async fn add(
     Ok(Added { silence, covered })
 }
 
-/// What the database would refuse, in words.
+/// Checks what the database would refuse too, with better messages.
 fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
     check_scope(&silence.scope)?;
     if silence.ends_at <= now || silence.ends_at <= silence.starts_at {
@@ -97,7 +97,7 @@ fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
 
     if !(3..=1000).contains(&silence.reason.chars().count()) {
         return Err(AppError::invalid(
-            "--reason: from 3 to 1000 characters, for whoever asks why nobody was told",
+            "--reason: from 3 to 1000 characters, for whoever asks why no one was notified",
         ));
     }
 

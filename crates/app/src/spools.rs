@@ -25,8 +25,8 @@ pub fn listeners_dir(state: &StateDir) -> PathBuf {
     state.join(LISTENERS)
 }
 
-/// Whose spool a listener's folder is: what has been taken in is stored even when nobody listens
-/// there any more.
+/// Whose spool a listener's folder is: what was received is stored even when the listener is no
+/// longer configured.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Owner {
     /// The source's name.

@@ -48,7 +48,7 @@ pub struct Status {
 /// What runs here.
 #[derive(Debug, Serialize)]
 pub struct Installation {
-    /// When this was asked.
+    /// When the status was read.
     pub at: Timestamp,
     /// Whose database it is.
     pub database: &'static str,
@@ -83,7 +83,7 @@ pub struct Findings {
     pub sources: Vec<Activity>,
     /// How far the reader is behind; `None` when it has never run.
     pub reader: Option<Lag>,
-    /// Alerts that wait for somebody, the worst severity first.
+    /// Alerts that are not acknowledged, the worst severity first.
     pub alerts: Vec<AlertCount>,
     /// Incidents that are not closed.
     pub incidents: IncidentCount,
@@ -189,7 +189,7 @@ pub async fn gather(
             login: overview::login(conn).await?,
         },
         findings: gather_findings(conn, &loaded.config, now).await?,
-        backlog: spool_backlog(conn, &loaded.config, state, now).await?,
+        backlog: gather_backlog(conn, &loaded.config, state, now).await?,
     })
 }
 
@@ -296,7 +296,7 @@ async fn unheard_sources(
         .collect())
 }
 
-async fn spool_backlog(
+async fn gather_backlog(
     conn: &mut PgConnection,
     config: &Config,
     state: &StateDir,

@@ -1,5 +1,4 @@
-//! Files that must not be left behind when somebody presses Ctrl-C or ends us: half a package, half
-//! a copy.
+//! Files that must not be left behind when a command is interrupted: half a package, half a copy.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -14,7 +13,8 @@ static WATCH: Once = Once::new();
 #[derive(Debug)]
 pub struct Held(PathBuf);
 
-/// Takes care of a temporary file. Of commands only: the daemon ends in its own way.
+/// Registers a temporary file for removal on a signal. For commands only: the daemon handles
+/// signals itself.
 pub fn hold(path: &Path) -> Held {
     WATCH.call_once(|| {
         let (ready, told) = std::sync::mpsc::channel();
@@ -42,8 +42,8 @@ impl Drop for Held {
     }
 }
 
-/// The signals that we were started to ignore, as bits: `nohup` and jobs in the background must not
-/// be ended by what they ignore.
+/// Returns the signals that the program was started to ignore, as bits: `nohup` and jobs in the
+/// background must not be ended by what they ignore.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -51,7 +51,7 @@ fn ignored_signals() -> u64 {
         .unwrap_or_default()
 }
 
-/// Waits for a signal; for good when it is none of ours.
+/// Waits for a signal; forever when it is ignored.
 async fn signal_received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {
@@ -92,6 +92,6 @@ fn watch_signals(ready: &Sender<()>) {
         let _ = std::fs::remove_file(path);
     }
 
-    // As a shell tells it of a program that a signal ended.
+    // The exit code that a shell reports for a program that a signal ended.
     std::process::exit(128 + number);
 }

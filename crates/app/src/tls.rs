@@ -51,7 +51,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Reads it from a certificate file, for which nobody needs the right to read the key.
+    /// Reads it from the certificate file alone, so that the caller needs no access to the key.
     pub fn of(cert: &Path) -> Result<Self, TlsError> {
         read_chain(cert).map(|(_, validity)| validity)
     }
@@ -61,8 +61,8 @@ impl Validity {
 #[derive(Clone)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
-    /// When it is valid. An expired one is a pair all the same: some clients do not mind, and a
-    /// server that refuses to run serves nobody.
+    /// When it is valid. An expired one is still a pair: some clients do not mind, and a server
+    /// that refuses to run serves nobody.
     pub validity: Validity,
 }
 

@@ -82,7 +82,8 @@ enum Command {
 /// The exit code of arguments that are wrong, as clap has it.
 const USAGE: u8 = 2;
 
-/// Runs the command that the arguments name; 1 is every failure but wrong arguments.
+/// Runs the command that the arguments name. Returns 2 for wrong arguments and 1 for other
+/// failures.
 pub fn main() -> ExitCode {
     let (args, warnings) = renamed::present(std::env::args_os().collect());
     for warning in warnings {
@@ -90,7 +91,7 @@ pub fn main() -> ExitCode {
     }
 
     let matches = Cli::command().get_matches_from(args);
-    // What is set for the daemon in the environment is nothing that a demonstration may use.
+    // A demonstration must not use the state directory that the environment names for the daemon.
     let is_given = matches.value_source("state_dir") == Some(ValueSource::CommandLine);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let globals = session::Globals {
@@ -140,7 +141,7 @@ pub fn main() -> ExitCode {
         Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done about a standard error that is gone. It may quote a file or an
-            // answer that somebody else wrote; only its own line ends are meant.
+            // answer from outside, so only the message's own line ends are kept.
             let text = format!("{error:#}");
             let lines: Vec<_> = text.lines().map(model::text::sanitize).collect();
             let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));

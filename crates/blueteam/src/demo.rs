@@ -44,11 +44,11 @@ pub struct Outcome {
     /// What was expected, or found, too often or not at all: positive when found more often than
     /// expected.
     pub differences: BTreeMap<Expected, i64>,
-    /// What an assessor is told of it.
+    /// The facts that the demonstration shows to an assessor.
     pub assessment: AssessmentData,
 }
 
-/// The configuration: defaults, on a free port of this machine, with nobody to be told.
+/// The configuration: defaults, on a free port of this machine, with no one to notify.
 pub fn configuration(state: &StateDir) -> Loaded {
     let mut config = Config::default();
     config.ingest.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -80,7 +80,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     }
 }
 
-/// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are
+/// Runs the daemon, plays the activity, and ends the daemon. `progress` gets how many events are
 /// sent.
 pub async fn run(
     loaded: &std::sync::Arc<Loaded>,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::ClusterError;
 
-/// The oldest version that we run on.
+/// The oldest supported version.
 const OLDEST: u32 = 15;
 
 /// Where distributions put `initdb` and `postgres`; `*` stands for a version.

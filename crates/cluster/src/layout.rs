@@ -66,7 +66,7 @@ pub(super) struct Layout {
     pub(super) run: PathBuf,
     pub(super) log: PathBuf,
     secrets: PathBuf,
-    /// Set when we are root.
+    /// Set when blueteam runs as root.
     pub(super) user: Option<User>,
 }
 
@@ -130,7 +130,7 @@ impl Layout {
         }
 
         match &self.user {
-            // A directory that somebody else put in our way is not ours to take over.
+            // A directory that another user created there must not be taken over.
             Some(user) if owner == 0 => {
                 std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
                     .map_err(|e| ClusterError::io(path, e))

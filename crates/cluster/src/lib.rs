@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster of the program's own, for machines where nobody gave it one.
+//! A private PostgreSQL cluster, for machines where none is configured.
 //!
 //! It listens on a Unix socket only, has data checksums and scram passwords, and lives under the
 //! state directory. PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
@@ -37,7 +37,7 @@ pub enum ClusterError {
             install postgresql) or set DATABASE_URL"
     )]
     NoBinaries(String),
-    /// Root without somebody to run the server as.
+    /// Root, and no other account to run the server as.
     #[error(
         "PostgreSQL refuses to run as root and there is no user `postgres` to run it as; install \
             the postgresql package, create the user, or start this program as another user"
@@ -76,7 +76,7 @@ pub enum ClusterError {
     /// The server did not come up.
     #[error("PostgreSQL did not start: {why}; its log is {}", log.display())]
     Start {
-        /// What we saw.
+        /// What was found.
         why: String,
         /// Where it says more.
         log: PathBuf,
@@ -87,7 +87,7 @@ pub enum ClusterError {
     Stop {
         /// The postmaster.
         pid: u32,
-        /// How long we waited.
+        /// How long the start was waited for.
         waited: Duration,
         /// Where it says more.
         log: PathBuf,
@@ -165,7 +165,7 @@ impl Cluster {
         })
     }
 
-    /// Whether the server was running already when we came.
+    /// Returns whether the server was already running.
     pub fn was_adopted(&self) -> bool {
         self.postmaster.is_adopted()
     }
@@ -192,7 +192,7 @@ impl Cluster {
         if !self.is_alive()
             && let Some(postmaster) = Postmaster::running(&self.layout)
         {
-            // A restart that was broken off has left it.
+            // An interrupted restart has left it.
             self.postmaster = postmaster;
         }
         self.postmaster

@@ -18,7 +18,7 @@ use crate::layout::{Layout, Login, PORT, write_secret};
 use crate::remains::{held_memory, is_zombie, release_lock_files, signal_holders};
 use crate::{ClusterConfig, ClusterError};
 
-/// How often we look whether something has happened.
+/// How often the server is polled.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a start waits after PostgreSQL has refused because of what a killed server left.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
@@ -88,8 +88,8 @@ pub(super) async fn init(
     std::fs::rename(&draft, &layout.data).map_err(|e| ClusterError::io(&layout.data, e))
 }
 
-/// The server's settings; on the command line, so that a changed default of ours needs no edit of
-/// files.
+/// The server's settings; on the command line, so that a changed default of blueteam needs no edit
+/// of files.
 fn server_settings(layout: &Layout, config: &ClusterConfig) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
@@ -151,7 +151,7 @@ fn is_ours(pid: u32, data: &Path) -> bool {
         && !is_zombie(pid as i32)
 }
 
-/// A server process, started by us or by an earlier run of us.
+/// A server process, started by this run or an earlier one.
 #[derive(Debug)]
 pub(super) struct Postmaster {
     pid: u32,
@@ -179,8 +179,8 @@ impl Postmaster {
         {
             return false;
         }
-        // A server that an earlier value of ours started is our child still, and a zombie keeps its
-        // id taken.
+        // A server that an earlier `Cluster` value of this process started is still its child, and
+        // a zombie keeps its id taken.
         if self.child.is_none()
             && is_zombie(self.pid as i32)
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
@@ -260,7 +260,8 @@ impl Postmaster {
             postgres.arg("-c").arg(setting);
         }
 
-        // In a group of its own: a Ctrl-C is for us, and we stop the server in our own time.
+        // In a process group of its own: a Ctrl-C reaches blueteam alone, which then stops the
+        // server in order.
         let child = postgres
             .process_group(0)
             .spawn()
@@ -318,7 +319,7 @@ impl Postmaster {
             sleep(LOOK).await;
         }
         // It may have let go of our data a moment before it can be reaped; a zombie would keep its
-        // id as long as we live.
+        // id as long as this process lives.
         while let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
             && Instant::now() < deadline
@@ -356,7 +357,7 @@ impl Remains {
     }
 }
 
-/// Held while somebody starts the server; released with the file.
+/// Held while a process starts the server; released when the file is closed.
 async fn lock_start(layout: &Layout, deadline: Instant) -> Result<File, ClusterError> {
     let path = layout.base.join("start.lock");
     let mut options = OpenOptions::new();

@@ -80,7 +80,7 @@ fn remove_unless_fresh(path: &Path) -> Result<(), ClusterError> {
 }
 
 /// Whether a living process may be the server of that data directory, however it was started. A
-/// process that `/proc` does not show belongs to another user, and so is no server of ours.
+/// process that `/proc` does not show belongs to another user, and so is not blueteam's server.
 fn may_serve(pid: Pid, data: &Path) -> bool {
     let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     let comm = fs::read_to_string(proc.join("comm")).unwrap_or_default();

@@ -13,7 +13,7 @@ use regex::bytes::Regex;
 
 use crate::text::lossy_text;
 
-/// What stands in the place of a secret.
+/// The text that replaces a secret.
 const MASK: &[u8] = b"${before}***";
 /// Bytes of a line that are searched: a secret that the cut would divide is masked first.
 const SEARCHED_MAX: usize = 2 * RAW_MAX;
@@ -27,7 +27,7 @@ static MAY_HOLD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Values in quotation marks, which may themselves stand in a quoted text, and without.
+/// Values with quotation marks, which may themselves be within a quoted text, and without.
 const QUOTED: &str = r#"\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?"#;
 const BARE: &str = r#"[^\s"'&;,)}\]<>\\]+"#;
 

@@ -99,7 +99,7 @@ pub struct ParseContext {
     /// When the lines arrived, as the time of those whose sender has no clock. `None` in a replay,
     /// where nobody knows.
     pub arrived: Option<Timestamp>,
-    /// Proxies whose word about whom they forward for is taken.
+    /// Proxies that are trusted to name the client for which they forward.
     pub trusted_proxies: Vec<Network>,
 }
 

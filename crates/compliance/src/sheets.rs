@@ -31,7 +31,7 @@ pub enum SheetError {
 
 /// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe:
 /// whoever wrote the text must not run code on the desk of whoever reads it. So does one that
-/// begins with an apostrophe itself, so that it can be told from the others.
+/// begins with an apostrophe itself, so that it can be distinguished from the others.
 pub fn no_formula(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ', '\'']) {
         Cow::Owned(format!("'{text}"))

@@ -1,4 +1,4 @@
-//! `[advisories]`: what publishers say of what we run.
+//! `[advisories]`: feeds of security advisories, and inventories of components.
 
 use ::advisories::{feeds, inventory};
 use model::Span;
@@ -24,7 +24,7 @@ pub struct Entry {
     pub name: String,
     /// The file, or `https://…`.
     pub from: String,
-    /// Its format; told from the text without it.
+    /// Its format; detected from the text if it is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// How often it is read.

@@ -116,8 +116,8 @@ impl Alerts {
         Routing::new(&channels.configured(), wishes)
     }
 
-    /// The severities of which nobody is told at once, though nobody asked for that: the channels
-    /// that they take are not configured. Low and info are told to nobody by design.
+    /// Returns the severities that notify no one at once without the operator having asked for
+    /// that: none of their channels is configured. Low and info notify no one by default.
     pub(super) fn untold(&self, channels: &Channels) -> Vec<Severity> {
         let configured = channels.configured();
         let nobody = |severity: &Severity| {

@@ -1,4 +1,4 @@
-//! `[channels.*]`: the ways out. A channel is configured when it is told where to send.
+//! `[channels.*]`: the channels. A channel is configured when its section says where to send.
 
 use std::fmt;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::error::Problem;
 use crate::secrets::Secrets;
 use crate::siem::Siem;
 
-/// The ways out.
+/// Every channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Channels {
@@ -116,7 +116,7 @@ pub struct Email {
     pub password_file: String,
     /// The sender.
     pub from: String,
-    /// Who is told of every alert that goes by mail.
+    /// Who gets every alert that goes by mail.
     pub to: Vec<String>,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_file: String,
@@ -203,7 +203,7 @@ impl Default for Email {
 }
 
 impl Channels {
-    /// Those that are told where to send.
+    /// Returns the channels whose section says where to send.
     pub fn configured(&self) -> Vec<Channel> {
         let webhook = !self.webhook.url.is_empty() || !self.webhook.url_file.is_empty();
         [

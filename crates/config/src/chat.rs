@@ -1,5 +1,5 @@
-//! `[channels.slack]`, `[channels.teams]`, `[channels.pagerduty]`: services that are told by HTTPS
-//! with a token.
+//! `[channels.slack]`, `[channels.teams]`, `[channels.pagerduty]`: services that get alerts over
+//! HTTPS with a token.
 
 use model::Span;
 use notify::channels::pagerduty;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channels::{copy, pem};
 
-/// `[channels.slack]` and `[channels.teams]`. The URL holds a token: it stands in a file.
+/// `[channels.slack]` and `[channels.teams]`. The URL holds a token, so it is in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hook {

@@ -32,7 +32,7 @@ pub struct Collect {
     pub databases: Vec<Database>,
     /// How long the raw line of an event is kept, at least 30 days; zero: it is never stored.
     pub keep_raw: Span,
-    /// How many whole months the events of logs are kept, at least 3; 0: for good.
+    /// How many whole months log events are kept, at least 3; 0: forever.
     pub retention_months: u16,
     /// The largest spool on disk of each listener while the database is unreachable, in bytes.
     #[serde(rename = "listener_spool_max_size", with = "crate::size")]
@@ -60,7 +60,7 @@ pub struct Journal {
     /// The folder with its files; this machine's journal without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// Whose log it is: set as `metadata.service` on all its events.
@@ -76,7 +76,7 @@ pub struct Database {
     pub service: ServiceName,
     /// A file with the `postgres://` URL of a login that may SELECT from `public.audit_events`.
     pub url_file: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// How often it is asked for new events.
@@ -99,17 +99,17 @@ fn default_sweep() -> Span {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where it is; absolute, because the daemon's working directory is nobody's business.
+    /// Its path; absolute, because the daemon's working directory is not the caller's.
     pub path: String,
     /// What is in it: a name of `collect`'s list of formats.
     pub format: String,
-    /// How often it speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often it sends at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    /// Proxies, as addresses or networks, that are trusted to name the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
     /// Whose log it is: set as `metadata.service` on all its events.
@@ -171,13 +171,13 @@ pub struct Listener {
     /// What is in its messages: a name of `collect`'s list of formats.
     #[serde(default = "default_format")]
     pub format: String,
-    /// How often somebody speaks at least; silence beyond is told. Unset: as it has learned.
+    /// How often its peers send at least; a longer silence raises an alert. Unset: learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// The zone of times that name none, as an IANA name. UTC without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    /// Proxies, as addresses or networks, that are trusted to name the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
     /// The addresses and networks from which messages are taken, such as `10.0.0.0/8`; empty: from

@@ -11,7 +11,7 @@ use crate::notices::{configured, lead};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compliance {
-    /// How often each check runs; 0s: only when somebody runs them.
+    /// How often each check runs; 0s: only by command.
     pub interval: Span,
     /// By which ways people are reminded; the default is cut down to those that are configured.
     pub channels: Vec<Channel>,

@@ -1,4 +1,4 @@
-//! `[contacts]`: the people by name, and who of them is told that auditing fails (3.3.4).
+//! `[contacts]`: people by name, and who of them is notified when auditing fails (3.3.4).
 
 use notify::Person as Told;
 use notify::channels::email::Address;
@@ -10,9 +10,9 @@ use crate::error::Problem;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Contacts {
-    /// Everybody who may be told of anything by name.
+    /// Everyone who may be notified by name.
     pub people: Vec<Person>,
-    /// The names of those who are told that auditing fails; empty: all of them.
+    /// The names of those who are notified when auditing fails; empty: all of them.
     pub audit_failures: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Contacts {
         self.people.iter().find(|person| person.name == name)
     }
 
-    /// Who is told that auditing fails.
+    /// Returns who is notified when auditing fails.
     pub fn for_audit_failures(&self) -> Vec<Told> {
         let chosen = |person: &&Person| {
             self.audit_failures.is_empty() || self.audit_failures.contains(&person.name)

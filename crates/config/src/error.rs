@@ -89,7 +89,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What a section finds wrong with itself, before anybody knows where that stands.
+/// What a section finds wrong with itself, before its place in the file is known.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) key: String,

@@ -1,4 +1,4 @@
-//! `[escalation]`: who is told when nobody acknowledges an alert in time.
+//! `[escalation]`: whom to notify when an alert is not acknowledged in time.
 
 use model::{Channel, Severity, Span};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::{Channels, Contacts, OnCall, check_lasting};
 /// The most tiers.
 const TIERS_MAX: usize = 10;
 
-/// How long an alert may wait, and who is told then.
+/// How long an alert may wait, and whom to notify then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Escalation {
@@ -21,12 +21,12 @@ pub struct Escalation {
     pub medium: Span,
     /// The same of a low one.
     pub low: Span,
-    /// Who is told then, one after the other; empty: nobody.
+    /// The tiers to notify, one after the other; empty: no escalation.
     pub tiers: Vec<Tier>,
-    /// Where people reach this program's HTTP door, such as `https://soc.example.com`; empty: mails
-    /// carry no link to acknowledge.
+    /// Where people reach this program's HTTP server, such as `https://soc.example.com`; empty:
+    /// mails carry no link to acknowledge.
     pub public_url: String,
-    /// How long such a link is good.
+    /// How long such a link is valid.
     pub ack_link_ttl: Span,
 }
 
@@ -34,9 +34,9 @@ pub struct Escalation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tier {
-    /// By which ways.
+    /// The channels to notify by.
     pub channels: Vec<Channel>,
-    /// SilenceTarget, by name, by mail.
+    /// People to notify by mail, by name.
     pub people: Vec<String>,
     /// And whose turn it is.
     pub on_call: bool,

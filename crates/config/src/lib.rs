@@ -75,7 +75,7 @@ pub const SAMPLE: &str = include_str!("../../../blueteam.sample.toml");
 pub struct Config {
     /// PostgreSQL.
     pub database: Database,
-    /// The HTTP door for events.
+    /// The HTTP server for events.
     pub ingest: Ingest,
     /// When people are expected to be at work.
     pub business_hours: BusinessHours,
@@ -87,7 +87,7 @@ pub struct Config {
     pub alerts: Alerts,
     /// The people, by name.
     pub contacts: Contacts,
-    /// Who is told when nobody acknowledges an alert.
+    /// Whom to notify when an alert is not acknowledged.
     pub escalation: Escalation,
     /// Whose turn it is.
     pub on_call: OnCall,
@@ -99,13 +99,13 @@ pub struct Config {
     pub compliance: Compliance,
     /// The ways out.
     pub channels: Channels,
-    /// Who notices when we are gone.
+    /// The service that notices when blueteam is gone.
     pub watchdog: Watchdog,
     /// What is measured, and when that is an alert.
     pub monitors: Monitors,
     /// Log files and sockets.
     pub collect: Collect,
-    /// What publishers say of what we run.
+    /// Feeds of advisories, and inventories.
     pub advisories: Advisories,
     /// The program's own log.
     pub logging: Logging,
@@ -253,7 +253,7 @@ impl Loaded {
 }
 
 impl Config {
-    /// What serde cannot see: values that are right by themselves but can't be used.
+    /// Returns what serde cannot find: values that are valid by themselves but cannot be used.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.database.check(&mut problems);
@@ -300,8 +300,8 @@ impl Config {
         self.alerts.untold(&self.channels)
     }
 
-    /// What is right by itself and probably not meant: that somebody who counts on being told is
-    /// told nothing.
+    /// Returns settings that are valid and probably not meant: severities and digests that notify
+    /// no one.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let untold: Vec<&str> = self

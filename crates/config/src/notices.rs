@@ -1,4 +1,4 @@
-//! `[digest]` and `[heartbeat]`: what is told on schedule.
+//! `[digest]` and `[heartbeat]`: scheduled notifications.
 
 use jiff::civil::Time;
 use model::{Channel, Span};
@@ -107,8 +107,8 @@ pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel
         .collect()
 }
 
-/// A list of one's own must lead somewhere, and nobody is called out of bed because nothing
-/// happened.
+/// Checks a list of channels for scheduled messages: configured channels only, and no pager, which
+/// would wake people because nothing happened.
 pub(super) fn lead(
     key: &str,
     wanted: &[Channel],

@@ -83,7 +83,7 @@ fn param_problem(
     None
 }
 
-/// What the engine is told. `grace` is how long a closed detection may be taken up again.
+/// Returns the engine's settings. `grace` is how long a closed detection may still be extended.
 pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
     let mut rules = config.rules.clone();
     // The two general keys that concern single rules yield to what is said for the rule itself.
@@ -146,7 +146,7 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
     Ok(sigma)
 }
 
-/// The same, with every error in a line of its own: for somebody who mends them all at once.
+/// The same, with every error on a line of its own, to fix them all at once.
 pub fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
     if config.detection.rules_dir.is_empty() {
         return Ok(Sigma::default());
@@ -188,8 +188,8 @@ pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
 /// Maximum depth of folders in a rules folder; a link that leads back up ends there.
 const DEPTH_MAX: usize = 16;
 
-/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and `*.yaml`, in order of path.
-/// What begins with a dot is passed over.
+/// The rule files of a folder and of the folders in it, or the one that is named: `*.yml` and
+/// `*.yaml`, in order of path. Names that begin with a dot are skipped.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
     if folder.is_file() {

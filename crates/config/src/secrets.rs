@@ -34,7 +34,7 @@ pub struct Secrets {
     pub teams_url: Option<SecretString>,
     /// PagerDuty's integration key.
     pub pagerduty_key: Option<SecretString>,
-    /// Where we say that we live.
+    /// The URL of the outside service that is pinged.
     pub watchdog_url: Option<SecretString>,
     /// The URLs of `collect.databases`, in their order.
     pub databases: Vec<SecretString>,

@@ -1,4 +1,4 @@
-//! `[channels.ocsf]`, `[channels.cef]`: a SIEM beside us, told by syslog in its own language.
+//! `[channels.ocsf]`, `[channels.cef]`: a SIEM that gets alerts over syslog in its own format.
 
 use model::Span;
 use notify::channels::syslog;
@@ -44,7 +44,8 @@ impl Default for Siem {
 }
 
 impl Siem {
-    /// Who is told, when anybody is. `hostname` is this machine's name; reads the `ca_file`.
+    /// Returns the receiver, if one is configured. `hostname` is this machine's name; reads the
+    /// `ca_file`.
     pub(super) fn receiver(&self, hostname: &str) -> anyhow::Result<Option<syslog::Receiver>> {
         if self.target.is_empty() {
             return Ok(None);

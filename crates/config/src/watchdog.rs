@@ -1,4 +1,4 @@
-//! `[watchdog]`: who notices when we are gone.
+//! `[watchdog]`: the service that notices when blueteam is gone.
 
 use model::Span;
 use notify::http_post::{Heartbeat, Target};
@@ -9,23 +9,22 @@ use crate::check_lasting;
 use crate::error::Problem;
 use crate::secrets::Secrets;
 
-/// A service that raises the alarm when it no longer hears from us. The URL holds a token: it
-/// stands in a file.
+/// A service that raises the alarm when pings stop. Its URL holds a token, so it is in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Watchdog {
-    /// A file that holds the URL; empty: nobody is told that we live.
+    /// A file that holds the URL; empty: no pings are sent.
     pub url_file: String,
-    /// How often.
+    /// How often it is pinged.
     pub interval: Span,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_file: String,
     /// The limit of one attempt.
     pub timeout: Span,
-    /// How long the database may be away before the personnel are told.
+    /// How long the database may be unreachable before the contacts are notified.
     pub database_down_after: Span,
     /// How long events may wait unread or not be stored, or alerts not be written, before the
-    /// personnel are told.
+    /// contacts are notified.
     pub stuck_after: Span,
     /// A clock that jumps further than this, or differs further from the database's, is not
     /// believed: times are not judged until it is right again.
@@ -47,7 +46,7 @@ impl Default for Watchdog {
 }
 
 impl Watchdog {
-    /// SilenceTarget to tell, when somebody listens.
+    /// Returns the outside service that is pinged, if one is configured.
     pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
         let Some(url) = &secrets.watchdog_url else {
             return Ok(None);

@@ -57,7 +57,7 @@ pub struct Health {
     pub verdict: Arc<Verdict>,
     /// What the engine does, for metrics.
     pub engine_stats: Arc<EngineStats>,
-    /// Called when events are read for the first time.
+    /// Notified when events are read for the first time.
     pub ready: Arc<Notify>,
 }
 
@@ -66,7 +66,7 @@ pub struct Health {
 pub struct Outbox {
     /// The configured channels.
     pub channels: Arc<Channels>,
-    /// Called when notifications were written.
+    /// Notified when notifications were written.
     pub wake: Arc<Notify>,
 }
 
@@ -95,7 +95,7 @@ impl FoundSources {
     }
 }
 
-/// What is in a listener's spool for less than this is only passing through.
+/// What is in a listener's spool for less than this is not counted as waiting.
 const PASSING: Span = Span::secs(5);
 
 /// What waits on its way into the database.
@@ -182,7 +182,7 @@ pub struct TaskContext {
     pub configured: Arc<BTreeSet<String>>,
     /// The names of those that folders and patterns have found.
     pub found: FoundSources,
-    /// Has the daemon read its configuration again.
+    /// Makes the daemon read its configuration again.
     pub reload: Arc<Notify>,
     /// Ends the task.
     pub stop: CancellationToken,

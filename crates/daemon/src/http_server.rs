@@ -87,7 +87,7 @@ pub async fn open(
     } = with;
     let mut settings = ingest_settings(&loaded.config.ingest, state);
     let certificate = certificates
-        .door()
+        .http_server()
         .map(|slot| slot.certificate())
         .transpose();
     settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;

@@ -67,18 +67,18 @@ pub struct Ready {
     pub private_cluster: bool,
 }
 
-/// How those who started the daemon speak to it while it runs.
+/// How whoever started the daemon controls it while it runs.
 #[derive(Debug)]
 pub struct Control {
     /// Ends it.
     pub stop: CancellationToken,
-    /// Has it read its configuration again.
+    /// Makes it read its configuration again.
     pub reload: Arc<Notify>,
     /// The file that is read then.
     pub config: Option<PathBuf>,
 }
 
-/// Runs until it is stopped, then ends every task in its turn.
+/// Runs until it is stopped, then ends the tasks in order.
 pub async fn run(
     loaded: Arc<Loaded>,
     state: &StateDir,
@@ -336,7 +336,7 @@ impl Daemon<'_> {
             .supervise(&mut supervisor, self, &context, || on_ready(listen))
             .await;
 
-        // From the outside in: first no new events, then what is under way.
+        // First stop accepting events, then finish what is under way.
         intake.cancel();
         if let Some(http) = http {
             http.close().await;

@@ -35,7 +35,7 @@ pub struct Breath {
 impl Breath {
     /// Takes up what the ledger has of it.
     pub fn of(row: &SourceRow, calendar: Calendar) -> Self {
-        // What was learned by an older version in another form is learned anew.
+        // What an older version stored in another form is learned again.
         let rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
         Self {
             calendar,
@@ -142,7 +142,7 @@ impl Intake {
         Self { zone, ..self }
     }
 
-    /// These proxies may say whom they forward for.
+    /// Sets the proxies whose word about the client's address is trusted.
     pub fn behind(self, trusted_proxies: Vec<Network>) -> Self {
         Self {
             trusted_proxies,

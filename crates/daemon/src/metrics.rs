@@ -1,4 +1,4 @@
-//! The numbers of the program in Prometheus' text format, for `/metrics`.
+//! Metrics of the program in Prometheus' text format, for `/metrics`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use web::Metrics;
 
 use store::reader::LIVE_CURSOR;
 
-/// A database that takes longer is away, as far as a scrape is concerned.
+/// A database that takes longer counts as unreachable for a scrape.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes what `/metrics` serves. One scrape at a time asks the database.
@@ -142,7 +142,7 @@ fn write_ingest(page: &mut Page, stats: &Stats) {
     page.add(
         "ingest_events_total",
         "counter",
-        "Events at the HTTP door since the start, by what became of them.",
+        "Events that reached the HTTP server since the start, by outcome.",
         outcomes.map(|(outcome, n)| (format_labels(&[("outcome", outcome)]), n as f64)),
     );
 
@@ -317,10 +317,11 @@ fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Ti
     );
 }
 
-/// What each monitor measured, what is too much, and whether it was.
+/// Writes each monitor's last value, threshold and state.
 fn write_monitors(page: &mut Page, all: &[Monitored]) {
     let one = |monitor: &Monitored| format_labels(&[("monitor", monitor.name.as_str())]);
-    // Watched and without a number: worse than any.
+    // A monitor that is watched but has no number is reported as infinite: worse than any
+    // threshold.
     let watched = all.iter().filter(|monitor| monitor.watched);
     page.add(
         "monitor_value",

@@ -1,6 +1,6 @@
-//! The account of the table of audit events, kept by who reads it: applications insert into it by
-//! themselves, so that only the reader sees what came. Numbered producers are followed, and holes
-//! in their numbers are told.
+//! The completeness ledger of the table of audit events, kept by its reader: applications insert
+//! into the table themselves, so only the reader sees what arrived. Numbered producers are
+//! followed, and holes in their numbers are reported.
 
 use std::collections::BTreeMap;
 
@@ -113,15 +113,15 @@ fn take_intake(intake: &mut Intake) -> Intake {
     std::mem::replace(intake, next)
 }
 
-impl Books {
-    /// Takes up what the ledger has.
+impl AuditTableLedger {
+    /// Loads the state of the ledger.
     pub async fn open(
         conn: &mut PgConnection,
         calendar: Calendar,
         settle: Span,
     ) -> anyhow::Result<Self> {
         sources::declare(conn, TABLE, Source::AuditDb, None).await?;
-        let mut books = Self {
+        let mut ledger = Self {
             calendar,
             settle,
             rhythm: Cadence::default(),
@@ -138,15 +138,15 @@ impl Books {
             };
 
             if row.source_id == TABLE {
-                books.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
-                books.last_received = row.last_received_at;
-                books.intake = intake;
+                ledger.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
+                ledger.last_received = row.last_received_at;
+                ledger.intake = intake;
             } else if let Some(name) = row.source_id.strip_prefix(PRODUCER) {
                 let sequence = row
                     .sequence
                     .and_then(|s| serde_json::from_value(s).ok())
                     .unwrap_or_default();
-                books
+                ledger
                     .producers
                     .insert(name.to_owned(), Producer { sequence, intake });
             } else if let Some(name) = row.source_id.strip_prefix(SERVICE) {
@@ -159,12 +159,12 @@ impl Books {
             }
         }
 
-        Ok(books)
+        Ok(ledger)
     }
 
-    /// An event has been read.
-    pub fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
-        // What we say of ourselves shows nothing of whether applications speak.
+    /// Records that an event was read.
+    pub fn record_event(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+        // blueteam's own events do not show whether applications still send.
         if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
             return;
         }

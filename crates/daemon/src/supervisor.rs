@@ -17,7 +17,7 @@ const RETIRE: Duration = Duration::from_secs(5);
 /// How long a stop waits for the tasks.
 const FINISH: Duration = Duration::from_secs(20);
 
-/// A task that runs until it is told to stop.
+/// A task that runs until its `stop` is cancelled.
 pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// How long a task runs.
@@ -35,7 +35,7 @@ pub struct Task {
     pub name: &'static str,
     /// How long it runs.
     pub lifetime: Lifetime,
-    /// Makes it; nothing when the configuration does not want it.
+    /// Makes it; returns `None` when the configuration does not ask for it.
     pub start: fn(&TaskContext) -> anyhow::Result<Option<Running>>,
 }
 
@@ -117,8 +117,9 @@ impl Supervisor {
         self.failed.get_or_insert(failure);
     }
 
-    /// Waits a moment for tasks that were told to stop. Those that take longer, such as a
-    /// notification that is being sent, go on and are ended in their time.
+    /// Waits a moment for tasks whose `stop` was cancelled. Those that take longer, such as a
+    /// notification that is being sent, continue in the background and get the time of
+    /// [`Self::finish`].
     pub async fn retire(mut self) -> anyhow::Result<()> {
         if tokio::time::timeout(RETIRE, self.all_ended())
             .await
@@ -131,14 +132,14 @@ impl Supervisor {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// Waits for tasks that were told to stop, and cuts off those that do not.
+    /// Waits for tasks whose `stop` was cancelled, and aborts those that do not end in time.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         if tokio::time::timeout(FINISH, self.all_ended())
             .await
             .is_err()
         {
-            warn!("some tasks did not end in time and were cut off; nothing committed is lost");
-            // Not before they are gone: the cluster can be stopped only when nobody holds on to it.
+            warn!("some tasks did not end in time and were aborted; nothing committed is lost");
+            // Waits until they are gone: the cluster can be stopped only when no task holds it.
             self.set.shutdown().await;
         }
 

@@ -6,7 +6,7 @@ use model::{Action, Outcome, SecurityEvent, Source};
 /// A change of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AccountChange {
-    /// It was created, and somebody can log in with it.
+    /// It was created, and allows logins.
     Created(String),
     /// It was put into a group, or granted a role.
     Granted {
@@ -21,7 +21,7 @@ pub(crate) enum AccountChange {
 
 /// The largest user ID that packages give to the accounts of services (`SYS_UID_MAX`).
 const SYSTEM_UID_MAX: u32 = 999;
-/// Shells that let nobody in.
+/// Shells that allow no login.
 const NO_LOGIN: [&str; 3] = ["/nologin", "/false", "/sync"];
 
 /// Returns the changes that an event reports. Only what happened counts, not what was refused.

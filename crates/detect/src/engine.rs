@@ -510,8 +510,8 @@ impl Engine {
 
     /// Passes on what changed since the last drain, each detection once. With `settled_only`,
     /// detections that were merely extended wait.
-    pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(DetectionUpdate)) {
-        self.detections.drain(settled_only, tell);
+    pub fn drain(&mut self, settled_only: bool, report: impl FnMut(DetectionUpdate)) {
+        self.detections.drain(settled_only, report);
     }
 
     /// Returns whether any detection has changed since the last drain.

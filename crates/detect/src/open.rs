@@ -84,7 +84,7 @@ impl std::fmt::Debug for GrowingTexts {
 /// What is known of the texts of an open detection.
 #[derive(Debug)]
 enum Wording {
-    /// It was stored before a restart: the rule is asked when it goes on.
+    /// The detection was stored before a restart: the rule supplies the texts when it is extended.
     Unknown,
     /// They stay.
     Fixed,
@@ -138,7 +138,7 @@ impl Open {
     }
 }
 
-/// A detection as it was stored, to go on with after a restart.
+/// A detection as it was stored, to be continued after a restart.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// The detection.
@@ -155,16 +155,16 @@ pub(crate) struct Detections {
     free: Vec<u32>,
     closing: BinaryHeap<Reverse<(Timestamp, u32)>>,
     dirty: Vec<u32>,
-    /// How long a closed detection can still be extended by an event that belongs into it; zero
-    /// where what is printed stays printed.
+    /// How long a closed detection can still be extended by an event that belongs to it; zero where
+    /// closed detections are printed at once.
     grace: Span,
-    /// Conditions that hold are not told: set while windows are rebuilt from a past that has been
-    /// told already.
+    /// Conditions that hold are not reported: set while windows are rebuilt from events that were
+    /// processed before.
     pub silenced: bool,
 }
 
 impl Detections {
-    /// An empty set; `grace` is how long after its close a detection may still be taken up again.
+    /// Creates an empty set; `grace` is how long after its close a detection may still be extended.
     pub(crate) fn new(grace: Span) -> Self {
         Self {
             grace,
@@ -172,12 +172,12 @@ impl Detections {
         }
     }
 
-    /// How many are open.
+    /// Returns how many are open.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// The condition holds at `event`: extends the open detection, or opens one.
+    /// Reports that the condition holds at `event`: extends the open detection, or opens one.
     pub(crate) fn fire(
         &mut self,
         slot: OpenKey,
@@ -217,7 +217,7 @@ impl Detections {
         self.insert(open);
     }
 
-    /// The condition held for a period without any event that could stand for it (a silence).
+    /// Reports that the condition held for a period in which there is no event (a silence).
     pub(crate) fn fire_silence(
         &mut self,
         slot: OpenKey,
@@ -300,7 +300,7 @@ impl Detections {
             detection.event_ids.push(hit.event_id());
             open.events.push(hit.event_key());
         } else if event.instance_id != detection.tenant && open.events.len() <= EVENT_IDS_MAX {
-            // One that differs is enough to know that they do.
+            // One event of another tenant is enough to know that there are several.
             open.events.push(hit.event_key());
         }
 
@@ -383,7 +383,7 @@ impl Detections {
         self.closing.extend(later);
     }
 
-    /// Drops a closed detection once its close has been told.
+    /// Drops a closed detection once its close has been drained.
     fn forget(&mut self, i: u32) {
         let Some(open) = self.slab[i as usize].as_ref() else {
             return;
@@ -406,15 +406,15 @@ impl Detections {
         }
     }
 
-    /// Whether anything changed since the last drain.
+    /// Returns whether anything changed since the last drain.
     pub(crate) fn has_changes(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// Hands out what changed since the last drain, each detection once, as it is now. With
+    /// Passes on what changed since the last drain, each detection once, as it is now. With
     /// `settled_only`, detections that were merely extended are kept for a later drain: a storm
     /// must not become a write per event.
-    pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(DetectionUpdate)) {
+    pub(crate) fn drain(&mut self, settled_only: bool, mut report: impl FnMut(DetectionUpdate)) {
         let mut kept = Vec::new();
         for i in std::mem::take(&mut self.dirty) {
             let Some(open) = self.slab[i as usize].as_mut() else {
@@ -442,7 +442,7 @@ impl Detections {
             open.fresh = false;
             open.dirty = false;
             let gone = open.closed && self.open.get(&open.slot) != Some(&i);
-            tell(change);
+            report(change);
 
             if gone {
                 self.slab[i as usize] = None;
@@ -453,7 +453,7 @@ impl Detections {
         self.dirty = kept;
     }
 
-    /// Takes up a stored open detection.
+    /// Adds a stored open detection.
     pub(crate) fn restore(&mut self, slot: OpenKey, cooldown: Span, restored: Restored) {
         let open = Open {
             slot,
@@ -469,7 +469,7 @@ impl Detections {
             closed_at: None,
         };
         self.insert(open);
-        // As stored: nothing to tell.
+        // It is as stored, so there is no change to report.
         if let Some(i) = self.dirty.pop()
             && let Some(open) = self.slab[i as usize].as_mut()
         {
@@ -547,14 +547,15 @@ impl Open {
     }
 }
 
-/// Rounds a time up to whole minutes: nobody asks for the seconds of an attack that goes on.
+/// Rounds a time up to whole minutes: the seconds of a lasting attack do not matter.
 fn whole_minutes(span: Span) -> Span {
     const MINUTE: i64 = Span::mins(1).as_micros();
     Span::mins((span.as_micros() + MINUTE - 1) / MINUTE)
 }
 
-/// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we
-/// watch: nobody may craft a second event whose alert is taken for the first one's.
+/// Combines rule, key and first event into one id. A cryptographic hash, because event ids come
+/// from the watched programs: no one may craft a second event whose alert is taken for that of the
+/// first.
 fn detection_fingerprint(
     rule: &str,
     entity: &Entity,

@@ -1,4 +1,5 @@
-//! Events about which a rule decides later, when what would excuse them has had its time to come.
+//! Events about which a rule decides later, because an event that would excuse them may still
+//! arrive.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ impl Pending {
         }
     }
 
-    /// Makes an event wait. Returns the oldest where too many do.
+    /// Adds an event. Returns the oldest if there are too many.
     pub(crate) fn push(
         &mut self,
         key: Key,
@@ -38,7 +39,7 @@ impl Pending {
             .flatten()
     }
 
-    /// Excuses events: they are decided no more.
+    /// Removes the events that are excused.
     pub(crate) fn excuse(&mut self, is_excused: impl Fn(Key, &SecurityEvent<'_>) -> bool) {
         self.events.retain(|(key, event)| !is_excused(*key, event));
     }

@@ -34,7 +34,7 @@ impl Users {
     }
 
     /// Returns the user of an event as texts name them. The name in the table goes before the one
-    /// in the event, which may be that of somebody else: of an account that the user changed.
+    /// in the event, which may be that of another account, one that the user changed.
     pub(crate) fn person(&self, id: &UserId<'_>, event: &SecurityEvent<'_>) -> Person {
         let stored = match id {
             UserId::Uuid(id) => self.get(*id).and_then(|user| user.name.clone()),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The largest window of a zstd stream that we make room for: 8 MiB, as RFC 9659 asks of HTTP.
+/// The largest window of a zstd stream that is accepted, as a binary logarithm: 8 MiB, as RFC 9659
+/// asks for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// Decompressed at a time; memory is charged before it is used.
 const CHUNK: usize = 64 * 1024;
@@ -28,7 +29,7 @@ pub enum BodyError {
     Unreadable(&'static str),
 }
 
-/// Memory that a request takes of the common bound; given back when this is dropped.
+/// Memory that a request takes of the common budget; given back when this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     budget: Arc<Semaphore>,
@@ -36,7 +37,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Nothing yet, of the given budget in bytes.
+    /// Creates an empty charge to a budget in bytes.
     pub fn new(budget: Arc<Semaphore>) -> Self {
         Self { budget, held: None }
     }
@@ -48,7 +49,7 @@ impl Charge {
             .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    /// Takes more. An error means that it is not there now.
+    /// Takes more bytes. Fails if the budget does not have them now.
     pub fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
         let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
         let more = Arc::clone(&self.budget)
@@ -75,7 +76,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The text of a body, at most `most` bytes of it.
+    /// Decompresses a body; fails if the result has more than `most` bytes.
     pub fn decode(self, body: Bytes, most: usize, charge: &mut Charge) -> Result<Bytes, BodyError> {
         match self {
             Self::Identity => Ok(body),

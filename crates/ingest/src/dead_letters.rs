@@ -1,4 +1,4 @@
-//! `dead-letter.ndjson`: events out of the spool that the database refuses for good, with the
+//! `dead-letter.ndjson`: events of the spool that the database refuses permanently, with the
 //! reason.
 
 use std::fs::OpenOptions;
@@ -10,11 +10,11 @@ use model::{FieldError, Timestamp};
 
 /// The file's name, in the spool's folder.
 pub(super) const FILE: &str = "dead-letter.ndjson";
-/// The file's bound. What goes beyond it is counted, and named in the ledger of completeness as far
-/// as that keeps it: whoever can send what the database refuses must not be able to keep everybody
-/// else's events in the spool.
+/// The file's bound. Events beyond it are counted, and kept as dead letters of the completeness
+/// ledger as far as that has room: a sender of events that the database refuses must not keep all
+/// others' events in the spool.
 pub(super) const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// With less room than this it counts as full: a batch of the drain may need as much.
+/// With less room than this the file counts as full: a batch of the drain may need as much.
 pub(super) const ROOM: u64 = 8 * 1024 * 1024;
 
 /// One refused event: its JSON, and why.
@@ -33,7 +33,7 @@ pub(super) fn append(dir: &Path, letters: &[Letter], now: Timestamp) -> io::Resu
     let (mut lines, mut beyond) = (Vec::new(), 0);
 
     for (json, error) in letters {
-        // As an object where it is one that serde can read, else as the text that it is.
+        // As an object if serde can read it, otherwise as text.
         let event = serde_json::from_slice::<serde_json::Value>(json)
             .unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned().into());
         let line =

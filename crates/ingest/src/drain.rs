@@ -1,5 +1,5 @@
-//! The way back: when the database is there again, the spool goes into the table, in order, before
-//! anything new does.
+//! Draining the spool: when the database is reachable again, its events are written to the table,
+//! in order, before anything new.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +18,14 @@ use super::{
 
 /// Bytes of the spool written at once.
 const BATCH: usize = 4 * 1024 * 1024;
-/// So few left that new requests can be made to wait for them.
+/// With so few records left, new requests wait until they are written.
 const NEAR: u64 = 10_000;
-/// After so long they are made to wait anyway: as much comes in as goes out.
+/// After draining for so long, new requests wait in any case: as much comes in as goes out.
 const LONG: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Why the drain did not get on.
+/// Why a step of the drain failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DrainError {
     #[error("{0}")]
@@ -36,11 +36,11 @@ pub(super) enum DrainError {
     DeadLetter(std::io::Error),
     #[error("there is no room for the events that conflict with an open transaction")]
     NoRoom,
-    #[error("its work was broken off")]
+    #[error("its work was aborted")]
     Task,
 }
 
-/// Drains whenever there is something, for ever.
+/// Drains whenever the spool holds something, forever.
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut conn = Conn::new(&inner);
     let mut pause = FIRST_PAUSE;
@@ -67,7 +67,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
                 let error = error.to_string();
                 *lock_mutex(&inner.stuck) = ours.then(|| error.clone());
 
-                // Once, not every few seconds for hours.
+                // Logged once, not every few seconds for hours.
                 if error != said {
                     tracing::warn!(%error, "the spool cannot be written to the database yet");
                     said = error;
@@ -80,9 +80,9 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Writes a batch; or, near the end, all that is left, while new requests wait.
+/// Writes a batch; or, if little is left, all of it while new requests wait.
 async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn, long: bool) -> Result<(), DrainError> {
-    // Before the gate is shut: nobody is made to wait for a database that is away.
+    // Before the gate is closed: no request must wait for an unreachable database.
     conn.ready().await?;
     let last = long || lock_mutex(&inner.spool).records() <= NEAR;
     if !last {
@@ -108,22 +108,22 @@ async fn drain_batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainE
     };
 
     let (rows, mut letters) = decode(&batch);
-    let ends = in_parts(rows.len());
+    let ends = part_ends(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    refused(&rows, &ends, &done, &mut letters);
-    let conflicting = conflicting(&ends, &done);
+    collect_refused(&rows, &ends, &done, &mut letters);
+    let conflicting = conflicting_rows(&ends, &done);
     if !conflicting.is_empty() && !held::keep(inner, &rows, &conflicting).await {
         return Err(DrainError::NoRoom);
     }
 
-    bury(inner, letters).await?;
+    keep_dead_letters(inner, letters).await?;
     inner.note_committed(&done);
     delete_batch(inner, batch).await?;
 
     Ok(true)
 }
 
-/// The rows of a batch, and what is no row.
+/// Returns the rows of a batch, and the payloads that are not rows.
 pub(super) fn decode(batch: &Batch) -> (Vec<AuditRow<'static>>, Vec<(Vec<u8>, FieldError)>) {
     let (mut rows, mut letters) = (Vec::new(), Vec::new());
     for payload in batch.payloads() {
@@ -135,36 +135,36 @@ pub(super) fn decode(batch: &Batch) -> (Vec<AuditRow<'static>>, Vec<(Vec<u8>, Fi
     (rows, letters)
 }
 
-/// The ends of parts of a batch. A spool holds events of many senders: what conflicts in one part
-/// leaves the others alone.
-pub(super) fn in_parts(rows: usize) -> Vec<usize> {
+/// Returns the ends of the parts of a batch. A spool holds events of many senders: a conflict in
+/// one part does not affect the others.
+pub(super) fn part_ends(rows: usize) -> Vec<usize> {
     const PART: usize = 50;
     (0..rows.div_ceil(PART))
         .map(|part| rows.min((part + 1) * PART))
         .collect()
 }
 
-/// The starts of the parts whose ends these are.
-fn line_starts(ends: &[usize]) -> impl Iterator<Item = usize> {
+/// Returns the starts of the parts with these ends.
+fn part_starts(ends: &[usize]) -> impl Iterator<Item = usize> {
     std::iter::once(0).chain(ends.iter().copied())
 }
 
-/// The places in the batch of rows that conflict with an open transaction.
-pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
-    line_starts(ends)
+/// Returns the positions in the batch of rows that conflict with an open transaction.
+pub(super) fn conflicting_rows(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
+    part_starts(ends)
         .zip(done)
         .flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at))
         .collect()
 }
 
 /// Adds the rows that the database refused to the dead letters.
-pub(super) fn refused(
+pub(super) fn collect_refused(
     rows: &[AuditRow<'_>],
     ends: &[usize],
     done: &[Inserted],
     letters: &mut Vec<(Vec<u8>, FieldError)>,
 ) {
-    for (start, done) in line_starts(ends).zip(done) {
+    for (start, done) in part_starts(ends).zip(done) {
         for (at, error) in &done.rejected {
             let Some(row) = rows.get(start + at) else {
                 continue;
@@ -190,7 +190,7 @@ async fn with_spool<T: Send + 'static>(
     Ok(done.map_err(|_| DrainError::Task)??)
 }
 
-pub(super) async fn bury(
+pub(super) async fn keep_dead_letters(
     inner: &Arc<Inner>,
     letters: Vec<(Vec<u8>, FieldError)>,
 ) -> Result<(), DrainError> {
@@ -228,8 +228,8 @@ pub(super) async fn bury(
     Ok(())
 }
 
-/// Writes down that there was an outage, and lets new events into the table again. The gate is
-/// shut.
+/// Records the outage as an event, and lets new events into the table again. The caller holds the
+/// gate.
 async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let outage = *lock_mutex(&inner.outage);
     if let Some(row) = outage.and_then(|outage| outage_row(inner, outage)) {
@@ -239,10 +239,12 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         }
         inner.note_committed(&done);
     }
+
     *lock_mutex(&inner.outage) = None;
     *lock_mutex(&inner.outage_reason) = None;
     inner.refusing.store(false, Ordering::SeqCst);
     inner.spooling.store(false, Ordering::SeqCst);
+
     if let Some(Outage {
         since,
         spooled,
@@ -255,7 +257,7 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     Ok(())
 }
 
-/// `system/audit_failure`, as 3.3.4 wants it told.
+/// Returns the `system/audit_failure` event that reports the outage (3.3.4).
 fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
     let now = inner.clock.now();
     let metadata = serde_json::json!({
@@ -292,13 +294,13 @@ mod tests {
 
     #[test]
     fn parts_cover_a_batch_and_places_are_those_of_the_batch() {
-        assert_eq!(in_parts(0), [0; 0]);
-        assert_eq!(in_parts(50), [50]);
-        assert_eq!(in_parts(120), [50, 100, 120]);
+        assert_eq!(part_ends(0), [0; 0]);
+        assert_eq!(part_ends(50), [50]);
+        assert_eq!(part_ends(120), [50, 100, 120]);
         let done = [vec![], vec![3], vec![0, 19]].map(|conflicting| Inserted {
             conflicting,
             ..Inserted::default()
         });
-        assert_eq!(conflicting(&in_parts(120), &done), [53, 100, 119]);
+        assert_eq!(conflicting_rows(&part_ends(120), &done), [53, 100, 119]);
     }
 }

@@ -1,6 +1,6 @@
-//! Events that conflict with an open transaction: somebody has inserted the same id and has not
-//! committed. They wait on disk, apart from everybody else's, and are tried again until the other
-//! transaction ends.
+//! Events that conflict with an open transaction, which has inserted the same id and has not
+//! committed. They wait on disk, apart from all others, and are tried again until that transaction
+//! ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ const BATCH: usize = 256 * 1024;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Opens the folder and checks what stands in it.
+/// Opens the folder and checks what it holds.
 pub(super) fn open(spool_dir: &std::path::Path) -> Result<(Spool, Vec<spool::Cut>), SpoolError> {
     Spool::open(&spool_dir.join(FOLDER), MAX_BYTES)
 }
 
-/// The folder's path, for those who only look.
+/// Returns the folder's path, for readers.
 pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
     spool_dir.join(FOLDER)
 }
@@ -67,7 +67,7 @@ pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[us
     }
 }
 
-/// Tries what waits, forever.
+/// Retries what waits, forever.
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut conn = Conn::new(&inner);
     loop {
@@ -84,8 +84,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so
-/// that no crash loses it.
+/// Retries one batch. What still conflicts is appended at the end of the queue before it is removed
+/// from the front, so that no crash loses it.
 async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let peeked = with_held(inner, |held| held.peek(BATCH)).await;
     let batch = match peeked {
@@ -99,10 +99,10 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     };
 
     let (rows, mut letters) = drain::decode(&batch);
-    let ends = drain::in_parts(rows.len());
+    let ends = drain::part_ends(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    drain::refused(&rows, &ends, &done, &mut letters);
-    let conflicting = drain::conflicting(&ends, &done);
+    drain::collect_refused(&rows, &ends, &done, &mut letters);
+    let conflicting = drain::conflicting_rows(&ends, &done);
     if !conflicting.is_empty() {
         match append_batch(inner, &rows, &conflicting).await {
             Ok(()) => {}
@@ -112,7 +112,7 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         }
     }
 
-    drain::bury(inner, letters).await?;
+    drain::keep_dead_letters(inner, letters).await?;
     inner.note_committed(&done);
     if conflicting.len() < rows.len() {
         *lock_mutex(&inner.held_full) = None;
@@ -120,7 +120,7 @@ async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     with_held(inner, move |held| held.advance(&batch)).await
 }
 
-/// Appends the rows at these places.
+/// Appends the rows at these positions.
 async fn append_batch(
     inner: &Arc<Inner>,
     rows: &[AuditRow<'_>],

@@ -2,7 +2,7 @@
 //! the database is unreachable.
 //!
 //! Invariants: nothing here knows HTTP. Every queue is bounded and says what happens when it is
-//! full. An event is acknowledged after its commit, or after it stands on disk in the spool; never
+//! full. An event is acknowledged after its commit, or after it is on disk in the spool; never
 //! before. No payload reaches a log.
 
 mod body;
@@ -61,14 +61,14 @@ pub enum IngestError {
     Open,
 }
 
-/// Where an event of our own went.
+/// Where an event of blueteam's own went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// Into the table.
     Written,
     /// Into the spool.
     Spooled,
-    /// Nowhere: the database refuses it for good.
+    /// Nowhere: the database refuses it permanently.
     Rejected,
 }
 
@@ -88,14 +88,13 @@ pub struct Stats {
     pub accepted: u64,
     /// Events that were rows already.
     pub duplicates: u64,
-    /// Events that were no good.
+    /// Events that were rejected.
     pub rejected: u64,
     /// Events that went to the spool.
     pub spooled: u64,
-    /// Events that neither the database nor the spool could take; their senders were told.
+    /// Events that neither the database nor the spool could take; their senders got an error.
     pub refused: u64,
-    /// Events out of the spool that the database refused for good; they stand in
-    /// `dead-letter.ndjson`.
+    /// Events of the spool that the database refused permanently; they are in `dead-letter.ndjson`.
     pub dead_letters: u64,
     /// Events that wait for their commit.
     pub waiting: u64,
@@ -163,8 +162,8 @@ struct Inner {
     wake: Notify,
     space: Arc<Semaphore>,
     budget: Arc<Semaphore>,
-    /// Held shared while a group is written. The drain takes it alone for its last step, so that
-    /// nothing overtakes the spool.
+    /// Held shared while a group is written. The drain takes it exclusively for its last step, so
+    /// that nothing overtakes the spool.
     gate: RwLock<()>,
     spooling: AtomicBool,
     refusing: AtomicBool,
@@ -188,7 +187,7 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes events in. Clones are the same ingest.
+/// Accepts events. Clones share one queue, spool and set of counters.
 #[derive(Clone)]
 pub struct Ingest(Arc<Inner>);
 
@@ -201,7 +200,7 @@ pub struct Tasks {
 }
 
 impl Ingest {
-    /// Opens the spool and starts the writers. Events that a former run left in the spool are
+    /// Opens the spool and starts the writers. Events that an earlier run left in the spool are
     /// written first.
     pub fn start(
         settings: Settings,
@@ -221,7 +220,7 @@ impl Ingest {
         if let Some(outage) = outage {
             tracing::info!(
                 events = outage.spooled,
-                "events of a former run wait in the spool; they are written first"
+                "events of an earlier run wait in the spool; they are written first"
             );
         }
 
@@ -321,7 +320,7 @@ impl Ingest {
         self.0.spooling.load(Ordering::SeqCst)
     }
 
-    /// Whether the spool could not take the last ones.
+    /// Returns whether the spool could not take the latest events.
     pub fn is_refusing(&self) -> bool {
         self.0.refusing.load(Ordering::SeqCst)
     }
@@ -331,7 +330,8 @@ impl Ingest {
         &self.0.settings
     }
 
-    /// An account of the memory that a request takes while it is read.
+    /// Returns an empty charge, by which a request reserves the memory that it takes while it is
+    /// read.
     pub fn charge(&self) -> Charge {
         Charge::new(Arc::clone(&self.0.budget))
     }
@@ -395,7 +395,7 @@ impl Ingest {
         self.enqueue(rows, space, Some(charge)).await
     }
 
-    /// Writes an event of the program's own, by the same road. Waits for room rather than being
+    /// Writes an event of blueteam's own, through the same queue. Waits for room instead of being
     /// refused.
     pub async fn record(&self, record: AuditRecord<'static>) -> Result<Recorded, IngestError> {
         let Ok(row) = preparation::complete(record, self.0.clock.now(), fill_random) else {
@@ -412,7 +412,8 @@ impl Ingest {
         })
     }
 
-    /// A request larger than the whole queue may pass when the queue is empty.
+    /// Returns how many places in the queue rows take. A request larger than the whole queue is
+    /// accepted when the queue is empty.
     fn size(&self, rows: usize) -> u32 {
         u32::try_from(rows.min(self.0.settings.queue_max_events.max(1))).unwrap_or(u32::MAX)
     }
@@ -447,7 +448,7 @@ impl Ingest {
         }
     }
 
-    /// Takes nothing more, and returns when what waited is written or spooled.
+    /// Accepts nothing more, and returns when what waited is written or spooled.
     pub async fn close(&self, mut tasks: Tasks) {
         lock_mutex(&self.0.queue).closed = true;
         self.0.wake.notify_one();
@@ -458,13 +459,13 @@ impl Ingest {
         tasks.refused.shutdown().await;
         refusals::book(&self.0).await;
 
-        // Handles live on elsewhere; the next run must not wait for them.
+        // Other handles may still exist; the next run must not wait for their locks.
         lock_mutex(&self.0.spool).release();
         lock_mutex(&self.0.held).release();
     }
 }
 
-/// Logs what a start had to cut off.
+/// Logs the damaged parts that opening a spool cut off.
 fn report_cuts(cuts: Vec<spool::Cut>) {
     for cut in cuts {
         let (file, bytes) = (cut.path.display(), cut.bytes);

@@ -56,8 +56,8 @@ pub(super) fn prepare(
     Ok(done)
 }
 
-/// An id of the record's time and its place in the request. A record without a time is not known
-/// again: its time is its arrival's.
+/// Derives the record's id from its time, the request and its position there. A retry of a record
+/// without a time is not recognized, because its time is that of its arrival.
 fn derive_identity(record: &mut AuditRecord<'_>, request: &[u8], index: usize, now: Timestamp) {
     let digest = Sha256::new()
         .chain_update(request)

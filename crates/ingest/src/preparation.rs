@@ -16,11 +16,11 @@ use crate::Settings;
 pub struct Prepared {
     /// What can be written.
     pub rows: Vec<AuditRow<'static>>,
-    /// Where each row stood in the request.
+    /// The position of each row in the request.
     pub places: Vec<usize>,
-    /// What cannot, where it stood, and why.
+    /// What cannot be written: its position, and why.
     pub rejected: Vec<(usize, FieldError)>,
-    /// The first of them, as they came.
+    /// The texts of the first of these, verbatim.
     pub entries: Vec<Vec<u8>>,
     /// Log records that were understood and do not concern security.
     pub ignored: u64,
@@ -37,7 +37,7 @@ impl Prepared {
     }
 }
 
-/// Texts of rejected events that are kept of one request.
+/// Maximum number of texts of rejected events that are kept of one request.
 const ENTRIES_MAX: usize = 100;
 
 /// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
@@ -70,7 +70,7 @@ pub(super) fn prepare(
     Ok(done)
 }
 
-/// Checks a record that came otherwise than as JSON of ours, and completes it.
+/// Checks a record that did not come as JSON in this API's format, and completes it.
 pub(super) fn finish(
     record: AuditRecord<'static>,
     settings: &Settings,
@@ -80,8 +80,8 @@ pub(super) fn finish(
     prepare_row(record, settings, sender, now, |_| false)
 }
 
-/// The row of a record. Where its time is not the sender's, though its id is, the row says what the
-/// sender claims, so that a retry is known again.
+/// Makes the row of a record. If the row has the sender's id but not its time, the row also holds
+/// the time that the sender claimed, so that a retry is recognized.
 fn prepare_row(
     record: AuditRecord<'static>,
     settings: &Settings,
@@ -122,7 +122,7 @@ pub(super) fn complete(
     Ok(AuditRow::new(record, || EventId(id), now))
 }
 
-/// How old an id may be whose time stands for the event's.
+/// How old an id may be whose time is used as the event's.
 const RETRY_MAX: Span = Span::days(1);
 
 /// An event that has an id and no time happened when its id was made, if that says so (UUIDv7):
@@ -145,8 +145,8 @@ fn set_date<'a>(
     record
 }
 
-/// An event from the future is taken at its arrival and marked, and the time that it gave is told;
-/// one from too far back is refused.
+/// Gives an event from the future the time of its arrival, marks it, and returns the time that it
+/// claimed; rejects one that is too old.
 fn check_clock<'a>(
     mut record: AuditRecord<'a>,
     settings: &Settings,

@@ -57,7 +57,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
     serde_json::to_writer(&mut *out, &fields)?;
     let metadata = r.metadata.as_json();
     if !metadata.is_empty() {
-        // As it came: it may be JSON that only the database can judge.
+        // Verbatim: it may be JSON that only the database can judge.
         out.pop();
         out.extend_from_slice(b",\"metadata\":");
         out.extend_from_slice(metadata.as_bytes());
@@ -77,7 +77,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
     Ok(())
 }
 
-/// The row that [`encode`] wrote.
+/// Reads a row that [`encode`] wrote.
 pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
     let (json, claim) = split_claim(json);
     let record = AuditRecord::from_checked_json(&json)?.into_owned();
@@ -91,7 +91,7 @@ pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
     Ok(AuditRow::new(record, || model::EventId(id), at).claiming(claim))
 }
 
-/// A row without the claim at its end, and the claim.
+/// Splits the claim off the end of a row.
 fn split_claim(json: &[u8]) -> (Cow<'_, [u8]>, Option<Claim>) {
     let found = || {
         let at = memchr::memmem::rfind(json, CLAIM)?;

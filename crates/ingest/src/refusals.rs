@@ -1,5 +1,5 @@
-//! Events that are no good: their senders are told in the answer, and the completeness ledger has
-//! them too, so that what was refused can be seen without asking every sender.
+//! Rejected events: their senders learn of it from the answer, and the completeness ledger counts
+//! them, so that an operator sees them without asking every sender.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -15,19 +15,19 @@ use tokio::time::{sleep, timeout};
 use crate::sender::Sender;
 use crate::{Inner, lock_mutex};
 
-/// The sources that they are booked under: `ingest:SERVICE`, and `ingest` of those whose service is
-/// not known. Not the table's own: a producer that sends nothing but what is no good has not
-/// spoken.
+/// The source that rejected events are booked under: `ingest:SERVICE`, or `ingest` if the service
+/// is not known. Not the source of the table itself: a producer whose events are all rejected still
+/// counts as silent.
 const SOURCE: &str = "ingest";
-/// How often what was refused is booked.
+/// How often rejected events are booked.
 const EVERY: Duration = Duration::from_secs(1);
-/// Letters of a source that are kept of one booking; beyond it only the count goes on. Garbage at
-/// full speed must not fill the database.
+/// Maximum number of dead letters of a source per booking; further ones are only counted. Garbage
+/// at full speed must not fill the database.
 const LETTERS_MAX: usize = 20;
-/// What one booking may take.
+/// The time limit of one booking.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What waits to be booked, by source. Keys name the services, so that there are few.
+/// What waits to be booked, by source. There are few sources: API keys name the services.
 #[derive(Debug, Default)]
 pub(super) struct Refused(Mutex<BTreeMap<String, Pile>>);
 
@@ -48,8 +48,8 @@ impl Pile {
 }
 
 impl Refused {
-    /// Notes an event that was refused: who sent it as far as that is known, where it stood, why,
-    /// and its text.
+    /// Records a rejected event: who sent it, if known, its position in the request, why, and its
+    /// text.
     pub(super) fn note(
         &self,
         sender: Option<&Sender>,
@@ -87,7 +87,7 @@ impl Refused {
         take(&mut *lock_mutex(&self.0))
     }
 
-    /// What could not be booked waits on.
+    /// Puts back what could not be booked.
     fn put_back(&self, piles: BTreeMap<String, Pile>) {
         let mut waiting = lock_mutex(&self.0);
         for (source, pile) in piles {
@@ -103,7 +103,7 @@ fn source_of(sender: Option<&Sender>) -> String {
     }
 }
 
-/// Books what was refused, each second, until it is stopped.
+/// Books rejected events each second, until it is stopped.
 pub(super) async fn run(inner: Arc<Inner>) {
     loop {
         sleep(EVERY).await;
@@ -111,7 +111,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Books what waits; what the database does not take waits on.
+/// Books what waits; what the database does not take stays for the next time.
 pub(super) async fn book(inner: &Inner) {
     let waiting = inner.refused.take();
     if waiting.is_empty() {

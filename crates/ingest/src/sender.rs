@@ -1,4 +1,4 @@
-//! For whom a key speaks: `metadata.service` of its events is what the key says, not what they say.
+//! For whom a key sends: the key decides `metadata.service` of its events, not the events.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +16,10 @@ const FIELD: &str = "metadata.service";
 pub enum Sender {
     /// One service: all that it sends is its own.
     Service(ServiceName),
-    /// It passes on what others say, and is trusted to say who; but not for a service that has a
-    /// key of its own.
+    /// It passes on events of others, and is trusted to name their service; but not a service that
+    /// has a key of its own.
     Relay {
-        /// The services that have.
+        /// The services that have their own keys.
         reserved: Vec<String>,
     },
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Sender {
 }
 
 impl Sender {
-    /// The bearer of this key.
+    /// Returns the sender that this key identifies.
     pub fn of(key: &KeyInfo) -> Self {
         match &key.service {
             Some(name) => Self::Service(name.clone()),
@@ -44,9 +44,9 @@ impl Sender {
         }
     }
 
-    /// The record with the service that its OpenTelemetry resource names, where it is for the
-    /// sender to say. A service with a key of its own may call its parts what it likes: what it
-    /// calls them stays in `service.name`.
+    /// Sets the service that the OpenTelemetry resource of the record names, if the sender is a
+    /// relay. A service with a key of its own may call its parts what it likes: what it calls them
+    /// stays in `service.name`.
     pub(super) fn claim<'a>(&self, mut record: AuditRecord<'a>, claimed: &str) -> AuditRecord<'a> {
         if let Self::Relay { .. } = self
             && let Ok(name) = claimed.parse()
@@ -56,7 +56,7 @@ impl Sender {
         record
     }
 
-    /// The record with its service. An error when it claims another's.
+    /// Sets the record's service. Fails if the record claims another sender's.
     pub fn stamp<'a>(&self, mut record: AuditRecord<'a>) -> Result<AuditRecord<'a>, FieldError> {
         let claimed = claimed_service(record.metadata.as_json());
         match (self, claimed) {
@@ -90,7 +90,7 @@ fn looks_like_any(name: &str, reserved: &[String]) -> bool {
 /// last. None where there is none, or no text, or no JSON that this program reads (the database
 /// then refuses it too, or knows better; it is no name of a service either way).
 fn claimed_service(metadata: &str) -> Option<String> {
-    // Nearly no event says so, and to look for the bytes is much cheaper than to read the text.
+    // Hardly any event names a service, and a search for the bytes is much cheaper than parsing.
     if !metadata.contains("service") && !metadata.contains('\\') {
         return None;
     }

@@ -8,7 +8,7 @@ use super::body::BodyError;
 
 /// The events of a body, unread. At most `most`.
 pub(super) fn split(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
-    // Some editors begin a file so.
+    // Some editors begin a file with a byte order mark.
     let body = body
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(body)

@@ -1,4 +1,4 @@
-//! The spool's folder as anybody may see it: for a program that is not the one that writes there.
+//! The content of a spool's folder, for a process that is not the one that writes there.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use model::Timestamp;
 
 use super::{dead_letters, held};
 
-/// What stands in a spool's folder.
+/// What a spool's folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SpoolOnDisk {
     /// Bytes of events that wait for the database.
     pub waiting_bytes: u64,
-    /// When the oldest file of them was begun, as its file system says.
+    /// When the oldest of these files was created, by its file system.
     pub since: Option<Timestamp>,
     /// Bytes of events that conflict with an open transaction and wait for its end.
     pub conflicting_bytes: u64,
@@ -19,7 +19,7 @@ pub struct SpoolOnDisk {
     pub conflicting_full: bool,
     /// Bytes of events that the database refused for good.
     pub refused_bytes: u64,
-    /// Whether there is no room for more of them: they are counted, and not kept.
+    /// Whether there is no room for more of these: further ones are counted, and not kept.
     pub refused_full: bool,
     /// Where the refused ones are.
     pub refused_file: PathBuf,
@@ -27,7 +27,7 @@ pub struct SpoolOnDisk {
     pub damaged: Vec<PathBuf>,
 }
 
-/// Looks into a spool's folder. What is not there is empty.
+/// Reads a spool's folder. A missing folder counts as empty.
 pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
     let mut found = SpoolOnDisk {
         refused_file: dir.join(dead_letters::FILE),
@@ -42,7 +42,7 @@ pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
 
     for entry in entries {
         let path = entry?.path();
-        // A file that is through is deleted while we look.
+        // A file that was drained may be deleted meanwhile.
         let Ok(about) = path.metadata() else { continue };
         if path == found.refused_file {
             found.refused_bytes = about.len();

@@ -1,7 +1,7 @@
-//! Group commit: whoever is free takes everything that waits and writes it with one COPY and one
+//! Group commit: a free writer takes everything that waits and writes it with one COPY and one
 //! commit.
 //!
-//! A lone request waits for nobody; while a group is being written the next one gathers by itself.
+//! A lone request does not wait for others; while a group is being written, the next one gathers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,12 +16,12 @@ use crate::Timeouts;
 use crate::spool::{self, SpoolError};
 use crate::{Answer, IngestError, Inner, Job, Outage, add_to, held, lock_mutex, record};
 
-/// The most rows of a group, one request's apart.
+/// The most rows of a group, unless a single request has more.
 const GROUP_ROWS: usize = 5_000;
-/// The most bytes of a group, as they came, one request's apart.
+/// The most bytes of a group, as received, unless a single request has more.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How often a group is tried when the database is there but cannot: deadlocks, connections that
-/// went stale.
+/// How often a group is tried when the database is reachable but fails: deadlocks, stale
+/// connections.
 const TRIES: u32 = 3;
 
 /// Writes groups until the queue is closed and empty.
@@ -33,7 +33,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             let _gate = inner.gate.read().await;
             write_jobs(&inner, &mut conn, jobs).await;
         } else if closed {
-            // On to the next writer, which may be asleep.
+            // Wakes the next writer, so that it ends too.
             inner.wake.notify_one();
             return;
         } else {
@@ -110,7 +110,7 @@ async fn answer_jobs(
             Err(IngestError::Open)
         };
 
-        // The client may have gone; its events are written all the same.
+        // The client may have gone; its events are written in any case.
         let _ = job.reply.send(answer);
     }
 }
@@ -157,7 +157,9 @@ async fn spool_rows(inner: &Arc<Inner>, rows: Vec<AuditRow<'static>>) -> bool {
         Ok(Err(error)) if !before => {
             tracing::error!(%error, "events are refused: the spool cannot take them");
         }
-        Err(_) if !before => tracing::error!("events are refused: the spool's work was broken off"),
+        Err(_) if !before => {
+            tracing::error!("events are refused: writing to the spool was aborted");
+        }
         Ok(Ok(())) if before => tracing::info!("the spool takes events again"),
         _ => {}
     }
@@ -183,7 +185,7 @@ impl Inner {
         }
     }
 
-    /// Notes what only the database could refuse.
+    /// Records the events that only the database could refuse.
     fn note_refused(&self, rows: &[AuditRow<'_>], ends: &[usize], done: &[Inserted]) {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         for (start, done) in starts.zip(done) {
@@ -231,8 +233,7 @@ pub(super) enum WriteError {
     Store(String),
 }
 
-/// A connection that is kept between groups: the pool would ask the server whether it lives each
-/// time.
+/// A connection that is kept between groups: the pool would ping the server each time.
 pub(super) struct Conn {
     pool: PgPool,
     timeouts: Timeouts,
@@ -290,7 +291,7 @@ impl Conn {
                     self.held = Some(conn);
                     return Ok(done);
                 }
-                // What an error leaves in a connection is not worth finding out.
+                // The state of a connection after an error is unknown, so it is closed.
                 Ok(Err(error)) => {
                     drop(conn.detach());
                     if tries >= TRIES || (fresh && error.is_outage()) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-/// The way by which somebody acts.
+/// The way by which an actor acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
     /// The command line, on the machine that runs blueteam.
@@ -26,7 +26,7 @@ impl Via {
     }
 }
 
-/// Where somebody acts from, as far as it is known. Nothing here proves anything: it is what the
+/// Where an actor acts from, as far as it is known. Nothing here proves anything: it is what the
 /// environment or the client says, kept beside the database login, which does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -82,7 +82,7 @@ impl Actor {
     }
 }
 
-/// What stands between who acts and for whom, in the text of an [`Actor`].
+/// The words between the actor and the person on whose behalf it acts, in the text of an [`Actor`].
 const ON_BEHALF_OF: &str = ", on behalf of ";
 
 /// As records name them: `dana`, or `dana, on behalf of alice`.

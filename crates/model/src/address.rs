@@ -8,9 +8,9 @@ use crate::network::Network;
 /// a zone, in quotes, or a list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4
 /// address.
 ///
-/// Each proxy appends whom it spoke with, so a list is read from its end: the client can make up
-/// everything before the address that the first proxy saw. Addresses of private networks at the end
-/// are proxies of ours, unless there is nothing else.
+/// Each proxy appends the address that connected to it, so a list is read from its end: the client
+/// can make up everything before the address that the first proxy saw. Addresses of private
+/// networks at the end are trusted proxies, unless there is nothing else.
 pub fn client(text: &str) -> Option<IpAddr> {
     if let Some(one) = single(text) {
         return Some(one);
@@ -22,7 +22,7 @@ pub fn client(text: &str) -> Option<IpAddr> {
 
     let mut nearest = None;
     for hop in text.rsplit(',') {
-        // What stands before an entry that is not an address is nobody's word.
+        // What precedes an entry that is not an address was not written by a proxy.
         let Some(address) = single(hop) else { break };
         nearest = nearest.or(Some(address));
         if !is_internal(address) {

@@ -84,7 +84,7 @@ pub struct Alert {
     pub acknowledged_at: Option<Timestamp>,
     /// When the row was written.
     pub created_at: Timestamp,
-    /// Why nobody was told of it, when somebody would have been.
+    /// Why no one was notified, if someone would have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_by: Option<SilencedBy>,
 }
@@ -147,7 +147,7 @@ impl Channel {
         Self::Ocsf,
         Self::Cef,
     ];
-    /// Those that want to hear that an alert is over, because they keep it open until then.
+    /// Those that get a message when an alert is over, because they keep it open until then.
     pub const RESOLVING: [Self; 2] = [Self::Pagerduty, Self::Ocsf];
 
     /// Those that people read message by message; programs can take as many as there are.

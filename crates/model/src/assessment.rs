@@ -22,7 +22,7 @@ pub struct Scored {
     pub met: u32,
     /// That are not met by a decision.
     pub not_met: u32,
-    /// That nobody has decided, or whose evidence has lapsed.
+    /// Not decided, or with evidence that has lapsed.
     pub open: u32,
 }
 
@@ -175,7 +175,7 @@ pub struct Support {
     /// Pieces that are not what was taken in, if somebody has hashed them again.
     #[serde(skip_serializing_if = "is_zero")]
     pub tampered: u32,
-    /// Pieces that nobody has approved; they support nothing.
+    /// Pieces that are not approved; they support nothing.
     pub drafts: u32,
 }
 
@@ -215,7 +215,7 @@ impl Standing {
 pub struct Objective {
     /// Its id.
     pub objective_id: ObjectiveId,
-    /// What a person decided; none while nobody has.
+    /// What a person decided; `None` before that.
     pub decision: Option<Decision>,
     /// What a check last proposed.
     pub proposal: Option<Proposal>,

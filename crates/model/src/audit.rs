@@ -25,8 +25,8 @@ use diagnose::diagnose;
 pub const SERVER_COLUMNS: [&str; 3] = ["created_at", "seq", "xact_id"];
 
 /// Longest values that are kept, in bytes (`user_agent`: characters, as its column is
-/// `varchar(500)`). Longer ones are cut, because their length is in the hands of whom we watch and
-/// must not cost us the event.
+/// `varchar(500)`). Longer ones are cut, because a watched person chooses their length, and must
+/// not be able to suppress the event.
 pub mod limits {
     /// `action`.
     pub const ACTION: usize = 128;
@@ -100,7 +100,7 @@ pub struct AuditRecord<'a> {
     pub metadata: Details<'a>,
 }
 
-/// The fields as they stand in the JSON, of the right JSON type but unchecked.
+/// The fields as they are in the JSON, of the right JSON type but unchecked.
 #[derive(Default)]
 struct Wire<'a> {
     event_id: Option<Text<'a>>,
@@ -248,7 +248,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a> {
 /// Whether fields that are no columns are errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strangers {
-    /// An error that names the field: what a producer sends must be what we keep.
+    /// An error that names the field: what a producer sends must be what is kept.
     Refuse,
     /// Passed over: an export of the table carries the server's columns too.
     Ignore,
@@ -508,8 +508,8 @@ fn parse_metadata<'a>(
         .ok_or_else(no_object)
 }
 
-/// Whether a JSON text nests deeper than we allow. Brackets inside strings count only when there
-/// are many.
+/// Returns whether a JSON text nests deeper than allowed. Brackets inside strings count only when
+/// there are many.
 fn too_deep(json: &[u8]) -> bool {
     // Vectorises; nearly every event ends here with two or three.
     if json.iter().filter(|c| matches!(c, b'{' | b'[')).count() <= limits::DEPTH {

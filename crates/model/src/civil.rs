@@ -1,4 +1,4 @@
-//! Times as they stand in logs: a date and a time of day, with or without a word on the zone.
+//! Times as logs write them: a date and a time of day, with or without a word on the zone.
 
 use jiff::tz::{AmbiguousOffset, TimeZone};
 

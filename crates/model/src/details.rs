@@ -1,4 +1,4 @@
-//! The `metadata` of an event: a JSON object, unparsed until somebody asks for a field of it.
+//! The `metadata` of an event: a JSON object, unparsed until a field is asked for.
 
 use std::borrow::Cow;
 
@@ -127,8 +127,8 @@ impl<'a> Details<'a> {
         self.with_fields(format_args!(r#""service":"{service}""#))
     }
 
-    /// The same with fields that are ours, as JSON. At the end, because of two equal keys `jsonb`
-    /// keeps the last: what was said before does not count.
+    /// The same with fields of blueteam's own, as JSON. At the end, because of two equal keys
+    /// `jsonb` keeps the last: what was said before does not count.
     pub fn with_fields(&self, fields: impl std::fmt::Display) -> Details<'static> {
         let inner = self
             .json
@@ -153,7 +153,7 @@ impl<'a> Details<'a> {
     }
 
     /// Whether `key` can be in there at all. A search for the bytes costs a tenth of a parse; an
-    /// escape in the text sends us to the parser, so that `"ro\u006ce"` hides nothing.
+    /// escape in the text leads to the parser, so that `"ro\u006ce"` hides nothing.
     fn may_hold(&self, key: &str) -> bool {
         !self.json.is_empty()
             && (self.json.contains(key) || memchr::memchr(b'\\', self.json.as_bytes()).is_some())

@@ -114,12 +114,12 @@ pub struct Detection {
     pub episode: i64,
 }
 
-/// The rule under which advisories are told (3.14.3): no rule of the engine's.
+/// The rule of alerts about advisories (3.14.3); not a rule of the engine.
 pub const ADVISORY: RuleId = RuleId::builtin("advisory");
 
 impl Detection {
-    /// Whether somebody must respond to an attack: it is high or critical, and no advisory, which
-    /// warns of what has not happened.
+    /// Returns whether people must respond to an attack: it is high or critical, and not an
+    /// advisory, which warns of what has not happened.
     pub fn opens_incident(&self) -> bool {
         self.severity.opens_incident() && self.rule_id != ADVISORY
     }

@@ -289,7 +289,7 @@ impl fmt::Display for UserId<'_> {
     }
 }
 
-/// `resource_type` of what the product tells of itself.
+/// `resource_type` of events in which blueteam reports on itself.
 pub const OURSELVES: &str = "blueteam";
 
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called
@@ -324,7 +324,7 @@ impl EventTags {
     pub const LOGIN: Self = Self(1 << 11);
     /// A user is named.
     pub const USER: Self = Self(1 << 12);
-    /// A failure that the product tells of itself: `system/audit_failure` about [`OURSELVES`].
+    /// A failure that blueteam reports of itself: `system/audit_failure` about [`OURSELVES`].
     pub const OWN_FAILURE: Self = Self(1 << 13);
     /// A request as an access log has it.
     pub const WEB: Self = Self(1 << 14);
@@ -427,14 +427,14 @@ impl SecurityEvent<'_> {
         }
     }
 
-    /// Works out the marks; call it when every field is set.
+    /// Sets the marks from the other fields; call it when every field is set.
     #[must_use]
     pub fn classify(mut self) -> Self {
         self.mark();
         self
     }
 
-    /// The same where it stands: an event is half a kilobyte to move.
+    /// The same in place: moving an event copies half a kilobyte.
     pub(crate) fn mark(&mut self) {
         self.bound();
         let user = self.user_id.is_some();

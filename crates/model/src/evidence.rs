@@ -17,7 +17,7 @@ use crate::words;
 pub enum EvidenceKind {
     /// Lines of a log, events.
     LogSample,
-    /// A setting as somebody saw it.
+    /// A setting as a person saw it.
     ConfigScreenshot,
     /// What came of trying.
     TestResult,
@@ -25,7 +25,7 @@ pub enum EvidenceKind {
     PolicyDoc,
     /// What a scanner said.
     ScanResult,
-    /// What a check of ours saw.
+    /// What an automated check saw.
     AutomatedCheck,
 }
 words!(EvidenceKind,
@@ -137,7 +137,7 @@ pub struct Evidence {
     pub collected_by: Option<String>,
     /// From when on it says something.
     pub effective_at: Option<Timestamp>,
-    /// Until when it counts; for good when none.
+    /// Until when it counts; `None`: forever.
     pub valid_until: Option<Timestamp>,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -151,9 +151,9 @@ pub struct Evidence {
     pub recorded: Option<Recorded>,
     /// When its check last saw the same again.
     pub confirmed_at: Option<Timestamp>,
-    /// It is a review of what is logged (3.3.3) that this program prepared and somebody signed.
+    /// It is a review of what is logged (3.3.3) that blueteam prepared and a person signed.
     pub review: bool,
-    /// Somebody has hashed it again, and it is not what was taken in.
+    /// It was hashed again, and is not what was stored.
     pub tampered: bool,
 }
 

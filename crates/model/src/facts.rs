@@ -1,5 +1,5 @@
-//! What was seen of a system when somebody looked: all that a check may decide from. Recorded with
-//! the evidence, so that an assessor can have the check decide again.
+//! What was seen of a system at one time: all that a check may decide from. Recorded with the
+//! evidence, so that an assessor can have the check decide again.
 //!
 //! A section that is none could not be read. Within a section, an `Option` that is none means the
 //! same.
@@ -37,7 +37,7 @@ pub struct Facts {
     /// What is looked for.
     pub rules: Option<Vec<RuleFacts>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    /// What was found, and who was told.
+    /// What was found, and who was notified.
     pub alerts: Option<AlertFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// What became of it.
@@ -163,7 +163,7 @@ pub struct SourceFacts {
     pub open_gaps: u64,
     /// Gaps of the window.
     pub gaps: u64,
-    /// How far its clock is behind ours, in milliseconds; negative when it is ahead.
+    /// How far its clock is behind blueteam's, in milliseconds; negative when it is ahead.
     pub skew_ms: Option<i64>,
     // What follows came later: what older records do not have is left out, so that they are shown
     // as they were kept.
@@ -322,7 +322,7 @@ pub struct IncidentFacts {
 pub struct ProgrammeFacts {
     /// Objectives in all.
     pub objectives: u64,
-    /// Decided by somebody within a year.
+    /// Decided by a person within a year.
     pub decided_in_a_year: u64,
     /// Requirements that are not met.
     pub not_met: u64,
@@ -351,13 +351,13 @@ pub struct ProgrammeFacts {
 pub struct AdvisoryFacts {
     /// The feeds that are in use.
     pub feeds: Vec<FeedFacts>,
-    /// Components that they are held against.
+    /// Components that they are matched against.
     pub components: u64,
-    /// Advisories about them that nobody has closed.
+    /// Advisories about them that are not closed.
     pub open: u64,
     /// Of them, past their date.
     pub overdue: u64,
-    /// Closed within the window by somebody who gave a reason.
+    /// Closed within the window by a person who gave a reason.
     pub answered: u64,
 }
 
@@ -381,8 +381,7 @@ pub struct TransportFacts {
     pub ways: Vec<Way>,
     /// Channels that are switched on.
     pub channels: Vec<String>,
-    /// The people, by name, that are told by mail when auditing fails; none: this was not asked
-    /// yet.
+    /// The people, by name, who get mail when auditing fails; none: this was not asked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_failures: Option<Vec<String>>,
 }
@@ -445,11 +444,11 @@ pub struct HostFacts {
     /// Services that systemd starts, ascending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<String>>,
-    /// SHA-256 of files that configure security, by path; `unreadable` for those that we may not
-    /// read.
+    /// SHA-256 of files that configure security, by path; `unreadable` for those that blueteam may
+    /// not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
-    /// Of the files and folders that decide what runs, those that everybody may write to.
+    /// Of the files and folders that decide what runs, those that every account may write to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writable: Option<Vec<String>>,
 }

@@ -208,7 +208,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A word that is none of the words we know.
+/// A word that is not among the expected ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not one of {expected}")]
 pub struct UnknownWord {

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 pub enum Topic {
     /// The schedule: a digest, a sign of life, a summary or a reminder.
     Schedule,
-    /// Somebody checks that a channel works.
+    /// A test of a channel.
     Test,
     /// Blueteam's own work: it is stuck, or was, and cannot store an alert that says so (3.3.4).
     SelfCheck,
@@ -75,8 +75,8 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// The notice as an alert: receivers that are programs know nothing else, and what they get is
-    /// an interface.
+    /// Returns the notice as an alert: receivers that are programs know alerts alone, and their
+    /// format is an interface.
     pub fn to_alert(&self) -> Alert {
         Alert {
             alert_id: AlertId(self.id),
@@ -110,7 +110,7 @@ impl Notice {
             fingerprint: Fingerprint(self.id),
             acknowledged_by: None,
             acknowledged_at: None,
-            // A trouble is as old as its beginning; a digest is made when its time is over.
+            // A trouble counts from its beginning, a digest from the end of its period.
             created_at: match self.topic {
                 Topic::SelfCheck => self.from,
                 Topic::Schedule | Topic::Test => self.to,

@@ -44,8 +44,8 @@ impl fmt::Display for Person {
     }
 }
 
-/// Returns a name as it stands in a text. A name that is more than one word stands in quotation
-/// marks: people choose their names, and one must not read as a part of the sentence.
+/// Returns a name as texts show it. A name that is more than one word is in quotation marks: people
+/// choose their names, and one must not read as a part of the sentence.
 pub fn shown_name(name: &str) -> String {
     let name = sanitize(&clip(name, NAME_BYTES_MAX)).into_owned();
     let is_word = |c: char| c.is_alphanumeric() || "._-@+$\\".contains(c);

@@ -54,11 +54,11 @@ impl RiskLevel {
 pub enum PlanStatus {
     /// Nobody works on it.
     Open,
-    /// Somebody does.
+    /// Work has begun.
     InProgress,
     /// Done.
     Completed,
-    /// It stays, and somebody answers for that.
+    /// It stays, and a named person accepts the risk.
     AcceptedRisk,
 }
 words!(PlanStatus, "open, in_progress, completed, accepted_risk",

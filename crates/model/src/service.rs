@@ -1,4 +1,4 @@
-//! The name of a service: an application whose events are told apart from those of others.
+//! The name of a service: an application whose events are kept apart from those of others.
 
 use std::fmt;
 use std::str::FromStr;

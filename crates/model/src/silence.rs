@@ -1,6 +1,6 @@
-//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A silenced
-//! alert is stored like any other (decision 14 of the design: suppress the message, never the
-//! record).
+//! What suppresses notifications, of which alerts, until when: silences, maintenance windows and
+//! exceptions. A silenced alert is stored like any other (decision 14 of the design: suppress the
+//! message, never the record).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub enum SilenceKind {
     /// It is known and looked into.
     Silence,
-    /// Somebody works on a system, from one time to another.
+    /// Announced work on a system, from one time to another.
     Maintenance,
     /// A rule is wrong about something that is usual here; names the rule.
     Exception,
@@ -217,14 +217,14 @@ impl Silence {
     }
 }
 
-/// What kept an alert from being told.
+/// What suppressed the notifications of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilencedBy {
     /// A silence, a maintenance window or an exception.
     #[serde(rename = "mute")]
     Silence(SilenceId),
-    /// A critical alert about the same entity, which had been told.
+    /// A critical alert about the same entity, of which people were notified.
     Alert(AlertId),
 }
 

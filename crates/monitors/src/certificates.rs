@@ -1,5 +1,5 @@
-//! Certificates of the HTTP door and of TLS listeners that expire within 30 days. Two more monitors
-//! tell of them again, 7 days before and on the last day, each in an alert of its own.
+//! Certificates of the HTTP server and of TLS listeners that expire within 30 days. Two more
+//! monitors report them again, 7 days before and on the last day, each in an alert of its own.
 
 use model::{ControlId, Severity, Span};
 

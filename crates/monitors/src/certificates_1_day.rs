@@ -1,4 +1,4 @@
-//! Certificates of the HTTP door and of TLS listeners that expire within a day.
+//! Certificates of the HTTP server and of TLS listeners that expire within a day.
 
 use model::{ControlId, Severity, Span};
 

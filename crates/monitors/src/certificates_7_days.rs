@@ -1,4 +1,4 @@
-//! Certificates of the HTTP door and of TLS listeners that expire within 7 days.
+//! Certificates of the HTTP server and of TLS listeners that expire within 7 days.
 
 use model::{ControlId, Severity, Span};
 

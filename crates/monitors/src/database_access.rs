@@ -1,5 +1,5 @@
-//! SilenceTarget the database turned away: refused logins, refused access and refused changes in its own
-//! log, and what applications tell.
+//! What the database refused: logins, access and changes, from its own log and from what
+//! applications report.
 
 use model::{ControlId, Severity, Span};
 use store::monitors::Counted;

@@ -85,7 +85,7 @@ pub struct Around<'a> {
     pub holds_database: bool,
     /// Where backups appear: paths whose last part may hold `*`.
     pub backups: &'a [String],
-    /// The certificates that we present.
+    /// The certificates that blueteam presents.
     pub certificates: &'a [Expiry],
 }
 

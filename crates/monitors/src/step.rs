@@ -70,7 +70,7 @@ pub fn step(
     if calm {
         next.calm_since = before.and_then(|b| b.calm_since).or(Some(now));
     }
-    // What is not watched any more says nothing, and an alert about it would stay open for good.
+    // A monitor that no longer measures has no value, and its alert would stay open forever.
     if watched
         && next
             .calm_since

@@ -1,4 +1,4 @@
-//! The ways out. One file each, and the list.
+//! The channels: one file each, and the list.
 
 use std::fmt;
 use std::future::Future;
@@ -22,7 +22,7 @@ pub mod webhook;
 /// A send under way.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send + 'a>>;
 
-/// A configured way out. Every send ends within the channel's own time limit.
+/// A configured channel. Every send ends within the channel's own time limit.
 pub trait Outlet: Send + Sync {
     /// Hands the message over, or says why not.
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a>;
@@ -73,7 +73,7 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Checks the settings and makes the channels ready. Talks to nobody yet.
+    /// Checks the settings and makes the channels ready. Connects to nothing yet.
     pub fn open(mut settings: Settings) -> Result<Self, SetupError> {
         let mut open = Vec::new();
         for (channel, make) in ALL {

@@ -13,7 +13,7 @@ use crate::tls;
 
 /// As much of an answer as is read, in bytes.
 const ANSWER_MAX: usize = 4096;
-/// The longest wait that a receiver may ask for: an alert that is told tomorrow is told too late.
+/// The longest wait that a receiver may ask for: an alert that arrives tomorrow is too late.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Where to post.
@@ -28,20 +28,20 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// A service that expects to hear from us, and raises the alarm when it no longer does: the dead
-/// man's switch.
+/// A service that expects regular pings, and raises the alarm when they stop: the dead man's
+/// switch.
 pub struct Heartbeat(Poster);
 
 impl Heartbeat {
-    /// `section` is where its settings stand in the configuration. An error is one sentence; it
-    /// holds no secret.
+    /// Creates it from the settings in `section` of the configuration. An error is one sentence
+    /// without secrets.
     pub fn new(section: &str, target: &Target) -> Result<Self, String> {
         Poster::of(section.to_owned(), target)
             .map(Self)
             .map_err(|(key, message)| format!("{section}.{key} {message}"))
     }
 
-    /// Says that we live. The body says nothing about anybody's events.
+    /// Sends a ping. The body reveals nothing about events.
     pub async fn beat(&self, now: Timestamp) -> Result<Receipt, SendError> {
         let headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
@@ -67,7 +67,7 @@ pub(crate) struct Poster {
     client: Client,
     url: Url,
     host: String,
-    /// Where its settings stand in the configuration.
+    /// The section of its settings in the configuration.
     section: String,
 }
 

@@ -18,7 +18,7 @@ pub enum Kind {
     Escalated,
     /// Nothing has added to it for the rule's cooldown.
     Resolved,
-    /// Not about an alert: somebody checks that the channel works.
+    /// Not about an alert: a test of the channel.
     Test,
     /// Not about an alert: what happened in a day, in the title and the lines of the body.
     Digest,
@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether the message tells of an alert.
+    /// Returns whether the message is about an alert.
     pub const fn is_of_an_alert(self) -> bool {
         matches!(self, Self::Opened | Self::Escalated | Self::Resolved)
     }
@@ -72,7 +72,7 @@ impl FromStr for Kind {
     }
 }
 
-/// Somebody who is told by name.
+/// A person who is notified by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The name, as others call them.
@@ -94,14 +94,14 @@ pub struct Notification {
     pub kind: Kind,
     /// When this attempt is made.
     pub sent_at: Timestamp,
-    /// Who is told by name, where a channel can; empty: its usual readers.
+    /// People to notify by name, if the channel can; empty: its usual readers.
     pub people: Vec<Person>,
     /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry
     /// it.
     pub ack_url: Option<String>,
-    /// By when somebody should look into it; none: that is not said.
+    /// Within what time it should be looked into; `None` if the message does not say.
     pub within: Option<Span>,
-    /// The time zone in which its readers are told times.
+    /// The time zone of the times in the text.
     pub clock: WallClock,
 }
 

@@ -1,4 +1,4 @@
-//! Whose turn it is: a rota of people, and who stands in for one who is on leave.
+//! Whose turn it is: a rota of people, and who replaces one who is on leave.
 
 use jiff::civil::Date;
 
@@ -11,11 +11,11 @@ pub struct Rota {
     pub begins: Date,
     /// How many days a turn lasts; none counts as one.
     pub days: u32,
-    /// Who is away, when.
+    /// Who is on leave, and when.
     pub leave: Vec<Leave>,
 }
 
-/// Somebody is away.
+/// The leave of one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// Who.
@@ -28,8 +28,8 @@ pub struct Leave {
 
 impl Rota {
     /// Who is on duty on a day: whose turn it is, or, when they are on leave, the next one who is
-    /// not. When all are on leave it is whose turn it is: somebody on a beach is better than
-    /// nobody. None when the rota is empty.
+    /// not. If all are on leave, it is the one whose turn it is: someone on leave is better than no
+    /// one. `None` if the rota is empty.
     pub fn on_duty(&self, day: Date) -> Option<&str> {
         let people = i64::try_from(self.people.len())
             .ok()

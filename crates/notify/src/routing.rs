@@ -15,7 +15,7 @@ pub struct Routing {
 }
 
 /// What an operator wants other than the design's table. Every channel that is named must be
-/// configured: somebody counts on it.
+/// configured: the operator counts on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// Instead of the design's channels.
@@ -58,16 +58,18 @@ pub enum RoutingProblem {
     /// It leads nowhere.
     #[error("{0} is not configured; configure [channels.{0}] or drop it")]
     NotConfigured(Channel),
-    /// An intruder's first step would be to keep this quiet.
+    /// No channel would report that the record fails: silencing that would be an intruder's first
+    /// step.
     #[error("at least one channel must report that the record fails or is tampered with; name one")]
     Silent,
 }
 
-/// Rules about the record itself (3.3.4, 3.3.8), whose alerts always go somewhere.
+/// Rules about the record itself (3.3.4, 3.3.8), whose alerts always notify someone.
 const ALWAYS_TOLD: [&str; 2] = ["audit_log_gap", "audit_tampering"];
 
-/// The design's table (3.2.3), webhook, chat and pager for what cannot wait, and a SIEM beside us
-/// wherever syslog is told. The daily digest tells of medium and low as well.
+/// Returns the default channels of a severity: the specification's table (3.2.3), plus webhook,
+/// chat and pager for what cannot wait, plus the SIEM channels wherever the table has syslog.
+/// Medium and low are also in the daily digest.
 pub const fn by_design(severity: Severity) -> &'static [Channel] {
     use Channel::{Cef, Console, Email, Ocsf, Pagerduty, Slack, Syslog, Teams, Webhook};
     match severity {
@@ -81,7 +83,8 @@ pub const fn by_design(severity: Severity) -> &'static [Channel] {
 }
 
 impl Routing {
-    /// The design's table, cut down to the channels that are configured, and an operator's wishes.
+    /// Creates the routing from the defaults, reduced to the configured channels, and the
+    /// operator's overrides.
     pub fn new(configured: &[Channel], wishes: Wishes) -> Result<Self, RoutingError> {
         check_wishes(configured, &wishes)?;
         let designed = |severity| {
@@ -109,15 +112,15 @@ impl Routing {
         })
     }
 
-    /// The limit of messages that counts for an alert. What says that the record fails or is
-    /// tampered with is never folded: a storm would be the way to hide it.
+    /// Returns the rate limit for an alert. Alerts that the record fails or is tampered with are
+    /// never folded: a storm would be the way to hide them.
     pub fn most(&self, alert: &Alert) -> Option<(u32, Span)> {
         self.wishes
             .most
             .filter(|_| !ALWAYS_TOLD.contains(&alert.rule_id.as_str()))
     }
 
-    /// Where an alert goes, each channel once. `open`: it is business time.
+    /// Returns the channels of an alert, each once. `open`: it is within business hours.
     pub fn channels(&self, alert: &Alert, open: bool) -> Vec<Channel> {
         let rule = self
             .wishes
@@ -125,8 +128,8 @@ impl Routing {
             .get(alert.rule_id.as_str())
             .and_then(|lists| lists.at(open));
 
-        // What is said of a tenant, a source or a time of day does not silence the record's own
-        // alarms.
+        // An empty list for a tenant, a source or a time of day does not silence alerts about the
+        // record itself.
         let heard = |list: &&Vec<Channel>| {
             !list.is_empty() || !ALWAYS_TOLD.contains(&alert.rule_id.as_str())
         };

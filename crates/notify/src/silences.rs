@@ -1,4 +1,4 @@
-//! Which alerts nobody is told of.
+//! Which alerts notify no one.
 //!
 //! A detection must not pay for each silence there is: silences are found by the narrowest thing that
 //! they name (an entity, a network, a rule, a tenant, a source), and only those few are compared in
@@ -11,8 +11,8 @@ use model::Network;
 use model::{Alert, EntityKind, RuleId, Silence, SilenceId, SilenceTarget, Timestamp};
 use uuid::Uuid;
 
-/// Rules that nobody can silence: somebody who tampers with the record must not be able to see to it
-/// first that nobody hears of it.
+/// Rules that cannot be silenced: an intruder who tampers with the record must not be able to
+/// suppress its alerts first.
 pub const NEVER: &[&str] = &["audit_tampering"];
 
 /// Silences, ready to be asked.

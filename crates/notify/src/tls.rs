@@ -35,7 +35,7 @@ pub fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, String>
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Whether the host is this machine, where plain text is nobody else's to read.
+/// Returns whether the host is this machine, where no one else can read plain text.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost")

@@ -13,7 +13,7 @@ pub(crate) fn field(text: &str) -> String {
     sanitize(&clip(text, FIELD_MAX)).into_owned()
 }
 
-/// What the entity is, for somebody who has never seen the program.
+/// Returns what the entity is, for readers who have never seen the program.
 pub(crate) const fn entity_word(kind: EntityKind) -> &'static str {
     match kind {
         EntityKind::Ip => "Network address",
@@ -23,7 +23,7 @@ pub(crate) const fn entity_word(kind: EntityKind) -> &'static str {
     }
 }
 
-/// The sentences that come first: how bad, what, and by when somebody should look (design 3.2.3).
+/// Returns the first sentences: how bad, what, and by when to look into it (specification 3.2.3).
 pub(crate) fn summary(message: &Notification) -> String {
     let alert = message.content.as_alert();
     if message.kind == Kind::Test {
@@ -183,7 +183,7 @@ pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
         ),
     ];
 
-    // A test tells of no alert that anybody could look up.
+    // A test is about no alert that could be looked up.
     if message.kind != Kind::Test {
         facts.push(("Alert", alert.alert_id.to_string()));
     }

@@ -1,4 +1,4 @@
-//! Security advisories, what we run, and where the two meet (3.14.3).
+//! Security advisories, the components in use, and where they match (3.14.3).
 
 mod matches;
 
@@ -211,9 +211,8 @@ async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Notes that somebody has done with a feed or an inventory: what it listed is withdrawn, what ran
-/// is gone, and the row stays. False when there is none of that name that is in use. Must run in a
-/// transaction.
+/// Takes a feed or an inventory out of use: what it listed is withdrawn, what ran is gone, and the
+/// row stays. False when there is none of that name that is in use. Must run in a transaction.
 pub async fn retire(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -413,7 +412,7 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
         .collect())
 }
 
-/// Everything that we run.
+/// Returns every component in use.
 pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>, StoreError> {
     let rows = sqlx::query_as!(
         StoredComponent,

@@ -185,7 +185,7 @@ fn parse_methods(words: &[String]) -> Result<Vec<Method>, StoreError> {
     words.iter().map(parse).collect()
 }
 
-/// What somebody decides about one objective; no finding takes an earlier one back.
+/// A decision about one objective; no finding withdraws an earlier one.
 #[derive(Clone, Debug)]
 pub struct NewDecision {
     /// The objective.
@@ -198,7 +198,7 @@ pub struct NewDecision {
     pub methods: Vec<Method>,
 }
 
-/// What somebody says about a requirement; what is none stays as it is.
+/// Changes to a requirement; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in model::Control")]
 pub struct Changes {
@@ -251,7 +251,7 @@ pub async fn decide(
     Ok(())
 }
 
-/// Writes what somebody says about a requirement.
+/// Writes changes to a requirement.
 pub async fn change(
     conn: &mut PgConnection,
     actor: &Actor,

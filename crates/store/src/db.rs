@@ -52,8 +52,8 @@ impl<'r> Decode<'r, Postgres> for Ts {
     }
 }
 
-/// How long a statement of ours waits for a lock. Any login may hold one for as long as it likes,
-/// and no wait is endless.
+/// How long a statement of blueteam waits for a lock. Any login may hold one for as long as it
+/// likes, and no wait is endless.
 const LOCK_WAIT: &str = "10s";
 /// The same for connections of a pool, on which people's requests wait.
 const POOL_LOCK_WAIT: &str = "2s";
@@ -145,8 +145,8 @@ pub async fn ensure_login(
     roles: &[&str],
 ) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
-    // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its
-    // log.
+    // CREATE ROLE takes no parameters; the server does the quoting. The statement must not reach
+    // its log.
     sqlx::query("SET LOCAL log_statement = 'none'")
         .execute(&mut *tx)
         .await?;
@@ -220,7 +220,7 @@ pub(crate) async fn take_exclusively(
     }
 }
 
-/// Begins a transaction on somebody's behalf: what it changes is theirs in `audit.audit_log`, with
+/// Begins a transaction on behalf of an actor: what it changes is theirs in `audit.audit_log`, with
 /// the address, program and session that they act from. The one way to begin a transaction that
 /// changes what people own. Inside another transaction it begins a savepoint.
 pub async fn begin<'c>(

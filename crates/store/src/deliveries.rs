@@ -1,5 +1,5 @@
-//! The delivery ledger: who was told of what, when, after how many attempts, and what the other
-//! side said.
+//! Notifications and their attempts: who was notified of what, when, after how many attempts, and
+//! what the other side said.
 
 use model::Actor;
 use model::{AlertId, Channel, Timestamp};
@@ -13,9 +13,9 @@ use crate::db::{Ts, begin};
 /// A delivery as people look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Its id; receivers are told it.
+    /// Its id, which receivers get.
     pub delivery_id: Uuid,
-    /// The alert that it tells of; none of a digest and a sign of life.
+    /// The alert that it is about; `None` for a digest or a heartbeat.
     pub alert_id: Option<AlertId>,
     /// The title of the alert, digest or sign of life.
     pub title: String,
@@ -37,7 +37,7 @@ pub struct Entry {
     pub delivered_at: Option<Timestamp>,
 }
 
-/// One attempt, or that somebody had it tried again.
+/// One attempt, or the record that a person had it resent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// Attempts so far, this one included.
@@ -103,8 +103,8 @@ pub async fn list(
         .collect()
 }
 
-/// The ways by which an alert was not told by itself, because there were too many at once; a
-/// summary tells of it.
+/// Returns the channels where an alert was folded into a summary, because there were too many at
+/// once.
 pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>, StoreError> {
     let names = sqlx::query_scalar!(
         "SELECT channel FROM blueteam.rate_limited_alerts WHERE alert_id = $1 ORDER BY channel",

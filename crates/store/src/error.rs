@@ -4,11 +4,11 @@ use sqlx::migrate::MigrateError;
 
 use crate::MigrationError;
 
-/// An error of the database or of what stands in it.
+/// An error of the database or of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The driver's or the server's. It says all that its cause says, so the cause is not told once
-    /// more.
+    /// The driver's or the server's. It says all that its cause says, so the cause is not printed
+    /// once more.
     #[error("{}", describe_error(.0))]
     Sql(sqlx::Error),
     /// The database was migrated by a newer program, or by another one.
@@ -17,7 +17,7 @@ pub enum StoreError {
     /// Migrating stopped.
     #[error("{0}")]
     Migration(Box<MigrationError>),
-    /// A value in the database that we cannot read back.
+    /// A value in the database that cannot be read back.
     #[error("{what} in the database cannot be read: {why}")]
     Corrupt {
         /// Table and column.
@@ -25,7 +25,7 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
-    /// Somebody else saved the cursor since it was loaded.
+    /// Another process has saved the cursor since it was loaded.
     #[error("the reader's cursor `{0}` was moved by another process; is a second monitor running?")]
     CursorMoved(String),
     /// Rows of a batch that must be written as a whole conflict with a transaction that is open.
@@ -34,7 +34,7 @@ pub enum StoreError {
     /// There is no such row.
     #[error("{0} has no `{1}`")]
     Missing(&'static str, String),
-    /// A value of ours that cannot be JSON.
+    /// A value that cannot be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -120,8 +120,8 @@ impl StoreError {
         }
     }
 
-    /// Whether the server is away (or going), rather than unhappy with what was asked: worth trying
-    /// again later.
+    /// Returns whether the server is unreachable (or shutting down), rather than refusing the
+    /// statement: worth trying again later.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Sql(error) => is_outage(error),

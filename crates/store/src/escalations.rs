@@ -1,4 +1,4 @@
-//! Alerts that nobody acknowledged in time, and who was told of them then.
+//! Alerts that were not acknowledged in time, and who was notified then.
 
 use model::{Alert, AlertId, AlertState, Channel, Severity, Span, Timestamp};
 use sqlx::PgConnection;
@@ -18,11 +18,11 @@ const STALE: Span = Span::hours(24);
 pub struct Due {
     /// The alert.
     pub alert: Alert,
-    /// The tier that is to be told, from 1.
+    /// The tier to notify, from 1.
     pub tier: u16,
 }
 
-/// A tier that was told.
+/// A tier that was notified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Escalation {
     /// From 1.
@@ -35,10 +35,11 @@ pub struct Escalation {
     pub channels: Vec<String>,
 }
 
-/// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience`
-/// says for their severity: since they were written, or since their last tier of `tiers` was told.
-/// One that was folded is not among them: a storm must not come back through the tiers. Holds them
-/// until the transaction ends, so that an acknowledgment comes before or after.
+/// Returns the alerts of which people were notified, and that have not been acknowledged for longer
+/// than `patience` says for their severity: since they were written, or since their last tier of
+/// `tiers` was notified. One that was folded is not among them: a storm must not come back through
+/// the tiers. Holds them until the transaction ends, so that an acknowledgment comes before or
+/// after.
 pub async fn due(
     conn: &mut PgConnection,
     patience: &[(Severity, Span)],
@@ -73,7 +74,8 @@ pub async fn due(
     Ok(due)
 }
 
-/// Notes that a tier is told, and writes the messages. False when it was told already.
+/// Records that a tier is notified, and writes the messages. Returns `false` when it was notified
+/// already.
 pub async fn escalate(
     conn: &mut PgConnection,
     due: &Due,
@@ -119,7 +121,7 @@ pub async fn escalate(
     Ok(true)
 }
 
-/// The tiers that were told of an alert, in order.
+/// Returns the tiers that were notified of an alert, in order.
 pub async fn of_alert(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Escalation>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT tier, at AS "at: Ts", people, channels

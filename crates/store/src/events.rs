@@ -2,7 +2,7 @@
 //!
 //! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are
 //! there already are counted as duplicates, rows that the database cannot take are found by halving
-//! and named, and no neighbor of theirs is lost. So are rows whose key somebody else's open
+//! and named, and no neighbor of theirs is lost. So are rows whose key another session's open
 //! transaction holds: they are named as such, for the caller to try again.
 
 use std::collections::VecDeque;
@@ -127,7 +127,7 @@ pub struct Inserted {
 
 /// How long one row may wait for another transaction while the conflicting rows of a batch are
 /// searched for. Whoever commits promptly is waited for by the fast way already; here each wait
-/// holds up everybody in the batch.
+/// delays every request of the batch.
 const CONFLICT_WAIT: &str = "10ms";
 /// How long the fast way waits for a row: longer than a commit takes, and no longer than everybody
 /// else may wait for one writer.
@@ -225,7 +225,7 @@ pub async fn insert_audit_parts(
     }
 }
 
-/// Writes a batch some of whose rows claim another time than theirs. Where somebody else is about
+/// Writes a batch some of whose rows claim another time than theirs. Where another session is about
 /// to bring the same events, those rows conflict, and the others are written.
 async fn insert_with_claims(
     conn: &mut PgConnection,
@@ -416,7 +416,7 @@ async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
 /// How long conflicting rows are searched for, all batches of a group together: everybody in the
 /// group waits meanwhile.
 const SEARCH: Duration = Duration::from_secs(2);
-/// How many conflicting rows of one batch are told apart from their neighbors.
+/// Maximum number of conflicting rows of one batch that are separated from their neighbors.
 const CONFLICTS_MAX: usize = 8;
 
 /// A search for conflicting rows. Whoever holds many ids must not make it last: once it has found

@@ -59,7 +59,7 @@ fn to_row(e: &Evidence) -> Value {
     })
 }
 
-/// What somebody asks for.
+/// Which evidence to list.
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceFilter {
     /// That supports an objective of this requirement, or was taken in for it.

@@ -15,8 +15,8 @@ use crate::{StoreError, overview, reader};
 
 /// As many events and alerts are kept as a sample.
 const SAMPLE: i64 = 5;
-/// As many types of events are told apart. The rest is counted together by source and category, so
-/// that nothing is left out of a sum.
+/// Maximum number of event types that are counted separately. The rest is counted together by
+/// source and category, so that nothing is left out of a sum.
 const TYPES_MAX: i64 = 500;
 
 fn to_u64(n: i64) -> u64 {
@@ -385,7 +385,7 @@ pub async fn inventory(
     })
 }
 
-/// Security advisories: what is read, and what became of what concerns us.
+/// Returns what is read of security advisories, and what became of their matches.
 pub async fn advisories(
     conn: &mut PgConnection,
     now: Timestamp,

@@ -128,7 +128,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
         .collect())
 }
 
-/// Puts a key out of force for good. False when there is no such key in force.
+/// Revokes a key permanently. Returns `false` when there is no such key in force.
 pub async fn revoke(
     conn: &mut PgConnection,
     actor: &Actor,

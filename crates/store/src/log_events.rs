@@ -27,7 +27,7 @@ const COLUMNS: &str = "
 /// How many those are.
 const COLUMN_COUNT: i16 = 25;
 
-/// What the completeness ledger is told with a batch.
+/// What is booked in the completeness ledger with a batch.
 #[derive(Clone, Debug)]
 pub struct Account<'a> {
     /// The source, as `blueteam sources` lists it.
@@ -58,7 +58,7 @@ pub struct Account<'a> {
 
 /// Writes events, the position behind them and the source's account in one transaction: killed at
 /// any instant, a collector neither loses an event nor reads one twice. Returns how many events
-/// were new; one that is there already (same id and time) is passed over.
+/// were new; one that is there already (same id and time) is skipped.
 ///
 /// An event that the database cannot take is left out and reported by its place, so that one line
 /// cannot hold up a log.

@@ -16,7 +16,7 @@ pub struct Numbers {
     pub silence: Vec<(String, f64)>,
     /// Alerts of the last 90 days by severity, and whether they are open or closed.
     pub alerts: Vec<Labeled>,
-    /// Alerts that nobody has acknowledged, by severity.
+    /// Unacknowledged alerts, by severity.
     pub unacknowledged: Vec<(String, u64)>,
     /// Attempts to deliver in the last 90 days, by channel and outcome.
     pub attempts: Vec<Labeled>,

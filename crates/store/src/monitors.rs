@@ -231,7 +231,7 @@ pub async fn connections(conn: &mut PgConnection) -> Result<(u64, u64), StoreErr
     Ok((row.used.unsigned_abs(), row.most.unsigned_abs()))
 }
 
-/// Queries that run right now, of sessions that are not ours.
+/// Returns the queries that run now, of sessions other than blueteam's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Queries {
     /// For how long the longest runs already, in seconds.

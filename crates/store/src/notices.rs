@@ -1,4 +1,4 @@
-//! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever
+//! Scheduled notifications: the daily digest, the heartbeat, and reminders. Each once, whatever
 //! restarts.
 
 use model::{Alert, Channel, Notice, Severity, Silence, Span, Timestamp};
@@ -193,7 +193,7 @@ async fn alert_counts(
     Ok(counts)
 }
 
-/// Alerts that were folded for a channel and that no summary tells of yet.
+/// Alerts that were folded for a channel and that are in no summary yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
     /// The channel.

@@ -15,7 +15,7 @@ use crate::db::Ts;
 pub struct Delivery {
     /// Its id; a receiver may use it to recognize a repetition.
     pub delivery_id: Uuid,
-    /// The alert that it tells of; none of a digest and a sign of life.
+    /// The alert that it is about; `None` for a digest or a heartbeat.
     pub alert_id: Option<AlertId>,
     /// The way out.
     pub channel: Channel,
@@ -23,7 +23,7 @@ pub struct Delivery {
     pub kind: String,
     /// What it is about, to be read by [`model::Content::from_stored`].
     pub payload: Value,
-    /// Who is told by name; empty: the channel's usual readers.
+    /// People to notify by name; empty: the channel's usual readers.
     pub people: Vec<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
@@ -54,7 +54,8 @@ impl Wanted {
 
 /// Takes due deliveries, of each channel as many as are asked for at most, the longest due first.
 /// They come back to the queue when `lease` is over, should the taker be killed: a delivery may so
-/// be repeated, but never lost. That an alert is over is told after it was told of.
+/// be repeated, but never lost. The message that an alert is over is sent after the one that opened
+/// it.
 pub async fn claim(
     conn: &mut PgConnection,
     wanted: &[Wanted],
@@ -187,7 +188,7 @@ pub async fn failed(
     Ok(())
 }
 
-/// They never will, unless somebody has them resent.
+/// Gives up notifications: they are not sent unless a person has them resent.
 pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = told.iter().map(|(id, _)| *id).collect();
     let errors: Vec<String> = told.iter().map(|(_, error)| (*error).to_owned()).collect();

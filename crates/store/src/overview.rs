@@ -223,11 +223,11 @@ pub struct AlertCount {
     pub severity: Severity,
     /// Alerts that may still grow.
     pub open: u64,
-    /// Alerts that nobody has acknowledged, and that no silence keeps quiet.
+    /// Alerts that are neither acknowledged nor silenced.
     pub unacknowledged: u64,
 }
 
-/// Alerts that wait for somebody, the worst severity first.
+/// Returns how many alerts are open or not acknowledged, by severity, the worst first.
 pub async fn alerts(conn: &mut PgConnection) -> Result<Vec<AlertCount>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT

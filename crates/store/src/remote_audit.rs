@@ -1,4 +1,4 @@
-//! Reading the `audit_events` of another database, of which we may do nothing but SELECT, each
+//! Reading the `audit_events` of another database, where blueteam may do nothing but SELECT, each
 //! committed row once.
 //!
 //! The table is the documents': it has no column that says which transaction wrote a row, but every
@@ -26,10 +26,10 @@ pub use position::Position;
 /// Rows fetched at once. With what a row may hold, some 75 MB at the very most.
 const FETCH: usize = 1000;
 
-/// What is taken of a row. Texts are cut where the HTTP door would refuse them: who can write there
-/// must not be able to hide an event by its length. Metadata that is too large or too deep for us
-/// (without a bound of its own, the search through it would end on the stack of that server), or
-/// holds numbers that explode when they are written out, is withheld.
+/// What is read of a row. Texts are cut where the HTTP API would reject them: a writer of that
+/// table must not be able to hide an event by its length. Metadata that is too large or too deep
+/// for us (without a bound of its own, the search through it would end on the stack of that
+/// server), or holds numbers that explode when they are written out, is withheld.
 fn column_list() -> String {
     format!(
         include_str!("remote_audit/columns.sql"),
@@ -49,7 +49,7 @@ const CALENDAR: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_
 /// A row as it was found.
 #[derive(Debug)]
 pub struct Found {
-    /// The event; else why it cannot be one of ours, and what it looked like.
+    /// The event, or why the row is not a valid one and what it looked like.
     pub event: Result<AuditRow<'static>, (FieldError, String)>,
 }
 
@@ -106,8 +106,8 @@ pub async fn begin<'c>(
         .await?;
     let snapshot: Snapshot = now.parse()?;
 
-    // Another cluster, a table that was made anew, or one that was restored to an earlier point:
-    // its transactions are not those that we know.
+    // Another cluster, a table that was created again, or one that was restored to an earlier
+    // point: its transactions are not the known ones.
     let last = last.filter(|last| last.holds_for(&identity, &snapshot));
     let (conditions, next) =
         position::plan(last, &identity, &snapshot, sweep.then_some(floor), floor);
@@ -184,7 +184,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Where the next reading goes on, once everything that this one handed out is kept.
+    /// Where the next reading continues, once everything that this one returned is stored.
     pub async fn end(self) -> Result<Position, StoreError> {
         self.tx.commit().await?;
         Ok(self.next)
@@ -205,7 +205,7 @@ async fn database_identity(conn: &mut PgConnection) -> Result<String, StoreError
         .await
     {
         Ok(identity) => Ok(identity),
-        // Everybody may ask, unless somebody has forbidden it.
+        // Every login may call this, unless the right was revoked.
         Err(error)
             if error
                 .as_database_error()

@@ -64,7 +64,7 @@ pub enum Cause {
     Rotation,
     /// Numbers of a producer are missing.
     Sequence,
-    /// We were not there.
+    /// blueteam did not run.
     Outage,
     /// Messages came faster than they could be taken, and were dropped.
     Dropped,
@@ -155,8 +155,8 @@ pub struct SourceRow {
 }
 
 impl SourceRow {
-    /// Whether anything that could be read has ever come from it. What we note of ourselves is a
-    /// sign of life, and no event.
+    /// Whether anything that could be read has ever come from it. What blueteam records of itself
+    /// is a sign of life, and no event.
     pub const fn has_spoken(&self) -> bool {
         self.accepted + self.ignored + self.repeated > 0
     }
@@ -171,7 +171,7 @@ fn to_interval(span: Span) -> PgInterval {
 }
 
 fn to_span(interval: &PgInterval) -> Span {
-    // Months do not occur: we write microseconds only.
+    // Months do not occur: only microseconds are written.
     Span::micros(i64::from(interval.days) * 86_400_000_000 + interval.microseconds)
 }
 
@@ -312,7 +312,7 @@ pub async fn bury(
     Ok(())
 }
 
-/// The place of an event that was read and checked, and that the database refused all the same.
+/// The place of an event that was read and checked, and that the database still refused.
 pub const BY_DATABASE: &str = "the database";
 /// The same of one that had waited in the spool.
 pub const FROM_SPOOL: &str = "the spool";

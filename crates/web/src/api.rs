@@ -1,4 +1,4 @@
-//! The routes, one module a resource.
+//! The routes, one module per resource.
 
 mod acknowledge;
 mod events;

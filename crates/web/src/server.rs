@@ -196,15 +196,15 @@ async fn record_refused(state: &State, now: bool) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// A connection, as far as somebody else may need its place.
+/// A connection that may be closed when another one needs its place.
 struct Held {
     task: AbortHandle,
-    /// A request was asked and is not answered yet.
+    /// Whether a request is being answered.
     asked: Arc<AtomicBool>,
 }
 
-/// Makes a place when all are taken: the connection that has been there the longest and asks
-/// nothing goes. Who opens a thousand of them and says nothing shuts nobody else out.
+/// Makes room when the limit is reached: closes the oldest connection that is not answering a
+/// request. A client that opens a thousand connections and sends nothing locks no one else out.
 fn shed_oldest(held: &mut VecDeque<Held>) {
     held.retain(|connection| !connection.task.is_finished());
     let idle = held
@@ -215,7 +215,7 @@ fn shed_oldest(held: &mut VecDeque<Held>) {
     }
 }
 
-/// Takes connections until the shutdown, then waits for those that are open, but not for ever.
+/// Accepts connections until the shutdown, then waits for those that are open, with a limit.
 async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
     let Listening {
         listener,
@@ -283,7 +283,7 @@ async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
 /// What answers the requests of a connection.
 struct Service {
     router: Router,
-    /// A request was asked and is not answered yet.
+    /// Whether a request is being answered.
     asked: Arc<AtomicBool>,
     peer: Peer,
 }

@@ -16,7 +16,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Creates a distribution from a name and a release as anybody writes them: `rhel`, `9.4`.
+    /// Creates a distribution from a name and a release as people write them: `rhel`, `9.4`.
     pub fn new(name: &str, release: &str) -> Self {
         let name = canonical_name(name);
         let release = canonical_release(&name, release);

@@ -1,8 +1,8 @@
-//! Links by which somebody who got a mail acknowledges its alert: signed, and good for a while
-//! only.
+//! Links by which the reader of a mail acknowledges its alert: signed, and valid for a limited
+//! time.
 //!
-//! Whoever holds the link may use it, and nothing but that one alert is within its reach. What it
-//! says of who they are is what the mail was sent to.
+//! Anyone who holds the link may use it, for that one alert only. The name in it is that of the
+//! mail's recipient, not of whoever clicks.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -29,7 +29,7 @@ impl std::fmt::Debug for LinkKey {
 pub struct Link {
     /// The alert that it acknowledges.
     pub alert_id: AlertId,
-    /// When it ends; whole seconds.
+    /// When it expires; whole seconds.
     pub expires: Timestamp,
     /// Whom the mail went to.
     pub who: String,
@@ -51,7 +51,8 @@ impl LinkKey {
         format!("/ack/{body}/{}", tag.unwrap_or_default())
     }
 
-    /// What the parts of a path say, when we wrote them and their time is not over.
+    /// Returns the link that the parts of a path name, if its signature is valid and it has not
+    /// expired.
     pub fn read(
         &self,
         alert: &str,
@@ -76,7 +77,7 @@ impl LinkKey {
     }
 
     fn mac(&self, body: &str) -> Option<Hmac<Sha256>> {
-        // A key of any length will do, so that there always is one.
+        // HMAC takes a key of any length, so this does not fail.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(b"blueteam acknowledge v1\n");
         mac.update(body.as_bytes());

@@ -18,12 +18,14 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
         // Files of a hundred megabytes take a while.
         return tokio::task::spawn_blocking(move || read_file(&path)).await?;
     }
+
     let url = Url::parse(origin).with_context(|| format!("{origin} is not a URL"))?;
     match url.scheme() {
         "https" => {}
         "http" if notify::tls::is_loopback(url.host_str().unwrap_or_default()) => {}
         _ => bail!("{origin} must start with https:// (http:// only to this machine)"),
     }
+
     let tls = notify::tls::client_config(None).map_err(anyhow::Error::msg)?;
     let client = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -31,6 +33,7 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
         .timeout(TIMEOUT)
         .user_agent(concat!("blueteam/", env!("CARGO_PKG_VERSION")))
         .build()?;
+
     let mut response = client
         .get(url)
         .send()
@@ -39,6 +42,7 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
     if response.status() != reqwest::StatusCode::OK {
         bail!("{origin} answered {}", response.status());
     }
+
     let mut body = Vec::new();
     while let Some(piece) = response
         .chunk()
@@ -50,5 +54,6 @@ pub async fn fetch(origin: &str) -> anyhow::Result<String> {
             bail!("{origin} has more than {TEXT_MAX} bytes");
         }
     }
+
     String::from_utf8(body).with_context(|| format!("{origin} is not text"))
 }

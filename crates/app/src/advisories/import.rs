@@ -1,4 +1,4 @@
-//! Brings advisories and lists of components into the database, and finds where they meet.
+//! Imports advisories and component inventories, and matches them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
@@ -17,9 +17,9 @@ use store::{PgConnection, StoreError};
 use super::{Kind, TEXT_MAX};
 use crate::compliance::evidence_store;
 
-/// Advisories that are held against the components at once.
+/// Number of advisories that are matched at once.
 const PAGE: u32 = 2000;
-/// The most matches: beyond it a list is not what somebody runs, and nobody would read them.
+/// The most matches: more would mean that a list is not an inventory, and no one would read them.
 const MATCHES_MAX: usize = 100_000;
 
 /// The word for a severity that no publisher gives in a form that is understood.
@@ -34,7 +34,7 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// The file or address that it was read from.
     pub origin: &'a str,
-    /// Told from the text when it is `None`.
+    /// The format; detected from the text when it is `None`.
     pub format: Option<&'a str>,
 }
 
@@ -127,7 +127,8 @@ pub async fn import(
         );
     }
 
-    // What cannot be held against what we run is not kept either, or no later import could be.
+    // In one transaction with the matching: a text that cannot be matched is not stored, or every
+    // later import would fail on it.
     let mut tx = store::begin(conn, actor).await?;
     let (items, unmatchable) = match &read {
         Read::Advisories(all, unmatchable) => {
@@ -255,12 +256,12 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         .await?
         .into_iter()
         .collect();
-    let ours = Arc::new(Ours {
+    let in_use = Arc::new(InUse {
         exploited,
         inventories,
     });
 
-    let (mut all, mut after) = (Met::default(), None::<(String, String)>);
+    let (mut all, mut after) = (Matched::default(), None::<(String, String)>);
     loop {
         let place = after
             .as_ref()
@@ -270,19 +271,19 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         after = Some((last.feed.clone(), last.advisory_id.clone()));
 
         // Comparing takes the processor: not where everything else waits for its turn.
-        let ours = Arc::clone(&ours);
-        let met = tokio::task::spawn_blocking(move || ours.meets(&page)).await??;
-        all.found.extend(met.found);
-        all.hints.extend(met.hints);
-        all.named.extend(met.named);
-        all.coverage.extend(met.coverage);
+        let in_use = Arc::clone(&in_use);
+        let matched = tokio::task::spawn_blocking(move || in_use.match_page(&page)).await??;
+        all.found.extend(matched.found);
+        all.hints.extend(matched.hints);
+        all.named.extend(matched.named);
+        all.coverage.extend(matched.coverage);
 
         if all.found.len() + all.hints.len() > MATCHES_MAX {
             bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
         }
     }
 
-    let Met {
+    let Matched {
         mut found,
         hints,
         named,
@@ -298,7 +299,7 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
             .map(|(_, finding)| finding),
     );
 
-    let uncovered = ours
+    let uncovered = in_use
         .inventories
         .iter()
         .map(|(name, list)| (name.clone(), coverage.count_uncovered(list)))
@@ -311,34 +312,34 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
     })
 }
 
-/// What advisories are held against.
-struct Ours {
+/// The components in use, and what is exploited: the other side of the matching.
+struct InUse {
     /// What attackers are known to use.
     exploited: HashSet<String>,
-    /// What we run, by inventory.
+    /// The components in use, by inventory.
     inventories: BTreeMap<String, Vec<Component>>,
 }
 
-/// Where advisories meet what we run.
+/// What matching a page of advisories found.
 #[derive(Default)]
-struct Met {
+struct Matched {
     found: Vec<Found>,
     /// Where only a vendor's name agrees.
     hints: Vec<(Package, Found)>,
     /// Packages that an advisory of the vulnerability names itself.
     named: HashSet<(String, Package)>,
-    /// What the advisories speak of.
+    /// The ecosystems and distributions that the advisories cover.
     coverage: Coverage,
 }
 
-impl Ours {
-    fn meets(&self, page: &[StoredAdvisory]) -> anyhow::Result<Met> {
+impl InUse {
+    fn match_page(&self, page: &[StoredAdvisory]) -> anyhow::Result<Matched> {
         let indices: Vec<(&String, Index<'_>)> = self
             .inventories
             .iter()
             .map(|(name, list)| (name, Index::new(list)))
             .collect();
-        let mut met = Met::default();
+        let mut matched = Matched::default();
 
         for row in page {
             let advisory: Advisory =
@@ -346,27 +347,27 @@ impl Ours {
                     format!("the stored advisory {} cannot be read", row.advisory_id)
                 })?;
 
-            met.coverage.add(&advisory);
+            matched.coverage.add(&advisory);
             let known = advisory.is_listed_in(&self.exploited);
             for (inventory, index) in &indices {
                 let named = index
                     .named_packages(&advisory)
                     .into_iter()
                     .map(|package| (row.vulnerability.clone(), package));
-                met.named.extend(named);
+                matched.named.extend(named);
 
                 for m in index.find_matches(&advisory) {
                     let finding = to_finding(row, &advisory, known, inventory, &m);
                     if m.hint {
-                        met.hints.push((m.component.package.clone(), finding));
+                        matched.hints.push((m.component.package.clone(), finding));
                     } else {
-                        met.found.push(finding);
+                        matched.found.push(finding);
                     }
                 }
             }
         }
 
-        Ok(met)
+        Ok(matched)
     }
 }
 

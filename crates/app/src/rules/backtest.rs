@@ -100,7 +100,7 @@ pub async fn run(
     })
 }
 
-/// Lets the engine know roles and tenants of users.
+/// Gives the engine the names, roles and tenants of users.
 async fn teach_users(engine: &mut Engine, conn: &mut PgConnection) -> Result<(), AppError> {
     let facts = store::users::all_facts(conn).await?;
     engine.set_users(Users::new(facts.into_iter().map(|f| {

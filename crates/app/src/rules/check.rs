@@ -19,7 +19,7 @@ pub struct Checked {
     pub rules: usize,
     /// Files and rules that cannot.
     pub errors: Vec<SigmaError>,
-    /// Rules that can be used, but never fire: nothing that blueteam reads is what they look at.
+    /// Rules that can be used, but never fire: blueteam reads no events that they look at.
     pub cannot_fire: Vec<CannotFire>,
     /// What could be better.
     pub advice: Vec<Advice>,

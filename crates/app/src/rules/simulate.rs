@@ -29,7 +29,7 @@ pub struct Outcome {
     pub business_hours: bool,
     /// Whether the rule may fire at all.
     pub rule_enabled: bool,
-    /// What is set here otherwise than the rule's fixture takes for granted.
+    /// The settings of this installation that differ from the defaults that the fixture assumes.
     pub set_here: Vec<String>,
     /// The alerts that would have been.
     pub alerts: Vec<Would>,
@@ -48,7 +48,7 @@ pub struct Would {
     pub muted_by: Option<SilencedBy>,
 }
 
-/// Has the first fixture of a rule that must fire happen now, and writes nothing of it.
+/// Runs the first fixture on which a rule must fire as if it happened now, and writes nothing.
 pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<Outcome, AppError> {
     let conn = session.read()?;
     let rule = crate::names::rule(config, rule)?;
@@ -61,7 +61,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
         .cases
         .into_iter()
         .find(|case| case.fires)
-        .context("no fixture of it must fire")?;
+        .context("the rule has no fixture on which it must fire")?;
 
     let now = SystemClock.now();
     let changes = simulated_changes(rule, &case.events, config, &table, now)?;
@@ -160,7 +160,7 @@ fn simulated_changes(
     engine.finish();
     let mut changes = Vec::new();
 
-    // Live, an alert is told when it opens.
+    // Live, people are notified when an alert opens.
     engine.drain(false, |change| {
         changes.push(DetectionUpdate {
             opened: true,

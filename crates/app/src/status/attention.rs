@@ -1,4 +1,4 @@
-//! What of a status somebody should look at.
+//! What in a status needs attention.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const LAG_ALLOWED: Span = Span::mins(1);
 /// What a listener holds for less than this is only passing through.
 const HOLD_ALLOWED: Span = Span::mins(1);
 
-/// Something that somebody should look at.
+/// Something that needs attention.
 #[derive(Clone, Debug)]
 pub enum Attention<'a> {
     /// Incidents must be reported to the DoD, the first of them by then.
@@ -64,7 +64,7 @@ pub enum Attention<'a> {
     Undelivered(u64),
 }
 
-/// What of the spool of applications' events somebody should look at.
+/// What in the spool of applications' events needs attention.
 #[derive(Clone, Copy, Debug)]
 pub enum Spool<'a> {
     /// The file of refused events is full, so that further ones are only counted.
@@ -86,7 +86,7 @@ pub enum Spool<'a> {
     Damaged(&'a Path),
 }
 
-/// What of a listener's spool somebody should look at.
+/// What in a listener's spool needs attention.
 #[derive(Clone, Copy, Debug)]
 pub enum ListenerSpool<'a> {
     /// A damaged file was set aside.
@@ -105,7 +105,7 @@ pub enum ListenerSpool<'a> {
     },
 }
 
-/// Decides what somebody should look at, the worst first.
+/// Returns what needs attention, the worst first.
 pub fn attention(status: &Status) -> Vec<Attention<'_>> {
     let mut all = Vec::new();
     people_attention(status, &mut all);

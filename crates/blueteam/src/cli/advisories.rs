@@ -1,4 +1,5 @@
-//! `blueteam advisories`: what publishers say of what we run, and what was done about it (3.14.3).
+//! `blueteam advisories`: advisories about the components in use, and the response to each
+//! (3.14.3).
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -81,7 +82,7 @@ struct ImportArgs {
     /// What the feed or inventory is called; without it, the file's name
     #[arg(long)]
     name: Option<String>,
-    /// The format; told from the text without it
+    /// The format; detected from the text without it
     #[arg(long, value_parser = PossibleValuesParser::new(feeds::ALL.iter().map(|f| f.name).chain(inventory::ALL.iter().map(|f| f.name))))]
     format: Option<String>,
     /// The person you act for; recorded beside your own account, which is who acts

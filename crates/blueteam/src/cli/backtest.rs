@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
     if let Some(skipped) = summary.skipped {
         out::note(format_args!(
-            "warning: events that cannot be read were passed over: {skipped}"
+            "warning: events that cannot be read were skipped: {skipped}"
         ));
     }
 

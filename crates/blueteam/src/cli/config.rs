@@ -92,7 +92,7 @@ fn check_file(file: Option<&Path>) -> Checked {
         }
     };
 
-    // Some ways out want a runtime when they are opened; none speaks to anybody yet.
+    // Some channels need a runtime when they are opened; none connects yet.
     let channels = super::session::block_on(async {
         let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
         Ok(notify::Channels::open(settings).map(|_| ())?)

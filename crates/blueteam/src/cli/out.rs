@@ -317,7 +317,7 @@ pub(super) fn zoned(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Writes a file that must not be there yet, for its owner alone: what is exported tells who did
-/// what, and where we are weak.
+/// what, and where the system is weak.
 pub(super) fn new_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = std::fs::File::options()
@@ -343,7 +343,7 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     }
 }
 
-/// Whether the error is that nobody reads our output any more.
+/// Returns whether the error is that the reader of the output is gone.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

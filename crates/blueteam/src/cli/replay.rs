@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// The zone of times that name none, such as America/New_York
     #[arg(long, default_value = "UTC", value_parser = parse_zone, value_name = "ZONE")]
     time_zone: Zone,
-    /// A proxy, or a network of them, that may say whom it forwards for, such as 10.0.0.0/8
+    /// A proxy, or a network of proxies, that is trusted to name the client, such as 10.0.0.0/8
     #[arg(long = "trusted-proxy", value_parser = trusted_proxy, value_name = "NETWORK")]
     trusted_proxies: Vec<Network>,
     #[command(flatten)]
@@ -137,7 +137,7 @@ fn to_inputs(files: &[PathBuf]) -> Vec<Input> {
     files.iter().map(input).collect()
 }
 
-/// A bar over the bytes of the files; for a pipe, whose length nobody knows, a count.
+/// A bar over the bytes of the files; for a pipe, whose length is unknown, a count.
 fn progress_bar(inputs: &[Input]) -> ProgressBar {
     let size = |input: &Input| match input {
         Input::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),

@@ -69,8 +69,8 @@ pub(crate) fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false);
 
-    // A log that nobody reads any more is not worth the daemon's life: the library would complain
-    // on the same standard error, and panic there.
+    // A broken pipe of the log must not end the daemon: the library would complain on the same
+    // standard error, and panic there.
     let builder = builder
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false);

@@ -46,8 +46,8 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(work)
 }
 
-/// Does `work` as the operator, for the person whom `--on-behalf-of` names if it does, and leaves
-/// the database as it was found.
+/// Does `work` as the operator, on behalf of the person that `--on-behalf-of` names, if any, and
+/// leaves the database as it was found.
 pub(super) fn with_session<T>(
     globals: Globals<'_>,
     on_behalf_of: Option<&str>,

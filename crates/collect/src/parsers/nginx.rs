@@ -132,7 +132,7 @@ fn lossy_prefix(bytes: &[u8], max: usize) -> Text<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns the address of the client. A proxy that is trusted names whom it forwards for.
+    /// Returns the address of the client. A trusted proxy names the client for which it forwards.
     fn client(&self, proxies: &[Network]) -> Option<IpAddr> {
         let text = |bytes| str::from_utf8(bytes).ok();
         let peer = client_behind(text(self.host)?, proxies)?;
@@ -288,7 +288,7 @@ fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
     let quote = open + memchr::memchr(b'"', &line[open..]).ok_or(NO_LINE)?;
     let (request, status, bytes, end) = request_and_status(line, quote + 1).ok_or(NO_LINE)?;
 
-    // Referer, agent and whom proxies forward for; formats of one's own may quote more.
+    // Referer, agent and the clients that proxies forward for; custom formats may quote more.
     let mut quoted: [&[u8]; 3] = [b""; 3];
     let mut next = end;
     for place in 0.. {

@@ -153,8 +153,8 @@ fn message_from_json(object: &Map<String, Value>) -> Message {
     }
 }
 
-/// Splits a row of CSV into its fields, with doubled quotation marks in them. The last one may be
-/// cut off.
+/// Splits a row of CSV into its fields, and undoubles quotation marks. The last field may be cut
+/// off.
 fn csv_fields(row: &[u8]) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut at = 0;

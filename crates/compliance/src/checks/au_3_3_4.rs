@@ -37,7 +37,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         .cloned()
         .collect();
 
-    let told: u64 = alerts
+    let delivered: u64 = alerts
         .deliveries
         .iter()
         .filter_map(|(what, n)| Some((what.split_once(' ')?, n)))
@@ -45,7 +45,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         .map(|(_, n)| n)
         .sum();
     let saw = format!(
-        "{} alerts about the record and {told} deliveries in {} days",
+        "{} alerts about the record and {delivered} deliveries in {} days",
         alerts.audit_failures, facts.days
     );
 
@@ -86,15 +86,15 @@ fn name_contacts(t: &TransportFacts, channels: &[String]) -> CheckResult {
             // A name in a configuration may be that of the sample, or of a person who has left.
             cant_tell(
                 'a',
-                format!("{} are told by mail", list_first(named)),
+                format!("{} are notified by mail", list_first(named)),
                 "a person who says that these are the right ones and still work here",
             )
         }
-        _ if channels.is_empty() => not_met('a', "nobody is configured to be told"),
+        _ if channels.is_empty() => not_met('a', "no one is configured to be notified"),
         _ => cant_tell(
             'a',
             list_first(channels),
-            "the names of those who are told ([personnel] in the configuration)",
+            "the names of the people to notify ([contacts] in the configuration)",
         ),
     }
 }

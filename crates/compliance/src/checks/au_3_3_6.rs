@@ -1,5 +1,5 @@
 //! 3.3.6: audit record reduction and report generation on demand. That blueteam can search and
-//! report says nothing of records that it does not hold, nor that anybody uses it.
+//! report says nothing of records that it does not hold, nor that anyone uses it.
 
 use model::ControlId;
 use model::facts::Facts;

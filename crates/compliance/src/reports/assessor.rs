@@ -452,7 +452,7 @@ fn counts_word(validity: Validity) -> String {
     }
 }
 
-/// Returns who approved a piece, and whether nobody else has looked at it.
+/// Returns who approved a piece, and whether that person also collected it.
 fn approval(e: &Evidence) -> String {
     let by = e.approved_by.clone().unwrap_or_else(|| "-".to_owned());
     if e.is_self_approved() {

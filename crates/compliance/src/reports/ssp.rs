@@ -32,7 +32,7 @@ pub fn build_report(known: &ReportContext<'_>) -> Document {
             approval_line(known),
         ],
         marking: s.marking.clone(),
-        // The day that SPRS is told.
+        // The assessment date for SPRS.
         date: s.plan_date().unwrap_or_else(|| format_day(known.now)),
         cover: cover::subject(s),
         designation: cover::designation(s),

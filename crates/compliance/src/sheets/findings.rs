@@ -113,7 +113,7 @@ fn format_time(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A row as somebody filled it in; [`super::plain`] gives the texts in it.
+/// A row as a person filled it in; [`super::plain`] gives the texts in it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the columns")]
 pub struct Row {

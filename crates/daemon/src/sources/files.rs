@@ -76,7 +76,7 @@ const COMPLETE_AFTER: Duration = Duration::from_secs(1);
 /// How often a file that had nothing new is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What a collector is told.
+/// Configuration of a file source.
 #[derive(Clone)]
 pub struct Options {
     /// How to connect, as the engine's role.
@@ -105,7 +105,7 @@ pub struct Options {
     pub settle: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where failures are told.
+    /// Where failures are recorded.
     pub failures: Failures,
 }
 
@@ -123,11 +123,12 @@ impl Options {
     }
 }
 
-/// Follows the file until told to stop; starts over from the saved position after every failure.
+/// Follows the file until `stop` is cancelled; starts over from the saved position after every
+/// failure.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures = 0_u32;
-    // Before the database is asked, which may be away: what is rotated meanwhile is read all the
-    // same.
+    // Before the database is asked, which may be unreachable: what is rotated meanwhile is still
+    // read.
     let (path, within) = (options.path.clone(), options.within.clone());
     let at_start = move || Position::at_start_of(&path, within.as_deref());
     let first = tokio::task::spawn_blocking(at_start).await?;
@@ -136,7 +137,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Ok(()) => return Ok(()),
             Err(cause) => {
                 failures += 1;
-                error!("{} is not read for now: {cause:#}", options.path.display());
+                error!(
+                    "cannot read {}; retrying: {cause:#}",
+                    options.path.display()
+                );
                 options.failures.not_stored(&options.name(), &cause);
 
                 // Once is a database that restarts; again and again is news.

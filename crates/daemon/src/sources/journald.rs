@@ -77,7 +77,7 @@ const NEWS: u32 = 5;
 /// What is kept of what `journalctl` complains about.
 const COMPLAINT_MAX: u64 = 4096;
 
-/// What a follower is told.
+/// Configuration of the journal follower.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -95,7 +95,7 @@ pub struct Options {
     pub keep_raw: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where failures are told.
+    /// Where failures are recorded.
     pub failures: Failures,
 }
 
@@ -153,8 +153,8 @@ impl Options {
     }
 }
 
-/// Follows the journal until told to stop; starts `journalctl` again from the saved cursor when it
-/// has ended.
+/// Follows the journal until `stop` is cancelled; starts `journalctl` again from the saved cursor
+/// when it has ended.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures = 0_u32;
     loop {
@@ -185,7 +185,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-/// Whether the system has what makes a child end with us, even by `kill -9`. Without it,
+/// Whether the system has what makes a child end with blueteam, even by `kill -9`. Without it,
 /// `journalctl` ends at the next entry, which nobody takes.
 async fn setpriv_works() -> bool {
     let mut command = Command::new("setpriv");

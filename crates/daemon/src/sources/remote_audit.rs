@@ -1,5 +1,5 @@
 //! Reads the audit events of applications that keep them in a database of their own, each by a task
-//! of its own: one that is away, or slow, holds up no other.
+//! of its own: one that is unreachable or slow does not delay the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
 
 /// How far back events are looked for at each reading; older ones are found by the sweep.
 const LOOK_BACK: Span = Span::mins(10);
-/// A database that does not answer for this long is away.
+/// A database that does not answer for this long counts as unreachable.
 const ANSWER: Duration = Duration::from_mins(1);
 /// The same, for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -70,9 +70,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Failures in a row that are news.
 const NEWS: u32 = 3;
 
-/// What a reader is told.
+/// Configuration of the reader of one database.
 struct Options {
-    /// How to connect to our database, as the role that writes events.
+    /// How to connect to blueteam's own database, as the role that writes events.
     ours: PgConnectOptions,
     /// The same, as the engine's role, which keeps the ledger.
     ledger: PgConnectOptions,
@@ -105,7 +105,7 @@ impl Options {
     }
 }
 
-/// Reads until told to stop; starts over from the saved position after every failure.
+/// Reads until `stop` is cancelled; starts over from the saved position after every failure.
 async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut failures, mut last_good) = (0_u32, options.clock.now());
     loop {
@@ -119,7 +119,7 @@ async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result
         match trouble {
             Trouble::Ours(cause) => {
                 error!(
-                    "{}: what was read cannot be stored for now: {cause:#}",
+                    "{}: cannot store what was read; retrying: {cause:#}",
                     options.name()
                 );
                 options.failures.not_stored(&options.name(), &cause);
@@ -134,7 +134,7 @@ async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result
 
                     if let Err(cause) = note_outage(&options, last_good, &cause).await {
                         warn!(
-                            "{}: its outage is not noted for now: {cause:#}",
+                            "{}: cannot record its outage; retrying: {cause:#}",
                             options.name()
                         );
                     }
@@ -263,7 +263,7 @@ impl<'o> TableReader<'o> {
         let (name, now) = (self.options.name(), self.options.clock.now());
         let ended = sources::end_gap(&mut self.ours, &name, Cause::Outage, now).await?;
         if ended || failed {
-            info!("{name}: is read again");
+            info!("{name}: reading again");
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ impl<'o> TableReader<'o> {
         let kept = remote_audit::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
         if kept.rejected > 0 {
             warn!(
-                "{name}: {} rows are no audit events; see `blueteam sources dead-letters`",
+                "{name}: {} rows are not audit events; see `blueteam sources dead-letters`",
                 kept.rejected
             );
         }

@@ -1,4 +1,4 @@
-//! Reads what is configured when it is due, tells people of matches that nobody was told of, and
+//! Reads what is configured when it is due, raises alerts about matches that have none yet, and
 //! closes the alerts of those that are dealt with.
 
 use std::collections::BTreeMap;
@@ -45,9 +45,9 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// How often we look for what is due.
+/// How often due imports are looked for.
 const EVERY: Duration = Duration::from_secs(5);
-/// More matches of one inventory at once are told in one alert: the first list of a machine must
+/// More new matches of one inventory than this share one alert: the first list of a machine must
 /// not be three hundred mails.
 const SINGLE_MAX: usize = 5;
 /// Matches that such an alert names.
@@ -55,7 +55,7 @@ const NAMED: usize = 10;
 /// Who acts.
 const ACTOR: &str = "blueteam-engine";
 
-/// What the watch is told.
+/// Configuration of the task.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -71,7 +71,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Looks until told to stop.
+/// Imports what is due until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tried: Vec<Option<Timestamp>> = vec![None; options.inputs.len()];
     let mut failing = false;
@@ -81,7 +81,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("advisories wait: {cause:#}");
+                warn!("cannot import advisories; retrying: {cause:#}");
             }
         }
 
@@ -97,7 +97,7 @@ async fn sync_feeds(options: &Options, tried: &mut [Option<Timestamp>]) -> anyho
     read_due(options, &mut conn, tried).await?;
     open_findings(options, &mut conn).await?;
     close_findings(options, &mut conn).await?;
-    // Nothing hangs on a polite goodbye.
+    // Closing politely is optional: an error changes nothing.
     let _ = conn.close().await;
     Ok(())
 }
@@ -162,7 +162,7 @@ async fn read_due(
     Ok(())
 }
 
-/// Writes the alerts of matches that nobody was told of.
+/// Writes the alerts of matches that have none yet.
 async fn open_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mut tx = conn.begin().await.map_err(StoreError::from)?;

@@ -42,8 +42,10 @@ async fn watch_cluster(
 
         match cluster.lock().await.ensure_running().await {
             Ok(false) => {}
-            Ok(true) => warn!("the private PostgreSQL cluster had died and was started again"),
-            Err(cause) => error!("the private PostgreSQL cluster does not start again: {cause}"),
+            Ok(true) => warn!("the private PostgreSQL cluster had died and was restarted"),
+            Err(cause) => {
+                error!("cannot restart the private PostgreSQL cluster; retrying: {cause}");
+            }
         }
     }
 }

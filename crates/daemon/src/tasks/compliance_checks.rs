@@ -3,7 +3,8 @@
 //!
 //! A check is due when its last result is older than the configured time, whoever had it run; so a
 //! restart repeats nothing and skips nothing. A lock in the database keeps two from running the
-//! checks at once. People are told of an item once for each stage, by the road of the digest.
+//! checks at once. People are reminded of an item once for each stage, through the channels of the
+//! digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ const NAMED: usize = 50;
 /// Who runs the checks, for the record.
 const ACTOR: &str = "blueteam daemon";
 
-/// What the schedule is told.
+/// Configuration of the task.
 pub struct Options {
     /// How to connect to run the checks, which look at accounts: as a person at work.
     pub operator: PgConnectOptions,
@@ -79,7 +80,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Looks until told to stop.
+/// Runs what is due until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let every = options.config.compliance.interval;
     let pause = if every == Span::ZERO {
@@ -101,7 +102,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("the checks of compliance wait: {cause:#}");
+                warn!("cannot run compliance checks; retrying: {cause:#}");
             }
         }
     }
@@ -131,7 +132,7 @@ async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow:
     Ok(())
 }
 
-/// Runs the checks that are due. False when none is, or when somebody else runs them.
+/// Runs the checks that are due. Returns `false` when none is, or when another process runs them.
 async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
     let conn = store::connect(&options.operator).await?;
     let mut session = Session::new(conn, Actor::task(ACTOR));
@@ -148,13 +149,13 @@ async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::R
     info!(
         checks = found.len(),
         not_met = found.iter().filter(|f| f.is_not_met()).count(),
-        "the checks of compliance ran on schedule"
+        "ran compliance checks on schedule"
     );
 
     Ok(true)
 }
 
-/// Tells of what nobody was told of, in one message by each way.
+/// Sends the reminders that have not been sent yet, one message per channel.
 async fn send_reminders(
     options: &Options,
     conn: &mut PgConnection,
@@ -182,7 +183,7 @@ async fn send_reminders(
     tx.commit().await?;
     info!(
         items = new.len(),
-        written, "people are reminded of the compliance work"
+        written, "wrote reminders of compliance work"
     );
     options.deliveries.notify_one();
 

@@ -1,7 +1,7 @@
 //! The live reader: committed events in, alerts out, each exactly once.
 //!
 //! Crash-only: the engine's state is whatever the database says it is. Changes, cursor, alerts,
-//! incidents and deliveries commit in one transaction; when anything fails on the way there, the
+//! incidents and notifications commit in one transaction; when anything fails on the way there, the
 //! engine is thrown away and rebuilt from the stored past, exactly as after a `kill -9`. There is
 //! no second way to recover, so the one there is gets used.
 
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::engine_stats::EngineStats;
-use crate::source_accounting::Books;
+use crate::source_accounting::AuditTableLedger;
 use app::alert_routing::AlertRouter;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
@@ -95,13 +95,13 @@ pub fn engine_maker(loaded: &Loaded) -> MakeEngine {
 const GRACE: Span = Span::mins(10);
 /// How often user profiles are saved.
 const CHECKPOINT: Span = Span::mins(1);
-/// How often the database is told that events are read; far more often than anybody takes for
+/// How often the database records that events are read; far more often than anyone takes for
 /// stopped.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
 /// The file that remembers, outside of the database, how far it was.
 const WITNESS: &str = "witness.json";
-/// Detections of events older than this are stored, but wake nobody: they come from a log's or a
-/// database's past.
+/// Detections of events older than this are stored without a notification: they come from a log's
+/// or a database's past.
 const STALE_NEWS: Span = Span::hours(24);
 /// Longer than any event is kept.
 const NEVER: Span = Span::days(365 * 100);
@@ -113,7 +113,7 @@ const RETRY_EVERY: Span = Span::secs(2);
 /// Makes an engine as the table of rules wants it.
 pub type MakeEngine = Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>;
 
-/// What the monitor is told.
+/// Configuration of the detection task.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -144,7 +144,7 @@ pub struct Options {
     pub settled: Box<dyn Fn() -> bool + Send + Sync>,
     /// Called when deliveries were written.
     pub deliveries: Arc<Notify>,
-    /// Where our own failures are told.
+    /// Where blueteam's own failures are recorded.
     pub failures: Failures,
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
@@ -159,15 +159,15 @@ struct Unreadable(#[source] StoreError);
 
 /// Why a run of the monitor ended.
 enum End {
-    /// We were told to stop.
+    /// `stop` was cancelled.
     Stopped,
-    /// Somebody else reads.
+    /// Another process holds the lease.
     Taken,
-    /// The table of rules says something else than when we began.
+    /// The rules table has changed since the engine was made.
     Rules,
 }
 
-/// Reads until told to stop; starts over after every failure.
+/// Reads until `stop` is cancelled; starts over after every failure.
 pub async fn run(
     options: Options,
     ready: Arc<Notify>,
@@ -182,10 +182,10 @@ pub async fn run(
             Ok(End::Stopped) => return Ok(()),
             Ok(End::Taken) => {
                 if !told_taken {
-                    warn!("another monitor reads this database; waiting to take over");
+                    warn!("another daemon reads this database; waiting to take over");
                     told_taken = true;
                 }
-                // It works for us; whether it gets on is seen in the database.
+                // It makes progress; how far it is behind is recorded in the database.
                 options.pulse.beat(options.clock.now());
                 Duration::from_secs(2)
             }
@@ -195,7 +195,7 @@ pub async fn run(
             }
             Err(cause) => {
                 failed_since.get_or_insert(options.clock.now());
-                error!("the monitor starts over: {cause:#}");
+                error!("detection failed; starting over: {cause:#}");
                 options.pulse.failed(format!("{cause:#}"));
                 if cause
                     .downcast_ref::<Unreadable>()
@@ -246,7 +246,8 @@ async fn try_detect(
         );
     }
 
-    // What came while nobody read is news before the clock may say that anything is late.
+    // What arrived while nothing was read must be processed before the clock may call anything
+    // late.
     loop {
         monitor.catch_up(options).await?;
         options.pulse.beat(options.clock.now());
@@ -268,7 +269,7 @@ async fn try_detect(
                 monitor.end(options, wake).await?;
                 return Ok(End::Stopped);
             }
-            // Before the events: however many there are, the clock goes on.
+            // Before the events, so that the clock advances however many there are.
             _ = tick.tick() => true,
             () = std::future::ready(()), if monitor.behind => false,
             result = wake.woken() => { result.context("notifications of new events ended")?; false }
@@ -311,11 +312,11 @@ async fn try_detect(
 struct Monitor {
     conn: PgConnection,
     engine: Engine,
-    books: Books,
+    ledger: AuditTableLedger,
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
-    /// What nobody is told of, and the stamp of the table that it was read from.
+    /// The silences, and the stamp of the table that they were read from.
     silences: Silences,
     silences_stamp: i64,
     saved_profiles: Timestamp,
@@ -324,17 +325,17 @@ struct Monitor {
     set_aside: SetAside,
     /// Whether the last read left events for the next.
     behind: bool,
-    /// When the last read of few events ended: what has come since then is little.
+    /// When the last read that found few events ended: little can have arrived since then.
     idle_since: Option<std::time::Instant>,
-    /// When alerts that could not be written were tried last.
+    /// When pending alerts were last retried.
     retried: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found
     /// nothing.
     committed: Witness,
-    /// What is remembered next outside of the database: a second old by then, so that it has
-    /// reached the disk there.
-    ripening: Witness,
-    /// When something was remembered last, and which version.
+    /// The witness that is written next: a second old by then, so that the database has synced it
+    /// to disk.
+    next_witness: Witness,
+    /// When the witness was last written, and its version.
     witnessed: Option<(std::time::Instant, i64)>,
     /// Whether the last attempt to remember failed.
     is_forgetful: bool,
@@ -355,7 +356,7 @@ fn to_baseline(stored: &StoredProfile) -> Baseline {
     }
 }
 
-/// An event whose time lies in the future happened now, as far as anybody can tell.
+/// An event whose time lies in the future happened now, as far as anyone can tell.
 fn sane_time<'a>(
     event: &SecurityEvent<'a>,
     now: Timestamp,
@@ -371,13 +372,13 @@ impl Monitor {
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
         let now = options.clock.now();
-        let (engine, books, max_ahead) =
-            (&mut self.engine, &mut self.books, options.max_clock_ahead);
+        let (engine, ledger, max_ahead) =
+            (&mut self.engine, &mut self.ledger, options.max_clock_ahead);
         // A read has to be cut only when much may have gathered.
         let recent = self.idle_since.is_some_and(|at| at.elapsed() < RECENT);
         let most = (!recent).then_some(options.batch);
         let polled = reader::poll_some(&mut self.conn, &self.cursor, most, |event| {
-            books.note(event, now);
+            ledger.record_event(event, now);
             let fixed = sane_time(event, now, max_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
         })
@@ -396,7 +397,7 @@ impl Monitor {
         self.pass_time(options).await
     }
 
-    /// Whether somebody has switched a rule on or off, or changed it, since the engine was made.
+    /// Returns whether a rule was enabled, disabled or changed since the engine was made.
     async fn rules_changed(&mut self) -> anyhow::Result<bool> {
         Ok(store::rules::settings(&mut self.conn).await? != self.rules)
     }
@@ -473,7 +474,7 @@ impl Monitor {
 
         let written = applied.opened.len() as u64 + applied.updated;
         if written > 0 {
-            info!(alerts = written, "alerts that had to wait were written");
+            info!(alerts = written, "wrote pending alerts");
             options.deliveries.notify_one();
         }
         Ok(())
@@ -509,7 +510,7 @@ impl Monitor {
             self.saved_profiles = options.clock.now();
         }
 
-        self.books
+        self.ledger
             .save(&mut tx, options.clock.now(), &options.failures)
             .await?;
         self.cursor = reader::save(&mut tx, cursor).await?;
@@ -520,7 +521,7 @@ impl Monitor {
 
         self.committed = self.cursor.witness();
         if durable {
-            self.ripening = self.committed.clone();
+            self.next_witness = self.committed.clone();
         }
 
         if applied.deliveries > 0 {
@@ -561,7 +562,7 @@ impl Monitor {
             );
             error!("{message}");
 
-            // A row that somebody holds for a moment is no news.
+            // A row that another transaction locks for a moment is not worth a report.
             if pending.iter().any(|p| !p.conflict) {
                 options
                     .failures
@@ -582,7 +583,7 @@ impl Monitor {
             return;
         }
 
-        let witness = std::mem::replace(&mut self.ripening, self.committed.clone());
+        let witness = std::mem::replace(&mut self.next_witness, self.committed.clone());
         let news = self
             .witnessed
             .is_none_or(|(_, version)| version != witness.version);

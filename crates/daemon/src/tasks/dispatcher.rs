@@ -99,15 +99,15 @@ pub struct Names {
     pub contacts: Contacts,
     /// By which those who get a mail acknowledge; none: by command only.
     pub links: Option<Links>,
-    /// By when somebody should look into an alert of each severity.
+    /// Within what time an alert of each severity should be looked into.
     pub patience: Vec<(Severity, Span)>,
-    /// Who gets the mails that go to nobody by name.
+    /// Who gets mails that name no person.
     pub readers: Vec<String>,
     /// The time zone of the people at work.
     pub clock: WallClock,
 }
 
-/// What the dispatcher is told.
+/// Configuration of the dispatcher.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -119,11 +119,12 @@ pub struct Options {
     pub wake: Arc<Notify>,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where a failing channel is told.
+    /// Where failing channels are recorded.
     pub failures: Failures,
 }
 
-/// Sends until told to stop. What is under way is finished; what is not begun stays in the outbox.
+/// Sends until `stop` is cancelled. What is under way is finished; what is not begun stays in the
+/// outbox.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let lanes = Channel::ALL.into_iter().map(Lane::new).collect();
     let mut pool = Pool {
@@ -140,7 +141,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Ok(()) if stop.is_cancelled() && pool.under_way.is_empty() => return Ok(()),
             Ok(()) => Duration::from_secs(1),
             Err(cause) => {
-                warn!("deliveries wait for the database: {cause}");
+                warn!("cannot read the outbox; retrying: {cause}");
                 pool.conn = None;
                 if stop.is_cancelled() && pool.under_way.is_empty() {
                     return Ok(());
@@ -388,7 +389,7 @@ async fn send_delivery(
 
     let Ok(kind) = delivery.kind.parse::<Kind>() else {
         return Err(NotSent::ever(format!(
-            "nobody knows how to tell `{}`",
+            "unknown kind of message `{}`",
             delivery.kind
         )));
     };
@@ -486,7 +487,7 @@ fn retry_delay(delivery: &Delivery, again: Again) -> Option<Span> {
     ))
 }
 
-/// Says what became of a delivery: in the log, and as a failure of ours when people are not
+/// Reports what became of a delivery: in the log, and as a failure of blueteam when people are not
 /// reached.
 fn log_failures(failures: &Failures, sent: &Sent) {
     let Delivery {
@@ -502,7 +503,7 @@ fn log_failures(failures: &Failures, sent: &Sent) {
             what: error,
             again: Again::Later | Again::After(_),
         }) if attempts < TRIES_MAX => {
-            warn!(%channel, %delivery_id, attempts, "not delivered, tried again later: {error}");
+            warn!(%channel, %delivery_id, attempts, "cannot deliver; retrying: {error}");
             if attempts == FAILING_AFTER {
                 failures.tell(
                     Component::Channel,
@@ -511,7 +512,7 @@ fn log_failures(failures: &Failures, sent: &Sent) {
             }
         }
         Err(NotSent { what: error, .. }) => {
-            warn!(%channel, %delivery_id, attempts, "given up: {error}");
+            warn!(%channel, %delivery_id, attempts, "cannot deliver; giving up: {error}");
             failures.tell(
                 Component::Channel,
                 format!("an alert was not delivered by {channel}: {error}"),

@@ -1,5 +1,5 @@
-//! Watches over alerts that nobody acknowledges: past the response time of their severity the next
-//! tier is told.
+//! Escalates alerts that are not acknowledged: past the response time of their severity, the next
+//! tier is notified.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,16 +43,16 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// How often we look.
+/// How often unacknowledged alerts are looked for.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the escalation is told.
+/// Configuration of the escalation.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
     /// How long an alert of each severity may wait before each tier.
     pub patience: [(Severity, Span); 4],
-    /// Who is told then.
+    /// Whom each tier notifies, and by which channels.
     pub tiers: Vec<Tier>,
     /// Whose turn it is.
     pub rota: Rota,
@@ -60,11 +60,11 @@ pub struct Options {
     pub zone: TimeZone,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Called when deliveries were written.
+    /// Wakes the dispatcher when notifications were written.
     pub deliveries: Arc<Notify>,
 }
 
-/// Looks until told to stop.
+/// Escalates due alerts until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failing = false;
     loop {
@@ -74,17 +74,20 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         }
 
         match escalate_due(&options).await {
-            Ok(told) => {
+            Ok(escalated) => {
                 failing = false;
-                if told > 0 {
-                    info!(told, "alerts that nobody acknowledged go to the next tier");
+                if escalated > 0 {
+                    info!(
+                        escalated,
+                        "escalated unacknowledged alerts to the next tier"
+                    );
                     options.deliveries.notify_one();
                 }
             }
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("nobody watches for now whether alerts are acknowledged: {cause:#}");
+                warn!("cannot escalate alerts; retrying: {cause:#}");
             }
         }
     }
@@ -99,10 +102,12 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
-    // Who decided since then that nobody is told decided it of this as well.
+
+    // A silence that was added since the alert opened suppresses its escalation, too.
     let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
-    let mut told = 0;
+
+    let mut escalated = 0;
     for due in due
         .iter()
         .filter(|due| silences.covering(&due.alert, now).is_none())
@@ -110,6 +115,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
         let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else {
             continue;
         };
+
         let mut people = tier.people.clone();
         let on_call = options
             .rota
@@ -119,9 +125,10 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
         people.extend(on_call.filter(|name| !tier.people.contains(name)));
 
         if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
-            told += 1;
+            escalated += 1;
         }
     }
+
     tx.commit().await?;
-    Ok(told)
+    Ok(escalated)
 }

@@ -66,7 +66,7 @@ const LATE: Span = Span::secs(30);
 /// The longest that a measurement may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the monitors are told.
+/// Configuration of the monitors task.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -86,7 +86,7 @@ pub struct Options {
     pub holds_database: bool,
     /// Where backups appear.
     pub backups: Vec<String>,
-    /// The configuration that names the certificates which we present.
+    /// The configuration that names the certificates that blueteam presents.
     pub config: Config,
     /// Business hours.
     pub calendar: Calendar,
@@ -98,7 +98,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Measures until told to stop.
+/// Measures until `stop` is cancelled.
 pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut last, mut forgot) = (options.clock.now().minus(options.every), None);
     let mut failing = false;
@@ -112,7 +112,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("nothing is measured for now: {cause:#}");
+                warn!("cannot run the monitors; retrying: {cause:#}");
             }
         }
 
@@ -139,7 +139,7 @@ async fn run_round(
         .collect();
 
     let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
-    // An outage of ours is the past: what happened in it is for the rules, which read it.
+    // What happened during an outage of blueteam is left to the rules, which read it afterwards.
     let since = last
         .minus(LATE)
         .max(now.minus(options.every).minus(Span::mins(10)));
@@ -162,7 +162,7 @@ async fn run_round(
         .await;
 
         if let Err(cause) = done {
-            warn!("monitor {} did not measure: {cause:#}", monitor.name);
+            warn!("monitor {} failed: {cause:#}", monitor.name);
             // What failed may have left a transaction or a query behind.
             conn = store::connect(&options.database).await?;
         }

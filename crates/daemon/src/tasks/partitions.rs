@@ -1,5 +1,5 @@
-//! Makes partitions ahead of time, drops those of logs that are past their age, and empties the raw
-//! lines that are past theirs.
+//! Makes partitions ahead of time, drops those of logs that are past their retention, and empties
+//! raw lines that are past theirs.
 
 use std::time::Duration;
 
@@ -48,12 +48,12 @@ async fn run_partitions(
             async { store::ensure_partitions(&mut store::connect(&database).await?, 2).await };
         match made.await {
             Ok(0) => {}
-            Ok(made) => info!(made, "partitions made for the coming months"),
-            Err(cause) => warn!("partitions are not made for now: {cause}"),
+            Ok(made) => info!(made, "made partitions for the coming months"),
+            Err(cause) => warn!("cannot make partitions; retrying in an hour: {cause}"),
         }
 
         if let Err(cause) = empty_raw_lines(&database, keep_raw, &stop).await {
-            warn!("raw lines past their age are not emptied for now: {cause}");
+            warn!("cannot empty raw lines past their retention; retrying in an hour: {cause}");
         }
 
         if keep_months == 0 {
@@ -66,16 +66,16 @@ async fn run_partitions(
         match dropped.await {
             Ok(months) if months.is_empty() => {}
             Ok(months) => info!(
-                "events of logs past their age were dropped: {}",
+                "dropped log events past their retention: {}",
                 months.join(", ")
             ),
-            Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
+            Err(cause) => warn!("cannot drop old log events; retrying in an hour: {cause}"),
         }
     }
 }
 
 /// Empties the raw lines of events that are older than `keep_raw`, one day of events at a time.
-/// Where none are stored any more, those of before are kept as long as they may be at least.
+/// With `keep_raw` 0 no raw lines are stored, and earlier ones are kept for the minimum of 30 days.
 async fn empty_raw_lines(
     database: &PgConnectOptions,
     keep_raw: Span,
@@ -92,7 +92,7 @@ async fn empty_raw_lines(
     }
 
     if emptied > 0 {
-        info!("{emptied} raw lines past their age were emptied");
+        info!("emptied {emptied} raw lines past their retention");
     }
     Ok(())
 }

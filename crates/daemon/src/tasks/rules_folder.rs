@@ -66,7 +66,7 @@ async fn watch_folder(
     }
 }
 
-/// Stands for what the rule files hold, or for the error of reading them.
+/// Returns a fingerprint of what the rule files hold, or of the error of reading them.
 async fn look_at(folder: &Path) -> u64 {
     let folder = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || {

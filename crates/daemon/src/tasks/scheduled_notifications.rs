@@ -1,9 +1,9 @@
-//! What is told on schedule: the daily digest, also when nothing happened, and the sign of life
-//! that shows that alerts would arrive.
+//! Sends scheduled notifications: the daily digest, also when nothing happened, and the sign of
+//! life that shows that alerts would arrive.
 //!
 //! Each is written with its messages in one transaction under the key of its day or period, so that
-//! no restart tells it twice. What was due while we did not run is told at the next start; the
-//! first day and period of a new database are only noted.
+//! no restart sends it twice. What was due while blueteam did not run is sent at the next start;
+//! the first day and period of a new database are only noted.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -54,21 +54,21 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// How often we look whether something is due.
+/// How often due notifications are looked for.
 const EVERY: Duration = Duration::from_secs(1);
 /// The kinds, as the database and the channels call them.
 const DIGEST: &str = "digest";
 const HEARTBEAT: &str = "heartbeat";
 /// Alerts that a digest names one by one.
 const NAMED: usize = 50;
-/// A silence that ends within this is named, for somebody to look at it again.
+/// A silence that ends within this is named, so that it can be reviewed.
 const ENDS_SOON: Span = Span::days(7);
 /// How long the first folded alert waits for others, at most.
 const FOLDED_PATIENCE: Span = Span::secs(60);
-/// The longest period that a digest tells of, however long we did not run.
+/// The longest period that a digest covers, however long blueteam did not run.
 const LONGEST: Span = Span::days(7);
 
-/// What the schedule is told.
+/// Configuration of the schedule.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -87,7 +87,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Looks until told to stop.
+/// Sends what is due until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut done, mut failing) = ([String::new(), String::new()], false);
     loop {
@@ -101,7 +101,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(_) if failing => {}
             Err(cause) => {
                 failing = true;
-                warn!("digests and signs of life wait: {cause:#}");
+                warn!("cannot send digests and heartbeats; retrying: {cause:#}");
             }
         }
 
@@ -156,7 +156,7 @@ async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<(
         *done = key;
 
         if written > 0 {
-            info!(kind, written, "messages on schedule");
+            info!(kind, written, "wrote scheduled notifications");
             options.deliveries.notify_one();
         }
     }
@@ -164,7 +164,7 @@ async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<(
     Ok(())
 }
 
-/// Sums up what was folded because a channel had been told of too many alerts.
+/// Sends summaries of the alerts that were folded because a channel had reached its rate limit.
 async fn sum_up(options: &Options) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
@@ -242,7 +242,7 @@ async fn write_notification(
     };
 
     let notice = notice(&options.hostname, title, text, from, now);
-    // What begins is not told: there is no day yet to tell of.
+    // The first period sends no digest: there is no day yet to report on.
     let channels = if last.is_some() { channels } else { &[] };
     Ok(
         notices::write(conn, kind, key, OURSELVES, &notice, channels)
@@ -251,7 +251,7 @@ async fn write_notification(
     )
 }
 
-/// The critical and high alerts that nobody has acknowledged.
+/// The unacknowledged critical and high alerts.
 fn unacknowledged(counts: Vec<AlertCount>) -> Vec<(Severity, u64)> {
     counts
         .into_iter()
@@ -370,7 +370,7 @@ fn digest_text(summary: &Summary, waiting: &[(Severity, u64)]) -> String {
     out
 }
 
-/// An alert in a line: what, about whom, how often.
+/// Returns an alert in a line: what, about whom, how often.
 fn alert_line(alert: &Alert) -> String {
     let at = alert.created_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
     let silenced = if alert.muted_by.is_some() {

@@ -1,7 +1,7 @@
 //! Being stuck is being down: the database cannot be reached, events are not stored, they wait
 //! unread, or alerts cannot be written. None of that can be stored as an alert (3.3.4). The
-//! personnel are told all the same, by what the configuration alone says: once for each trouble,
-//! and again when it is over. A small file remembers it through restarts.
+//! contacts are still notified, from the configuration alone: once for each trouble, and again when
+//! it is over. A small file remembers it through restarts.
 
 mod signs;
 
@@ -57,9 +57,9 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// How often we look.
+/// How often the signs are looked at.
 const EVERY: Duration = Duration::from_secs(2);
-/// The file that remembers who was told.
+/// The file that remembers who was notified.
 const FILE: &str = "outage.json";
 
 /// What can be wrong with blueteam's own work.
@@ -88,7 +88,7 @@ impl Trouble {
         Self::State,
     ];
 
-    /// How long it may last before people are told, from the moment at which a look finds it.
+    /// How long it may last before people are notified, from the moment at which a look finds it.
     fn patience(self, patience: Patience) -> Span {
         match self {
             Self::Database => patience.database,
@@ -141,8 +141,8 @@ impl Trouble {
     }
 }
 
-/// How long something may go wrong before people are told: a restart of PostgreSQL, a large commit
-/// and a person's short transaction are no news.
+/// How long something may go wrong before people are notified: a restart of PostgreSQL, a large
+/// commit and a person's short transaction are no news.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// The database cannot be reached.
@@ -166,13 +166,13 @@ impl Patience {
     }
 }
 
-/// What the watch over blueteam's own work is told.
+/// Configuration of the self-check.
 pub struct Options {
     /// How to connect.
     pub database: PgConnectOptions,
     /// The ways out.
     pub channels: Arc<Channels>,
-    /// How long it may last before anybody is told.
+    /// How long it may last before anyone is notified.
     pub patience: Patience,
     /// Where the file is kept.
     pub state: StateDir,
@@ -182,11 +182,11 @@ pub struct Options {
     pub signs: Signs,
     /// Where the watchdog finds what was found.
     pub verdict: Arc<Verdict>,
-    /// Where what is over goes on record; none while there is no database to record it.
+    /// Where troubles that are over are recorded; `None` while there is no database.
     pub failures: Option<Failures>,
 }
 
-/// A trouble, as far as we know.
+/// A trouble, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Outage {
     /// Since when.
@@ -207,7 +207,8 @@ pub enum Finding {
 }
 
 impl Outage {
-    /// What is to be told now, and to whom. What was told must be noted with [`Self::note`].
+    /// Returns the notifications that are due, with their channels. Each one that was sent must be
+    /// recorded with [`Self::note`].
     fn next(
         &mut self,
         well: bool,
@@ -250,7 +251,7 @@ impl Outage {
 /// The troubles that there are.
 type Outages = BTreeMap<Trouble, Outage>;
 
-/// Looks until told to stop.
+/// Looks until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let read = std::fs::read(options.state.join(FILE)).ok();
     let mut outages: Outages = read
@@ -327,7 +328,7 @@ async fn report_outage(
         match options.channels.send(channel, &message).await {
             Ok(_) => {
                 outage.note(channel, kind);
-                // At once: who was told is not told again by the next start.
+                // At once, so that the next start does not notify the same channel again.
                 outages.insert(trouble, outage.clone());
                 save_outages(&options.state, outages);
             }
@@ -338,11 +339,11 @@ async fn report_outage(
     match (known, outage.told.is_empty()) {
         (false, false) => error!(
             reason = why,
-            "{}; reported to the personnel",
+            "{}; reported to the contacts",
             trouble.title()
         ),
         (true, true) => {
-            info!("resolved: {}; reported to the personnel", trouble.title());
+            info!("resolved: {}; reported to the contacts", trouble.title());
             if trouble == Trouble::Alerting
                 && let (Some(failures), Some(since)) = (&options.failures, began)
             {
@@ -362,7 +363,7 @@ async fn report_outage(
 fn save_outages(state: &StateDir, outages: &Outages) {
     let written = serde_json::to_vec(outages).map_err(anyhow::Error::from);
     if let Err(cause) = written.and_then(|bytes| state.replace(FILE, &bytes)) {
-        warn!("cannot remember who knows of the outage: {cause:#}");
+        warn!("cannot save who was notified of the outage: {cause:#}");
     }
 }
 
@@ -445,7 +446,7 @@ mod tests {
         outage.note(Email, Kind::Opened);
         assert_eq!(outage.next(false, at(94), after, &all), []);
 
-        // A restart of ours changes nothing.
+        // A restart of blueteam changes nothing.
         let mut outage: Outage =
             serde_json::from_value(serde_json::to_value(&outage).unwrap()).unwrap();
         assert_eq!(

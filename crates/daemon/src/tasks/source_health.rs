@@ -51,14 +51,14 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 
 /// Our own sign of life in the ledger.
 pub const OURSELVES: &str = "blueteam";
-/// How often we look.
+/// How often sources are looked at.
 const EVERY: Duration = Duration::from_secs(5);
 /// How often old dead letters are given up.
 const CLEAR_EVERY: Span = Span::hours(1);
 /// Away for longer than this was an outage.
 const OUTAGE: Span = Span::mins(2);
 
-/// What the watch is told.
+/// Configuration of the source health task.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
@@ -72,7 +72,7 @@ pub struct Options {
     pub services: ServiceSilence,
     /// The present.
     pub clock: Arc<dyn Clock>,
-    /// Where silence is told.
+    /// Where silences of sources are recorded.
     pub failures: Failures,
     /// Why accepted events do not get into the table.
     pub stuck: Box<dyn Fn() -> Option<String> + Send + Sync>,
@@ -132,7 +132,7 @@ impl ServiceSilence {
     }
 }
 
-/// Looks until told to stop.
+/// Looks until `stop` is cancelled.
 pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let began = options.clock.now();
     let (mut first, mut cleared) = (true, began);
@@ -172,7 +172,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
                 sources::clear_dead_letters(&mut store::connect(&options.database).await?).await
             };
             if let Err(cause) = done.await {
-                warn!("old dead letters are not cleared for now: {cause}");
+                warn!("cannot delete old dead letters; retrying later: {cause}");
             }
         }
 
@@ -284,7 +284,7 @@ async fn report_unread(
     Ok(())
 }
 
-/// A silence that is longer than the source's usual ones. Time before we began to watch counts for
+/// A silence that is longer than the source's usual ones. Time before the watch began counts for
 /// nothing.
 fn silence_detection(
     row: &SourceRow,

@@ -1,6 +1,6 @@
-//! Who watches the watcher: as long as events are read, a service outside hears from us; when it no
-//! longer does, it raises the alarm. What ends with us (the machine, the database, the network)
-//! cannot be told by us (3.3.4).
+//! The dead man's switch: as long as events are read, an outside service is pinged, and raises the
+//! alarm when the pings stop. A failure that takes blueteam down with it (of the machine, the
+//! database, the network) can be reported by no one else (3.3.4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +38,9 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// What the watchdog is told.
+/// Configuration of the watchdog.
 pub struct Options {
-    /// SilenceTarget to tell.
+    /// The outside service that is pinged.
     pub heartbeat: Heartbeat,
     /// How often.
     pub every: Span,
@@ -52,7 +52,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Tells until told to stop.
+/// Pings until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(options.every.to_std().max(Duration::from_secs(1)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

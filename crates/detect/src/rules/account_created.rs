@@ -1,4 +1,4 @@
-//! An account with which somebody can log in was created.
+//! An account that allows logins was created.
 
 use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
@@ -42,7 +42,7 @@ pub(super) const RULE: Definition = Definition {
     },
 };
 
-/// How long after `sudo useradd` the new account is still the work of who called sudo.
+/// How long after `sudo useradd` a new account counts as created by the caller of sudo.
 const TOOL_RUNS: Span = Span::mins(2);
 /// The programs that create accounts, as sudo logs their commands.
 const TOOLS: [&str; 4] = ["useradd", "adduser", "newusers", "usermod"];

@@ -163,7 +163,7 @@ impl Rule for DataExfiltration {
             let hits: Vec<Hit> = state.exports.iter().map(|(h, _)| *h).collect();
 
             NewDetection::counting(EntityKind::User, id, &hits, window, move |times, within| {
-                // What was exported later is counted, and not weighed.
+                // Later exports count toward the number, not toward the bytes.
                 let at_least = if times > count { "at least " } else { "" };
                 Texts {
                     title: format!(

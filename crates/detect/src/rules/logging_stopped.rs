@@ -1,4 +1,4 @@
-//! A machine or a database stopped logging, or was told to.
+//! A machine or a database stopped logging, or was ordered to.
 
 use model::event::EventTags;
 use model::sql::statements;

@@ -74,7 +74,7 @@ impl Default for Params {
 #[derive(Debug, Default)]
 struct AddressState {
     accounts: Distinct,
-    /// When it was fast last: `credential_stuffing` has reported that.
+    /// When it was last fast enough for `credential_stuffing`, which reported that.
     fast: Option<Timestamp>,
 }
 

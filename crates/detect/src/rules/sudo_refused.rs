@@ -1,4 +1,4 @@
-//! Somebody asked for privileges that they do not have.
+//! A user asked for privileges that they do not have.
 
 use model::event::EventTags;
 use model::{ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span};

@@ -110,7 +110,7 @@ fn cef_event(message: &Notification, host: &str, room: usize) -> String {
     out
 }
 
-/// What is told of the alert in the guide's own keys, most important first.
+/// The alert's fields in the keys of the CEF guide, most important first.
 fn cef_extension(message: &Notification, host: &str) -> Vec<(&'static str, String)> {
     let alert = message.content.as_alert();
     let millis = |at: model::Timestamp| at.as_micros().div_euclid(1000).to_string();

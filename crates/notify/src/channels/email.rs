@@ -25,7 +25,7 @@ mod body;
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// Upgrades on the submission port; refuses to go on without.
+    /// Upgrades to TLS on the submission port; fails without it.
     StartTls,
     /// TLS from the first byte (port 465).
     Tls,
@@ -46,9 +46,9 @@ pub struct Settings {
     pub login: Option<(String, SecretString)>,
     /// The sender, `Name <a@b>` or `a@b`.
     pub from: String,
-    /// Who is told.
+    /// Who gets the mail.
     pub to: Vec<String>,
-    /// Who is told besides them that auditing fails (3.3.4).
+    /// Who is also notified when auditing fails (3.3.4).
     pub audit_failures: Vec<Person>,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_pem: Option<String>,
@@ -186,7 +186,7 @@ impl Outlet for Email {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let people: Result<Vec<_>, _> = message.people.iter().map(to_mailbox).collect();
-            let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;
+            let people = people.map_err(|error| SendError::never(error, "check [contacts]"))?;
             let mut to = if people.is_empty() {
                 self.to.clone()
             } else {

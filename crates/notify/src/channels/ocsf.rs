@@ -67,7 +67,7 @@ fn fit_finding(message: &Notification, room: usize) -> String {
     finding.to_string()
 }
 
-/// 1 informational to 5 critical; the schema's 6, fatal, is no word of ours.
+/// 1 informational to 5 critical; the schema's 6, fatal, is not used.
 const fn ocsf_severity(severity: Severity) -> (u8, &'static str) {
     match severity {
         Severity::Critical => (5, "Critical"),
@@ -87,7 +87,7 @@ const fn ocsf_activity(kind: Kind) -> (u32, &'static str) {
     }
 }
 
-/// New, in progress once somebody has acknowledged it, resolved.
+/// New; in progress once it is acknowledged; resolved.
 fn ocsf_status(alert: &Alert, kind: Kind) -> (u8, &'static str) {
     match (kind, alert.state, &alert.acknowledged_by) {
         (Kind::Resolved, ..) | (_, AlertState::Closed, _) => (4, "Resolved"),

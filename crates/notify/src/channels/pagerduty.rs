@@ -1,5 +1,5 @@
 //! PagerDuty, Events API v2: an alert triggers, its end resolves. The dedup key is the alert's
-//! fingerprint, so that a repeated delivery pages nobody twice.
+//! fingerprint, so that a repeated delivery does not page twice.
 
 use model::{Channel, Severity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -15,7 +15,7 @@ use model::text::clip;
 
 /// Where events go, unless the service is in the EU (`https://events.eu.pagerduty.com/v2/enqueue`).
 pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";
-/// PagerDuty's limit of a summary, in characters; we count bytes, which are never fewer.
+/// PagerDuty's limit for a summary, in characters; applied to bytes, which are never fewer.
 const SUMMARY_MAX: usize = 1024;
 /// An integration key has 32 characters.
 const KEY_LENGTH: usize = 32;

@@ -14,7 +14,7 @@ use crate::notification::Notification;
 use crate::wording;
 use model::text::clip;
 
-/// Slack's limits, in characters; we count bytes, which are never fewer.
+/// Slack's limits, in characters; applied to bytes, which are never fewer.
 const HEADER_MAX: usize = 150;
 const TEXT_MAX: usize = 3000;
 const FIELD_MAX: usize = 2000;

@@ -15,7 +15,7 @@ pub(super) use sender::Sender;
 pub use sender::{MESSAGE_MAX, MESSAGE_MIN, Receiver};
 pub use target::Target;
 
-/// Where the messages go and what they say about us.
+/// Where the messages go, and what they say about the sender.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The receiver.

@@ -97,8 +97,7 @@ fn signed_headers(
     headers.into_iter().map(pair).collect()
 }
 
-/// What the receiver is told about the alert. Its own type, so that the shape changes on purpose
-/// only.
+/// The alert as the receiver gets it. Its own type, so that the shape changes on purpose only.
 #[derive(Serialize)]
 struct Body<'a> {
     version: u8,

@@ -1,4 +1,4 @@
-//! Where advisories and what we run meet, and what people do about it.
+//! Matches of advisories with the components in use, and the response to each.
 
 use model::Actor;
 use model::{AlertId, Timestamp};
@@ -47,7 +47,7 @@ pub struct Match {
     pub resolution: Option<String>,
     pub reason: Option<String>,
     pub owner: Option<String>,
-    /// Until when: as somebody decided, else as the publisher wants it (KEV).
+    /// Until when: as a person decided, otherwise as the publisher asks (KEV).
     pub due: Option<String>,
     pub ticket: Option<String>,
     pub decided_by: Option<String>,
@@ -170,8 +170,8 @@ pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Mat
         .collect())
 }
 
-/// Writes what somebody decided about matches. What the decision leaves out stays as it was; a
-/// match that is opened again has no resolution. Returns how many there are.
+/// Writes a decision about matches. What the decision leaves out stays as it was; a match that is
+/// opened again has no resolution. Returns how many there are.
 pub async fn decide(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -208,8 +208,8 @@ pub async fn decide(
     Ok(done.rows_affected())
 }
 
-/// Open matches that no alert tells of yet; locked until the transaction ends, so that two daemons
-/// do not both tell.
+/// Returns open matches that have no alert yet; locked until the transaction ends, so that two
+/// daemons do not both tell.
 pub async fn untold(conn: &mut PgConnection) -> Result<Vec<Match>, StoreError> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
         .execute(&mut *conn)
@@ -218,7 +218,7 @@ pub async fn untold(conn: &mut PgConnection) -> Result<Vec<Match>, StoreError> {
     Ok(all.into_iter().filter(|m| m.alert_id.is_none()).collect())
 }
 
-/// Notes which alert tells of matches.
+/// Records which alert is about matches.
 pub async fn told(conn: &mut PgConnection, ids: &[Uuid], alert: AlertId) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.advisory_matches SET alert_id = $2 WHERE match_id = ANY ($1)",

@@ -96,7 +96,7 @@ pub(super) fn rounds<K: Hash + Eq>(
     rounds
 }
 
-/// A rule that nobody has loaded into the table yet must not keep its alert out.
+/// A rule that is not in the table yet must not keep its alert from being stored.
 async fn ensure_rules_exist(
     conn: &mut PgConnection,
     changes: &[DetectionUpdate],

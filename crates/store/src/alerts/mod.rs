@@ -47,7 +47,7 @@ macro_rules! alerts {
     };
 }
 
-/// A row of `alert_history`. Rows from before us lack what we added.
+/// A row of `alert_history`. Rows from before the adoption lack the columns that blueteam added.
 struct AlertRow {
     alert_id: Uuid,
     rule_id: Option<String>,
@@ -202,13 +202,13 @@ pub struct AlertFilter {
     pub rule_id: Option<RuleId>,
     /// Of this state.
     pub state: Option<AlertState>,
-    /// Seen by somebody, or not.
+    /// Acknowledged, or not.
     pub acknowledged: Option<bool>,
     /// Written at or after this time.
     pub since: Option<Timestamp>,
     /// Of this incident.
     pub incident_id: Option<IncidentId>,
-    /// Muted by anything, or told.
+    /// Muted by anything, or notified.
     pub silenced: Option<bool>,
 }
 
@@ -324,8 +324,8 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
         .collect())
 }
 
-/// Notes that somebody has seen an alert. False when there is no such alert; the first to see it
-/// stays on record.
+/// Acknowledges an alert. Returns `false` when there is no such alert; the first to see it stays on
+/// record.
 pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let found = sqlx::query_scalar!(r#"SELECT blueteam.acknowledge_alert($1) AS "found!""#, id.0)

@@ -71,15 +71,15 @@ pub struct Witness {
     pub snapshot: String,
 }
 
-/// How the database stands to what we remember.
+/// How the database compares with the cursor witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// All is as it was, or nothing is remembered.
     Continuous,
     /// The database was put back to an earlier point: events and alerts since are gone. Its cursor
-    /// went back with it, so reading goes on from there; somebody should be told.
+    /// went back with it, so reading continues from there; people must be notified.
     WentBack {
-        /// The version that we remember.
+        /// The version in the witness.
         remembered: i64,
         /// The version that it has.
         found: i64,
@@ -154,7 +154,7 @@ pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>,
     .transpose()
 }
 
-/// Makes a cursor, or loads the one that somebody made meanwhile.
+/// Makes a cursor, or loads the one that another process made meanwhile.
 pub async fn initialize(
     conn: &mut PgConnection,
     name: &str,
@@ -183,8 +183,8 @@ pub async fn initialize(
         .ok_or_else(|| StoreError::corrupt("reader_cursor", "the row just written is not there"))
 }
 
-/// Saves the cursor in the caller's transaction, if nobody else has since it was loaded; returns it
-/// as saved.
+/// Saves the cursor in the caller's transaction, if no other process has since it was loaded;
+/// returns it as saved.
 pub async fn save(conn: &mut PgConnection, cursor: Cursor) -> Result<Cursor, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.reader_cursor

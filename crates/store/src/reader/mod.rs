@@ -1,10 +1,11 @@
 //! Reading every committed event exactly once, in the manner of PgQ.
 //!
 //! Rows commit in another order than they are inserted, so neither a time nor a sequence number is
-//! a safe place to go on from. The place is a snapshot: a poll takes the rows that its own snapshot
-//! sees and the last one did not, that is, rows of transactions that had not begun then (`xact_id
-//! >= xmax`) or were still running then (`xact_id = any(xip)`). A transaction that is open for
-//! minutes is one number in `xip`: it delays nobody, and nothing is scanned again because of it.
+//! a safe place to continue from. The place is a snapshot: a poll takes the rows that its own
+//! snapshot sees and the last one did not, that is, rows of transactions that had not begun then
+//! (`xact_id >= xmax`) or were still running then (`xact_id = any(xip)`). A transaction that is
+//! open for minutes is one number in `xip`: it delays nobody, and nothing is scanned again because
+//! of it.
 
 mod cursor;
 mod lease;
@@ -32,8 +33,7 @@ pub use wake::Wake;
 pub const LIVE_CURSOR: &str = "monitor";
 
 /// The order in which the rows of a table arrived. Audit events that were there when the table was
-/// adopted share one `seq`: they came in an order that nobody knows, and are read in that of their
-/// times.
+/// adopted share one `seq`: their order of arrival is unknown, and are read in that of their times.
 pub(crate) const fn arrival(table: EventTable) -> &'static str {
     match table {
         EventTable::Audit => "seq, timestamp, event_id",
@@ -44,13 +44,13 @@ pub(crate) const fn arrival(table: EventTable) -> &'static str {
 /// What a poll found.
 #[derive(Debug)]
 pub struct Polled {
-    /// Where to go on from, once [`save`]d.
+    /// Where to continue, once it is [`save`]d.
     pub cursor: Cursor,
     /// How many events were handed out.
     pub events: u64,
     /// Whether events were left for the next poll.
     pub more: bool,
-    /// Rows that cannot be read; they are passed over, and belong into [`record_set_aside`].
+    /// Rows that cannot be read; they are skipped, and must be given to [`record_set_aside`].
     pub set_aside: SetAside,
 }
 

@@ -1,4 +1,4 @@
-//! Rows that the engine cannot be shown: set aside and counted, so that all others go on.
+//! Rows that the engine cannot be shown: set aside and counted, so that all others are processed.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ impl SetAside {
     }
 }
 
-/// Adds what was set aside to `blueteam.unreadable_events`; belongs into the transaction that saves
+/// Adds what was set aside to `blueteam.unreadable_events`; belongs in the transaction that saves
 /// the cursor.
 pub async fn record_set_aside(
     conn: &mut PgConnection,
@@ -225,7 +225,7 @@ async fn search_bad(
     Ok(found)
 }
 
-/// Has the server put these rows out; nobody looks at them.
+/// Makes the server output these rows, without reading them.
 async fn put_out(
     conn: &mut PgConnection,
     table: EventTable,

@@ -9,7 +9,7 @@ use crate::StoreError;
 use crate::events::{AuditRow, insert_audit};
 use crate::sources::{self, Cause, DeadLetter, ENTRY_MAX, Intake};
 
-/// What the completeness ledger is told with a batch.
+/// What is booked in the completeness ledger with a batch.
 #[derive(Clone, Debug)]
 pub struct Account<'a> {
     /// The source, as `blueteam sources` lists it.
@@ -29,7 +29,7 @@ pub struct Account<'a> {
 pub struct Kept {
     /// New events.
     pub accepted: u64,
-    /// Rows that cannot be events of ours.
+    /// Rows that are not valid audit events.
     pub rejected: u64,
     /// Newest event time so far.
     pub newest: Option<Timestamp>,

@@ -14,7 +14,7 @@ use model::{Alert, Origin, WallClock};
 
 use crate::server::Peer;
 
-/// Nothing is loaded, kept, framed or told to other sites.
+/// The page loads nothing, is not cached or framed, and sends no referrer.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
     (
@@ -35,7 +35,7 @@ pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Par
     let facts = match app::alerts::of_link(&settings.people, &link).await {
         Ok(Some(alert)) => describe(&alert),
         Ok(None) => return gone_page(),
-        // The button is tried all the same: the database may be back by then.
+        // The button is shown in any case: the database may be back by then.
         Err(_) => format!("<p>Alert {}</p>", link.alert_id),
     };
     html_page(
@@ -80,7 +80,7 @@ pub(super) async fn post(
     }
 }
 
-/// What the reader of a mail needs to know which alert it is.
+/// Describes an alert so that the reader of a mail recognizes it.
 fn describe(alert: &Alert) -> String {
     let acknowledged = match &alert.acknowledged_by {
         Some(by) => format!("<p>Acknowledged by {}.</p>", escape_html(by)),
@@ -147,7 +147,7 @@ fn parse_link(
         .read(alert, expires, who, tag, state.clock.now())
 }
 
-/// The same answer to all that is wrong.
+/// The same answer to every kind of invalid link.
 fn refused_page() -> Response {
     html_page(
         StatusCode::FORBIDDEN,

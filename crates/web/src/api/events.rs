@@ -16,9 +16,10 @@ use tokio::time::timeout;
 use crate::error::Problem;
 use ingest::{Answer, BodyError, Charge, Encoding, Ingest, IngestError, Prepared};
 
-/// Bodies above this are taken apart on a thread that may take its time.
+/// Bodies larger than this, in bytes, are parsed on a thread for blocking work.
 pub(super) const BIG: usize = 64 * 1024;
-/// Content types under which JSON and its lines travel. What the body is, the body says.
+/// Accepted content types. Whether the body is JSON or a JSON object per line is seen in the body
+/// itself.
 const TYPES: [&str; 7] = [
     "application/json",
     "application/x-ndjson",
@@ -32,7 +33,7 @@ const TYPES: [&str; 7] = [
 /// What became of one event that was not taken.
 #[derive(Debug, Serialize)]
 struct Rejected {
-    /// Its place in the request, from 0.
+    /// The event's position in the request, from 0.
     index: usize,
     #[serde(flatten)]
     error: FieldError,

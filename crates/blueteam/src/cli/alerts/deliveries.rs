@@ -1,4 +1,4 @@
-//! `blueteam notifications`: who was told of what.
+//! `blueteam notifications`: who was notified of what.
 
 use std::process::ExitCode;
 

@@ -17,7 +17,7 @@ use crate::cli::session::{Globals, with_session};
 /// Run the fixtures of the rules, or of one: on these a rule must fire, on those it must not.
 ///
 /// Built-in rules carry theirs, and run them with their default parameters. Those of a Sigma rule
-/// stand in the folder `tests` beside it, under its file's name: `x.yml` has `tests/x.ndjson`. What
+/// are in the folder `tests` beside it, under its file's name: `x.yml` has `tests/x.ndjson`. What
 /// came of it is recorded, where a database is reachable.
 ///
 /// Exit code: 0 all as it must be; 1 a rule fires when it must not or is silent when it must, or

@@ -193,7 +193,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Who was told, and when it is nobody, why.
+/// Returns who was notified, or why no one was.
 fn describe_notified(details: &Details) -> String {
     match &details.notified {
         Notified::Muted(by) => {
@@ -320,7 +320,7 @@ fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which tiers were notified, because nobody had acknowledged it in time.
+/// Prints the tiers that were notified because the alert was not acknowledged in time.
 fn print_escalations(told: &[Escalation]) -> anyhow::Result<()> {
     for e in told {
         let people = if e.people.is_empty() {

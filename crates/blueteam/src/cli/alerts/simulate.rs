@@ -9,12 +9,12 @@ use model::text::sanitize;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_session};
 
-/// Show what would happen if a rule fired now: which alert, which incident, who is told. Nothing is
-/// kept and nothing is sent.
+/// Show what would happen if a rule fired now: which alert, which incident, who is notified.
+/// Nothing is kept and nothing is sent.
 ///
 /// The rule's first fixture that must fire goes through the engine as it is configured; alert,
 /// incident and messages are written as the daemon writes them, and the transaction is taken back.
-/// A rule that is switched off is simulated all the same.
+/// A disabled rule is simulated, too.
 ///
 /// Exit code: 0 it fires; 1 it does not (its parameters may be stricter than its fixture), or
 /// failed; 2 wrong arguments.

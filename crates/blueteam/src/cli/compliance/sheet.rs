@@ -45,11 +45,11 @@ pub(super) struct ExportArgs {
 /// Read findings from a CSV file, or a system security plan or POA&M of OSCAL (.json).
 ///
 /// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is
-/// wrong. As with `set`, 3.12.4 can be met only when an approved system security plan is among its
-/// evidence. Needed are objective_id and finding, and a reason for each finding. You decide what it
-/// says: your name stands behind what changes. An empty finding leaves an objective alone, and so
-/// does one that is there already. Of an OSCAL plan, how requirements are implemented and who
-/// answers for them is taken; of a POA&M, its items. Neither decides a finding.
+/// wrong. As with `assess`, 3.12.4 can be met only when an approved system security plan is among
+/// its evidence. Needed are objective_id and finding, and a reason for each finding. You decide
+/// what it says: your name stands behind what changes. An empty finding leaves an objective alone,
+/// and so does one that is there already. Of an OSCAL plan, how requirements are implemented and
+/// who answers for them is taken; of a POA&M, its items. Neither decides a finding.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam compliance import findings.csv\n  blueteam \

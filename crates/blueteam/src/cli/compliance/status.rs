@@ -112,7 +112,7 @@ fn print_tampered(tampered: &[Evidence]) {
     }
 }
 
-/// What is due soon or late, as people are told by the daemon.
+/// Returns what is due soon or late, in the words of the daemon's reminders.
 fn print_reminders(due: &[Reminder]) {
     for reminder in due.iter().take(SHOWN) {
         out::note(reminders::line(reminder));
@@ -173,7 +173,7 @@ fn describe_apart(chosen: &[Listed]) -> String {
     )
 }
 
-/// One line a requirement, with a line before each family.
+/// Prints one line per requirement, with a line before each family.
 fn print_table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
     let mut table = Grid::new(
         &[

@@ -213,7 +213,7 @@ async fn a_rule_is_switched_off_and_on_while_the_daemon_runs() {
     insert(&mut conn, "192.0.2.1", 1).await;
     alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
     assert!(
-        !daemon.log().contains("another monitor reads"),
+        !daemon.log().contains("another daemon reads"),
         "{}",
         daemon.log()
     );

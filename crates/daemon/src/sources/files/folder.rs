@@ -37,7 +37,7 @@ struct Followed {
     missing_since: Option<Instant>,
 }
 
-/// Follows the files until told to stop.
+/// Follows the files until `stop` is cancelled.
 pub(super) async fn run(
     options: Options,
     found: FoundSources,
@@ -148,7 +148,7 @@ async fn end_missing(
             store::sources::set_gone(&mut conn, &name, options.clock.now()).await
         };
         if let Err(cause) = noted.await {
-            warn!("{name}: its end cannot be noted for now: {cause}");
+            warn!("{name}: cannot record that the file is gone: {cause}");
         }
     }
 }

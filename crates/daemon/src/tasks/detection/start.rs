@@ -12,7 +12,7 @@ use store::{Connection as _, PgConnection, StoreError};
 use tracing::{error, info, warn};
 
 use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, alert_router, sane_time};
-use crate::source_accounting::Books;
+use crate::source_accounting::AuditTableLedger;
 use app::self_audit::Component;
 
 fn from_baseline(baseline: Baseline) -> Option<StoredProfile> {
@@ -40,6 +40,7 @@ impl Monitor {
         let rebase = Self::compare(options, &mut conn, &cursor).await?;
         let users = Self::users(&mut conn).await?;
         engine.set_users(users);
+
         for baseline in store::baselines::load(&mut conn).await? {
             if let Some(stored) = from_baseline(baseline) {
                 engine.restore_profile(stored);
@@ -47,6 +48,8 @@ impl Monitor {
                 warn!("cannot read a stored user profile: learning it again");
             }
         }
+
+        // The stored profiles know the events that this snapshot sees.
         let learned = match cursor
             .checkpoint
             .as_ref()
@@ -60,11 +63,12 @@ impl Monitor {
             ),
             None => None,
         };
-        let memory = engine.lookback();
+
+        let lookback = engine.lookback();
         let max_ahead = options.max_clock_ahead;
         let events = store::stored_events::rebuild(
             &mut conn,
-            memory,
+            lookback,
             now,
             &cursor,
             learned.as_ref(),
@@ -75,6 +79,7 @@ impl Monitor {
         )
         .await
         .map_err(Unreadable)?;
+
         for detection in store::alerts::open_detections(&mut conn).await? {
             let title = detection.title.clone();
             let rule = detection.rule_id.clone();
@@ -89,29 +94,36 @@ impl Monitor {
                 );
             }
         }
+
         if rebase {
             cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
         }
+
         if !options.expect_unheard {
             let known = store::sources::list(&mut conn).await?;
             let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
             engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
         }
+
         info!(
             events,
             elapsed_ms = began.elapsed().as_millis() as u64,
             "monitoring"
         );
+
         // A source whose past is read right now is not silent.
         engine.resume(options.clock.now());
+
         let committed = cursor.witness();
-        let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
+        let ledger =
+            AuditTableLedger::open(&mut conn, options.calendar.clone(), options.settle).await?;
         let silences_stamp = store::silences::stamp(&mut conn).await?;
         let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
+
         Ok(Self {
             conn,
             engine,
-            books,
+            ledger,
             cursor,
             rules,
             silences,
@@ -122,14 +134,15 @@ impl Monitor {
             behind: false,
             idle_since: None,
             retried: now,
-            ripening: committed.clone(),
+            next_witness: committed.clone(),
             committed,
             witnessed: None,
             is_forgetful: false,
         })
     }
 
-    /// Compares the database with what we remember of it outside; true when it must be found anew.
+    /// Compares the database with the cursor witness, the file that remembers it; returns `true`
+    /// when the cursor must be found again.
     async fn compare(
         options: &Options,
         conn: &mut PgConnection,

@@ -12,7 +12,7 @@ use super::{Finding, Trouble};
 use crate::tasks::detection::CURSOR;
 use app::health::{Pulse, Stalls};
 
-/// A database that takes longer to let us in, or to answer, is away.
+/// A database that takes longer to connect or to answer counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the database is asked what waits in it, at most.
 const ASK_EVERY: Span = Span::secs(10);

@@ -33,8 +33,8 @@ impl Header for AutoSubmitted {
     }
 }
 
-/// The whole mail, ready to be sent.
-/// `responsible` names the people who have to see to it, when somebody does.
+/// The whole mail, ready to be sent. `responsible` names the people who are responsible for audit
+/// failures, if the alert is one.
 pub(super) fn mail(
     from: &Mailbox,
     to: &[Mailbox],
@@ -228,7 +228,8 @@ mod tests {
         fn an_attacker_adds_no_header_and_no_markup(text in samples::attacks(), digest: bool) {
             let mut message = samples::hostile(&format!("x{text}"));
             if digest {
-                // Its lines are ours; what stands in one is made harmless where it is written.
+                // The line breaks are blueteam's own; the text of each line was sanitized when it
+                // was written.
                 message.kind = Kind::Digest;
             }
 

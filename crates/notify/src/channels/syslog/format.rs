@@ -18,7 +18,7 @@ const TEXT_MIN: usize = 100;
 pub struct Facility(u8);
 
 impl Facility {
-    /// Security messages that not everybody may read.
+    /// Security messages with restricted readers.
     pub const AUTHPRIV: Self = Self(10);
 
     const NAMES: [(&'static str, u8); 13] = [

@@ -1,4 +1,4 @@
-//! The way of a syslog message to its receiver, whatever stands in it.
+//! Sends syslog messages to their receiver, whatever they contain.
 
 use std::io;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::tls;
 
 /// The smallest message that every receiver must take (RFC 5424 6.1).
 pub const MESSAGE_MIN: usize = 480;
-/// The largest that we make; UDP carries no more than this anyhow.
+/// The largest message that is made; UDP carries no more than this.
 pub const MESSAGE_MAX: usize = 64_000;
 
-/// Who gets the messages, and what their head says of us.
+/// Where the messages go, and what their header says about the sender.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// The receiver.
