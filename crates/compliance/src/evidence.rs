@@ -1,7 +1,7 @@
 //! The hash list of an assessment package (32 CFR 170.17(c)(4); CMMC Hashing Guide v2.13): name,
 //! value and algorithm of each artifact.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use model::evidence::Confirmation;
@@ -32,12 +32,12 @@ const EXTENSION_MAX: usize = 8;
 ///
 /// Names are unique without regard to case, hold only what every file system takes, and depend on
 /// nothing but the pieces; a later piece never changes the name of an earlier one.
-pub fn names(evidence: &[Evidence]) -> HashMap<EvidenceId, String> {
+pub fn names(evidence: &[Evidence]) -> BTreeMap<EvidenceId, String> {
     let mut pieces: Vec<&Evidence> = evidence.iter().collect();
     pieces.sort_by_key(|e| (e.collected_at, e.evidence_id));
 
     let mut taken = HashSet::new();
-    let mut names = HashMap::new();
+    let mut names = BTreeMap::new();
     for e in pieces {
         let stem = format!(
             "{}-{}-{}",
@@ -46,7 +46,7 @@ pub fn names(evidence: &[Evidence]) -> HashMap<EvidenceId, String> {
             format_day(e.effective_at.unwrap_or(e.collected_at))
         );
         let extension = extension(e);
-        let name = (1..)
+        let name = (1..=evidence.len() + 1)
             .map(|n| match n {
                 1 => format!("{stem}{extension}"),
                 n => format!("{stem}-{n}{extension}"),
@@ -192,7 +192,7 @@ pub fn csv(artifacts: &[Artifact]) -> String {
 /// Formats the confirmations of unchanged check results, one a line; RFC 4180. Empty if there are
 /// none. Each hash covers the previous hash (the first one, the hash of the evidence), followed by
 /// id, number, time in microseconds and name, one a line. `names`: of the files in the package.
-pub fn confirmations(all: &[Confirmation], names: &HashMap<EvidenceId, String>) -> String {
+pub fn confirmations(all: &[Confirmation], names: &BTreeMap<EvidenceId, String>) -> String {
     if all.is_empty() {
         return String::new();
     }

@@ -156,27 +156,25 @@ fn write_block(out: &mut String, block: &Block, headings: &mut usize) {
 
 /// Writes a table, which scrolls by itself where it is wider than the screen.
 fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
-    let header: String = table
-        .header
-        .iter()
-        .map(|h| format!("<th scope=\"col\">{}</th>", escape_text(h)))
-        .collect();
-    writeln!(
+    write!(
         out,
-        "<div class=\"table\" tabindex=\"0\"><table><thead><tr>{header}</tr></thead><tbody>"
+        "<div class=\"table\" tabindex=\"0\"><table><thead><tr>"
     )?;
+    for header in &table.header {
+        write!(out, "<th scope=\"col\">{}</th>", escape_text(header))?;
+    }
 
+    writeln!(out, "</tr></thead><tbody>")?;
     for row in &table.rows {
-        let cells: String = row
-            .iter()
-            .map(|c| {
-                // A date or number stays on one line; a hyphen would break it.
-                let is_one = c.len() <= ONE_LINE_MAX && !c.contains(char::is_whitespace);
-                let class = if is_one { " class=\"one\"" } else { "" };
-                format!("<td{class}>{}</td>", escape_cell(c))
-            })
-            .collect();
-        writeln!(out, "<tr>{cells}</tr>")?;
+        out.push_str("<tr>");
+        for cell in row {
+            // A date or number stays on one line; a hyphen would break it.
+            let is_one = cell.len() <= ONE_LINE_MAX && !cell.contains(char::is_whitespace);
+            let class = if is_one { " class=\"one\"" } else { "" };
+            write!(out, "<td{class}>{}</td>", escape_cell(cell))?;
+        }
+
+        out.push_str("</tr>\n");
     }
 
     writeln!(out, "</tbody></table></div>")

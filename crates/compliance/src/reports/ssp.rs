@@ -1,7 +1,7 @@
 //! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds.
 //! Missing information is marked as missing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use model::{Control, EvidenceId, Implementation, Responsibility, Validity};
 
@@ -414,7 +414,7 @@ fn add_evidence_and_findings(
     known: &ReportContext<'_>,
     r: &Requirement,
     c: &Control,
-    names: &HashMap<EvidenceId, String>,
+    names: &BTreeMap<EvidenceId, String>,
 ) {
     let evidence: Vec<String> = known
         .evidence
