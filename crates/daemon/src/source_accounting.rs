@@ -45,7 +45,7 @@ struct Service {
 }
 
 /// What has been read since the last save, and what is known of before.
-pub struct Books {
+pub struct AuditTableLedger {
     calendar: Calendar,
     settle: Span,
     rhythm: Cadence,
@@ -90,7 +90,7 @@ fn record_pause(rhythm: &mut Cadence, last: &mut Option<Timestamp>, now: Timesta
     }
 }
 
-/// Books what a speaker of the table has sent, and that it is not silent.
+/// AuditTableLedger what a speaker of the table has sent, and that it is not silent.
 async fn save_account(
     conn: &mut PgConnection,
     source_id: &str,
@@ -155,7 +155,7 @@ impl AuditTableLedger {
                     last_received: row.last_received_at,
                     intake,
                 };
-                books.services.insert(name.to_owned(), service);
+                ledger.services.insert(name.to_owned(), service);
             }
         }
 
@@ -206,7 +206,7 @@ impl AuditTableLedger {
         }
     }
 
-    /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
+    /// AuditTableLedger what was read; belongs into the transaction that saves the cursor. Tells of numbers
     /// that are lost.
     pub async fn save(
         &mut self,

@@ -214,12 +214,12 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn database(ahead: Span, asked: u64, is_remote: bool) -> Option<DatabaseClock> {
-        Some(DatabaseClock {
+    fn database(ahead: Span, asked: u64, is_remote: bool) -> DatabaseClock {
+        DatabaseClock {
             ahead,
             asked: passed(asked),
             is_remote,
-        })
+        }
     }
 
     #[test]
@@ -267,14 +267,14 @@ mod tests {
         let wall = at(8 * 3600);
 
         // Asked before the jump, or on the same machine, it says nothing.
-        clocks.database = database(Span::ZERO, 5, true);
+        clocks.database = Some(database(Span::ZERO, 5, true));
         assert!(!clocks.judge(wall, passed(10), HOUR).is_trusted);
-        clocks.database = database(Span::ZERO, 20, false);
+        clocks.database = Some(database(Span::ZERO, 20, false));
         assert!(!clocks.judge(wall, passed(20), HOUR).is_trusted);
-        clocks.database = database(Span::hours(-8), 20, true);
+        clocks.database = Some(database(Span::hours(-8), 20, true));
         assert!(!clocks.judge(wall, passed(20), HOUR).is_trusted);
 
-        clocks.database = database(Span::ZERO, 30, true);
+        clocks.database = Some(database(Span::ZERO, 30, true));
         assert_eq!(clocks.judge(wall, passed(30), HOUR), Verdict::trusted(wall));
         assert!(
             clocks
@@ -285,20 +285,22 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_right_follows_the_database() {
-        let mut clocks = Comparison::default();
-        clocks.database = database(Span::days(-400), 0, true);
+        let mut clocks = Comparison {
+            database: Some(database(Span::days(-400), 0, true)),
+            ..Comparison::default()
+        };
         let wrong = clocks.judge(at(0), passed(1), HOUR);
         assert_eq!(wrong.now, at(-400 * 86_400));
         assert!(!wrong.is_trusted && wrong.doubt.is_some());
 
-        clocks.database = database(Span::secs(2), 9, true);
+        clocks.database = Some(database(Span::secs(2), 9, true));
         assert_eq!(
             clocks.judge(at(9), passed(9), HOUR),
             Verdict::trusted(at(9))
         );
 
         // They agreed, so that it is the other clock that is wrong from now on.
-        clocks.database = database(Span::days(400), 19, true);
+        clocks.database = Some(database(Span::days(400), 19, true));
         let told = clocks.judge(at(19), passed(19), HOUR);
         assert_eq!((told.now, told.is_trusted), (at(19), true));
         assert!(

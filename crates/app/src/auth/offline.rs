@@ -98,7 +98,7 @@ fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
     let meta = file.metadata()?;
     let own = meta.is_file()
         && meta.uid() == rustix::process::geteuid().as_raw()
-        && meta.mode() & 0o077 == 0;
+        && meta.mode().trailing_zeros() >= 6;
     if !own || meta.len() > FILE_MAX {
         return Err(std::io::Error::other(
             "is not a file of this user alone (mode 600), or is too large",

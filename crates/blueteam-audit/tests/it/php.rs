@@ -311,7 +311,7 @@ async fn forwarded_addresses_may_have_ports_brackets_and_zones() {
         ("198.51.100.4:x", None),
         ("unknown", None),
     ];
-    let calls: String = cases
+    let calls: Vec<String> = cases
         .iter()
         .enumerate()
         .map(|(n, (header, _))| {
@@ -321,7 +321,7 @@ async fn forwarded_addresses_may_have_ports_brackets_and_zones() {
             )
         })
         .collect();
-    page.quiet(&calls);
+    page.quiet(&calls.concat());
 
     let rows = page.db.rows("").await;
     for (n, (header, expected)) in cases.iter().enumerate() {

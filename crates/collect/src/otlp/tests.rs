@@ -115,7 +115,7 @@ fn encode_request(record: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one record of these attributes; returns category, action and result.
-fn classify(name: &str, attributes: Value) -> String {
+fn classify(name: &str, attributes: &Value) -> String {
     let list: Vec<Value> = attributes
         .as_object()
         .unwrap()
@@ -152,25 +152,25 @@ fn outcomes_mean_what_they_say_however_they_are_spelled() {
         "unsuccessful",
     ] {
         assert_eq!(
-            classify("user.login", json!({ "event.outcome": outcome })),
+            classify("user.login", &json!({ "event.outcome": outcome })),
             failed,
             "{outcome}"
         );
     }
     assert_eq!(
-        classify("user.login", json!({ "event.outcome": false })),
+        classify("user.login", &json!({ "event.outcome": false })),
         failed
     );
-    assert_eq!(classify("user.login.failed", json!({})), failed);
+    assert_eq!(classify("user.login.failed", &json!({})), failed);
     assert_eq!(
-        classify("UserLoginFailed", json!({ "event.outcome": "success" })),
+        classify("UserLoginFailed", &json!({ "event.outcome": "success" })),
         failed,
         "the name says otherwise"
     );
 
     for outcome in ["success", "SUCCESS", "Succeeded", "ok"] {
         assert_eq!(
-            classify("user.login", json!({ "event.outcome": outcome })),
+            classify("user.login", &json!({ "event.outcome": outcome })),
             "auth login success",
             "{outcome}"
         );
@@ -183,13 +183,13 @@ fn outcomes_mean_what_they_say_however_they_are_spelled() {
     ] {
         let attributes = json!({ "event.outcome": outcome, "http.response.status_code": status });
         assert_eq!(
-            classify("user.login", attributes),
+            classify("user.login", &attributes),
             expected,
             "{outcome} {status}"
         );
     }
     assert_eq!(
-        classify("report.read", json!({ "event.outcome": "unknown" })),
+        classify("report.read", &json!({ "event.outcome": "unknown" })),
         "system report_read success",
         "no attempt that is counted"
     );
@@ -203,7 +203,7 @@ fn names_beside_a_login_are_no_logins() {
         "login.page.rendered",
         "authentication_method.added",
     ] {
-        let is = classify(name, json!({}));
+        let is = classify(name, &json!({}));
         assert!(is.starts_with("system "), "{name}: {is}");
     }
     for name in [
@@ -213,7 +213,7 @@ fn names_beside_a_login_are_no_logins() {
         "authenticator.login.rejected",
         "userLogin",
     ] {
-        let is = classify(name, json!({}));
+        let is = classify(name, &json!({}));
         assert!(is.starts_with("auth login"), "{name}: {is}");
     }
 }

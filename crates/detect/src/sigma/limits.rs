@@ -60,7 +60,7 @@ mod tests {
             format!("a: {}", "[".repeat(101)),
             "a".repeat(BYTES_MAX + 1),
         ] {
-            assert!(excess(&bad).is_some(), "{:.20}", bad);
+            assert!(excess(&bad).is_some(), "{bad:.20}");
         }
     }
 }

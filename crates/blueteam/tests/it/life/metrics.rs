@@ -54,13 +54,14 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("prometheus: {error}; scripts/setup --tests installs it")
-            });
+            .spawn();
+        assert!(
+            child.is_ok(),
+            "prometheus: {child:?}; scripts/setup --tests installs it"
+        );
 
         Self {
-            child,
+            child: child.unwrap(),
             port,
             _folder: folder,
         }

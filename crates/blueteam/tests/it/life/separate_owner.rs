@@ -34,7 +34,7 @@ fn documented() -> [String; 3] {
 async fn run_sql(conn: &mut PgConnection, script: &str) {
     for statement in script.split_inclusive(';') {
         let done = conn.execute(AssertSqlSafe(statement.to_owned())).await;
-        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        assert!(done.is_ok(), "{statement}: {done:?}");
     }
 }
 
