@@ -8,6 +8,12 @@ use super::{ActivityBuilder, Client, Person, Role, event_kind};
 
 const SUCCESS: Outcome = Outcome::Success;
 
+/// The account that an address guesses at: one of its own, so that several of them are not one attack
+/// on one account.
+fn own_account(ip: &str) -> String {
+    format!("root-{}", ip.replace(['.', ':'], "-"))
+}
+
 fn set_metadata(json: &mut Map<String, Value>, key: &str, value: Value) {
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert(key.to_owned(), value);
@@ -82,8 +88,9 @@ impl ActivityBuilder {
         for (last, fires) in [(299, true), (60, true), (300, false)] {
             let ip = setup.unused_address();
             let at = setup.next_morning();
+            let account = own_account(&ip);
             for offset in spread(last) {
-                self.push_failed_login(at.plus(Span::secs(offset)), &ip, "root");
+                self.push_failed_login(at.plus(Span::secs(offset)), &ip, &account);
             }
             if fires {
                 self.expect_detection("brute_force", ip);
@@ -92,8 +99,9 @@ impl ActivityBuilder {
 
         let ip = setup.unused_address();
         let at = setup.next_morning();
+        let account = own_account(&ip);
         for n in 0..12 {
-            self.push_failed_login(at.plus(Span::secs(n * 61)), &ip, "root");
+            self.push_failed_login(at.plus(Span::secs(n * 61)), &ip, &account);
         }
 
         // Eleven accounts within ten minutes are also six failures within five; ten accounts a
@@ -102,7 +110,8 @@ impl ActivityBuilder {
             let ip = setup.unused_address();
             let at = setup.next_morning();
             for n in 0..accounts {
-                self.push_failed_login(at.plus(Span::secs(n * every)), &ip, &format!("guess{n}"));
+                let account = format!("guess{n}-{}", own_account(&ip));
+                self.push_failed_login(at.plus(Span::secs(n * every)), &ip, &account);
             }
             if fires {
                 self.expect_detection("brute_force", &ip);

@@ -65,6 +65,8 @@ pub struct Sender {
     pub unparsed_in_a_row: u64,
     /// Since when people know that too much of it is not understood.
     pub unread_since: Option<Timestamp>,
+    /// Since when people know that it has been silent.
+    pub silent_since: Option<Timestamp>,
 }
 
 /// Lines of a sender that were not understood, among all that it sent.
@@ -113,6 +115,54 @@ impl Sender {
         hours.into_iter().flatten().find(too_many).or(in_a_row)
     }
 
+    /// A sender counts as one that is to be heard once it was heard over this time.
+    const KNOWN_AFTER: Span = Span::days(2);
+    /// And so often on average.
+    const LINES_A_DAY: i64 = 24;
+    /// Silence that is reported. Nights and what is switched off for one are shorter.
+    const SILENT_AFTER: Span = Span::hours(24);
+    /// Of that, so much must lie in the present business hours: weekends are silent.
+    const OPEN_AFTER: Span = Span::hours(4);
+    /// What has been silent for longer was taken out of service while nobody watched.
+    const FORGOTTEN_AFTER: Span = Span::days(30);
+
+    /// Returns for how long a sender that speaks regularly has been silent, if that is to be
+    /// reported. `watched` is since when its listener could hear it, `open` since when business
+    /// hours last, if they do.
+    ///
+    /// Only a peer, or a machine that one names, falls silent; a file or journal is a source of its
+    /// own.
+    pub fn silence(
+        &self,
+        now: Timestamp,
+        watched: Timestamp,
+        open: Option<Timestamp>,
+    ) -> Option<Span> {
+        let heard = self.last_seen_at.since(self.first_seen_at);
+        let days = heard.as_micros() / Span::days(1).as_micros();
+        let lines = i64::try_from(self.lines).unwrap_or(i64::MAX);
+        let is_regular = heard >= Self::KNOWN_AFTER && lines / days.max(1) >= Self::LINES_A_DAY;
+        let silent = now.since(self.last_seen_at);
+        let watched_silence = now.since(self.last_seen_at.max(watched));
+        let open_silence = now.since(self.last_seen_at.max(watched).max(open?));
+
+        (!self.key.peer.is_empty()
+            && is_regular
+            && watched_silence > Self::SILENT_AFTER
+            && open_silence > Self::OPEN_AFTER
+            && silent < Self::FORGOTTEN_AFTER)
+            .then_some(silent)
+    }
+
+    /// Returns the machine and its address, as far as they are known.
+    pub fn machine(&self) -> String {
+        if self.key.host.is_empty() {
+            self.key.peer.clone()
+        } else {
+            format!("{} ({})", self.key.host, self.key.peer)
+        }
+    }
+
     /// Returns the source, with the peer where it has several.
     pub fn name(&self) -> String {
         if self.key.peer.is_empty() {
@@ -133,6 +183,27 @@ pub async fn set_unread_since(
     sqlx::query!(
         "UPDATE blueteam.source_senders
          SET unread_since = $4
+         WHERE source_id = $1 AND peer = $2 AND host = $3",
+        sender.source_id,
+        sender.key.peer,
+        sender.key.host,
+        since.map(Ts) as Option<Ts>,
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
+/// Notes since when people know that a sender has been silent; `None` when it was heard again.
+pub async fn set_silent_since(
+    conn: &mut PgConnection,
+    sender: &Sender,
+    since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.source_senders
+         SET silent_since = $4
          WHERE source_id = $1 AND peer = $2 AND host = $3",
         sender.source_id,
         sender.key.peer,
@@ -214,6 +285,7 @@ pub async fn list(
         last_hour_unparsed: row.last_hour_unparsed.unsigned_abs(),
         unparsed_in_a_row: row.unparsed_in_a_row.unsigned_abs(),
         unread_since: row.unread_since.map(|at| at.0),
+        silent_since: row.silent_since.map(|at| at.0),
     });
     Ok(senders.collect())
 }
@@ -239,8 +311,61 @@ mod tests {
             last_hour_unparsed: last[1],
             unparsed_in_a_row: in_a_row,
             unread_since: None,
+            silent_since: None,
         };
         sender.unread(now)
+    }
+
+    #[test]
+    fn a_machine_that_spoke_for_days_and_stops_is_silent() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let ago = |hours| now.minus(Span::hours(hours));
+        let machine = |first, last, lines| Sender {
+            source_id: "syslog:udp:0.0.0.0:514".to_owned(),
+            key: SenderKey {
+                peer: "192.0.2.7".to_owned(),
+                host: "db02".to_owned(),
+            },
+            first_seen_at: ago(first),
+            last_seen_at: ago(last),
+            lines,
+            events: lines,
+            unparsed: 0,
+            hour_lines: 0,
+            hour_unparsed: 0,
+            last_hour_lines: 0,
+            last_hour_unparsed: 0,
+            unparsed_in_a_row: 0,
+            unread_since: None,
+            silent_since: None,
+        };
+        let open = Some(ago(5));
+        let is_silent = |sender: &Sender| sender.silence(now, ago(1000), open).is_some();
+
+        let silent = machine(300, 30, 1000);
+        assert_eq!(silent.machine(), "db02 (192.0.2.7)");
+        assert_eq!(silent.silence(now, ago(1000), open), Some(Span::hours(30)));
+        for (sender, why) in [
+            (machine(300, 20, 1000), "it may be off for a night"),
+            (machine(60, 30, 1000), "it was heard for a day only"),
+            (machine(300, 30, 100), "it speaks now and then"),
+            (machine(2000, 800, 100_000), "it was taken out of service"),
+        ] {
+            assert!(!is_silent(&sender), "{why}");
+        }
+
+        assert_eq!(silent.silence(now, ago(10), open), None, "nobody listened");
+        assert_eq!(silent.silence(now, ago(1000), None), None, "a weekend");
+        assert_eq!(
+            silent.silence(now, ago(1000), Some(ago(1))),
+            None,
+            "the morning after one"
+        );
+        let file = Sender {
+            key: SenderKey::default(),
+            ..silent
+        };
+        assert!(!is_silent(&file), "a file is a source of its own");
     }
 
     #[test]

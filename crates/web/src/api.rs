@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use model::Clock;
 
 use crate::error::Problem;
-use crate::server::Peer;
+use crate::peer::Peer;
 use crate::{Acknowledge, Metrics};
 use app::auth::{Auth, AuthError};
 use ingest::{Ingest, Sender};

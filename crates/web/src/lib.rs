@@ -6,6 +6,7 @@
 
 mod api;
 mod error;
+mod peer;
 mod server;
 mod settings;
 

@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
 use crate::api::{State, router};
+use crate::peer::Peer;
 use crate::{Pools, Settings};
 
 /// How often the use of keys is written down.
@@ -191,10 +192,6 @@ async fn record_refused(state: &State, now: bool) {
         }
     }
 }
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// A connection that may be closed when another one needs its place.
 struct Held {

@@ -11,5 +11,6 @@ mod door;
 mod http;
 mod layer;
 mod php;
+mod php_guard;
 mod php_hang;
 mod postgres;

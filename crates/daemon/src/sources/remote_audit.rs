@@ -191,7 +191,7 @@ async fn follow_table(
     let rights = bounded_answer(remote_audit::excess_rights(&mut theirs)).await?;
     if !rights.is_empty() {
         warn!(
-            "{}: its login may also {} audit_events; reading takes SELECT alone",
+            "{}: its login may also change audit_events ({}), which reading does not need",
             options.name(),
             rights.join(", ")
         );

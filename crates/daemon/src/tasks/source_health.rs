@@ -9,7 +9,7 @@ use collect::source_tracking::{Cadence, Hours};
 use config::Config;
 use model::time::Calendar;
 use model::{Clock, Source, Span, Timestamp};
-use store::senders::{self, Unread};
+use store::senders::{self, Sender, Unread};
 use store::sources::{self, Cause, Gap, Intake, SourceRow};
 use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -249,16 +249,83 @@ async fn check_sources(
         sources::note_gap(&mut conn, &row.source_id, &gap).await?;
     }
 
-    report_unread(options, &mut conn, now).await
+    let senders = senders::list(&mut conn, None).await?;
+    report_silent(options, &mut conn, &senders, watched_since, now).await?;
+    report_unread(options, &mut conn, senders, now).await
+}
+
+/// Machines that are named in one message; the others are counted.
+const SILENT_NAMED: usize = 10;
+
+/// Tells once of the machines behind each listener that have fallen silent, until they are heard
+/// again. Who sends can make up machines, so those of a source are one message.
+async fn report_silent(
+    options: &mut Options,
+    conn: &mut PgConnection,
+    senders: &[Sender],
+    watched: Watched,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let period = options.calendar.period(now);
+    let open = period.open.then_some(period.start);
+    let mut by_source: BTreeMap<&str, Vec<&Sender>> = BTreeMap::new();
+    for (at, sender) in senders.iter().enumerate() {
+        if let Some(since) = sender.silent_since {
+            if sender.last_seen_at > since {
+                info!("{}: {} is heard again", sender.source_id, sender.machine());
+                senders::set_silent_since(conn, sender, None).await?;
+            }
+            continue;
+        }
+
+        // The sum of a peer comes before its machines, which say more.
+        let has_machines = senders.get(at + 1).is_some_and(|next| {
+            next.source_id == sender.source_id && next.key.peer == sender.key.peer
+        });
+        let is_sum = sender.key.host.is_empty() && has_machines;
+        let is_watched = options.configured.contains(&sender.source_id);
+        if is_watched && !is_sum && sender.silence(now, watched.sources, open).is_some() {
+            by_source.entry(&sender.source_id).or_default().push(sender);
+        }
+    }
+
+    for (source, silent) in by_source {
+        let names: Vec<String> = silent
+            .iter()
+            .take(SILENT_NAMED)
+            .map(|sender| {
+                let since = now.since(sender.last_seen_at);
+                format!("{} for {since}", sender.machine())
+            })
+            .collect();
+        let others = match silent.len().saturating_sub(SILENT_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "{source}: machines that sent to it regularly are silent: {}{others}; see `blueteam \
+             sources show {source}`",
+            names.join(", ")
+        );
+        warn!("{message}");
+        options
+            .failures
+            .tell_of(Component::Collector, &format!("{source} senders"), message);
+        for sender in silent {
+            senders::set_silent_since(conn, sender, Some(now)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells once of each sender of which too much is not understood, until that has passed.
 async fn report_unread(
     options: &Options,
     conn: &mut PgConnection,
+    senders: Vec<Sender>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    for sender in senders::list(conn, None).await? {
+    for sender in senders {
         match (sender.unread(now), sender.unread_since) {
             (Some(Unread { unparsed, lines }), None) => {
                 let name = sender.name();

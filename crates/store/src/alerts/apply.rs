@@ -2,7 +2,6 @@
 //! because an attack by many is many alerts at once.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 
 use model::{
     Actor, Alert, AlertId, AlertState, DetectionUpdate, EventKey, Fingerprint, IncidentId, Phase,
@@ -13,11 +12,9 @@ use uuid::Uuid;
 
 use super::batch::{Batch, Route, WrittenAlert};
 use super::join;
+use super::written::{SERVICES_MAX, Written, rounds};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
-
-/// The services and the accounts that an alert names at most; events that no key vouches for may name any.
-pub(super) const SERVICES_MAX: i64 = 20;
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
 /// there is neither a second incident for one attack nor a deadlock over the order of rows.
@@ -75,25 +72,6 @@ pub(super) async fn write_part(
         .collect();
 
     Ok((alerts, joined.opened))
-}
-
-/// The places of changes, in rounds that have no key twice: one statement must not write a row
-/// twice. What comes first of a key is in an earlier round.
-pub(super) fn rounds<K: Hash + Eq>(
-    changes: &[DetectionUpdate],
-    key: impl Fn(&DetectionUpdate) -> K,
-) -> Vec<Vec<usize>> {
-    let mut seen: HashMap<K, usize> = HashMap::with_capacity(changes.len());
-    let mut rounds: Vec<Vec<usize>> = Vec::new();
-    for (at, change) in changes.iter().enumerate() {
-        let round = seen.entry(key(change)).or_default();
-        if rounds.len() == *round {
-            rounds.push(Vec::new());
-        }
-        rounds[*round].push(at);
-        *round += 1;
-    }
-    rounds
 }
 
 /// A rule that is not in the table yet must not keep its alert from being stored.
@@ -196,31 +174,6 @@ async fn owners_of<'e>(
         }
     }
     Ok(owners)
-}
-
-/// What the database says of an alert that was written.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one fact of the row, not a state"
-)]
-pub(super) struct Written {
-    fingerprint: Uuid,
-    pub(super) services: Vec<String>,
-    tenants: Vec<Uuid>,
-    accounts: Vec<String>,
-    hosts: Vec<String>,
-    new: bool,
-    /// Whether it was there and open before.
-    was_open: bool,
-    rule_name: Option<String>,
-    /// How many events counted until now.
-    pub(super) events_before: Option<i64>,
-    /// Whether a silence has kept it quiet so far.
-    silenced: bool,
-    /// Whether its events were one tenant's until now.
-    widened: bool,
-    pub(super) incident_id: Option<Uuid>,
-    created_at: Ts,
 }
 
 /// Inserts or extends the alerts of the changes at these places; nothing is noted of those whose

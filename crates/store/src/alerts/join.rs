@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::apply::{SERVICES_MAX, Written, rounds};
+use super::written::{SERVICES_MAX, Written, rounds};
 use crate::StoreError;
 
 /// The incidents of changes.

@@ -6,6 +6,7 @@ mod join;
 mod messages;
 mod pending;
 mod preview;
+mod written;
 
 use model::Actor;
 use model::{

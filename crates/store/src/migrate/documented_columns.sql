@@ -1,7 +1,18 @@
 -- The columns that the documents give to the tables of the schema blueteam and that a table which is
 -- there lacks: the statements that add them. `first` is what rows that are there get, and stays the
--- column's default where `kept`.
-WITH documented (table_name, column_name, type, first, kept) AS (VALUES
+-- column's default where `kept`. A table without its documented key is somebody else's and stays.
+WITH keys (table_name, key_name) AS (VALUES
+    ('security_incidents', 'incident_id'),
+    ('incident_evidence', 'evidence_id'),
+    ('compliance_controls', 'control_id'),
+    ('compliance_evidence', 'evidence_id'),
+    ('poam_items', 'poam_id'),
+    ('alert_rules', 'rule_id'),
+    ('alert_history', 'alert_id'),
+    ('posture_scores', 'score_id'),
+    ('ssp_sections', 'section_id')
+),
+documented (table_name, column_name, type, first, kept) AS (VALUES
     ('security_incidents', 'title', 'text', '''''', false),
     ('security_incidents', 'description', 'text', NULL, false),
     ('security_incidents', 'severity', 'text', '''medium''', false),
@@ -105,8 +116,11 @@ SELECT format(
                 THEN format(' ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT;', c.oid::regclass, d.column_name)
            END)
   FROM documented d
+  JOIN keys k ON k.table_name = d.table_name
   JOIN pg_class c ON c.relname = d.table_name AND c.relkind = 'r'
   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'blueteam'
- WHERE NOT EXISTS (SELECT FROM pg_attribute a
+ WHERE EXISTS (SELECT FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attname = k.key_name AND NOT a.attisdropped)
+   AND NOT EXISTS (SELECT FROM pg_attribute a
                     WHERE a.attrelid = c.oid AND a.attname = d.column_name AND NOT a.attisdropped)
  ORDER BY d.table_name, d.column_name

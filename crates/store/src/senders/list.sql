@@ -16,7 +16,8 @@ SELECT
     last_hour_lines,
     last_hour_unparsed,
     unparsed_in_a_row,
-    unread_since AS "unread_since: Ts"
+    unread_since AS "unread_since: Ts",
+    silent_since AS "silent_since: Ts"
 FROM blueteam.source_senders
 WHERE source_id = $1 OR $1::text IS NULL
 ORDER BY source_id, peer, host

@@ -12,7 +12,7 @@ use app::ack_links::Link;
 use model::text::sanitize;
 use model::{Alert, Origin, WallClock};
 
-use crate::server::Peer;
+use crate::peer::Peer;
 
 /// The page loads nothing, is not cached or framed, and sends no referrer.
 const HEADERS: [(HeaderName, &str); 4] = [
