@@ -73,6 +73,17 @@ struct AccountState {
     failures: Recent,
 }
 
+impl AccountState {
+    /// The failures that show what is going on: one of each address, and the newest.
+    fn hits(&self) -> Vec<Hit> {
+        let mut hits: Vec<Hit> = self.addresses.hits().collect();
+        hits.extend(self.failures.hits());
+        hits.sort_unstable();
+        hits.dedup();
+        hits
+    }
+}
+
 struct DistributedGuessing {
     accounts: ClockCache<AccountState>,
     hasher: RandomState,
@@ -80,14 +91,14 @@ struct DistributedGuessing {
 }
 
 impl DistributedGuessing {
-    /// Counts the event; returns the hits if the condition holds at it.
+    /// Counts the event; returns the account's state if the condition holds at it.
     fn count_and_check(
         &mut self,
         key: Key,
         client: Key,
         event: &SecurityEvent<'_>,
         cx: &mut Context<'_>,
-    ) -> Option<Vec<Hit>> {
+    ) -> Option<&AccountState> {
         let Params {
             addresses,
             failures,
@@ -115,13 +126,7 @@ impl DistributedGuessing {
         let seen = state.addresses.count();
         let has_many = seen > addresses.max(1);
         let fails_much = seen > 1 && state.failures.count() > failures;
-        (has_many || fails_much).then(|| {
-            let mut hits: Vec<Hit> = state.addresses.hits().collect();
-            hits.extend(state.failures.hits());
-            hits.sort_unstable();
-            hits.dedup();
-            hits
-        })
+        (has_many || fails_much).then_some(&*state)
     }
 }
 
@@ -151,16 +156,16 @@ impl Rule for DistributedGuessing {
         let key = Key::new(event.source, folded);
         let client = client.key(event, cx);
 
-        let Some(hits) = self.count_and_check(key, client, event, cx) else {
+        let window = self.params.window;
+        let Some(state) = self.count_and_check(key, client, event, cx) else {
             return;
         };
-        let window = self.params.window;
         cx.fire(key, event, || {
             let shown = name.clone();
             NewDetection::counting(
                 EntityKind::User,
                 name,
-                &hits,
+                &state.hits(),
                 window,
                 move |count, within| guessing_texts(&shown, count, within),
             )
