@@ -52,8 +52,8 @@ impl StateDir {
         self.check_private()
     }
 
-    /// Refuses a directory in which somebody else may have put something, or may do so: what is in
-    /// it decides who is let in, and where files are written.
+    /// Refuses a directory that other users can write to or own: its files decide who is let in and
+    /// where data is written.
     fn check_private(&self) -> anyhow::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         let path = self.0.display();

@@ -126,7 +126,7 @@ pub struct Plan {
     pub weakness: String,
     /// How bad that is.
     pub risk: RiskLevel,
-    /// How likely it is used against the system; `None` until somebody says so.
+    /// How likely an attacker uses it; `None` until a person states it.
     pub likelihood: Option<RiskLevel>,
     /// How bad that would be; `None`: as its risk.
     pub impact: Option<RiskLevel>,

@@ -20,8 +20,8 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 pub(super) enum Trust<'a> {
     /// All: an administrator named the file.
     Named,
-    /// None from this folder on: what lies in it may be somebody else's, who could have any file of
-    /// the machine read and shown.
+    /// None below this folder: other users may write to it, and a link would let them have any file
+    /// on the machine read and shown.
     Within(&'a Path),
 }
 

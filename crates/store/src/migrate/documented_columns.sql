@@ -1,6 +1,6 @@
 -- The columns that the documents give to the tables of the schema blueteam and that a table which is
 -- there lacks: the statements that add them. `first` is what rows that are there get, and stays the
--- column's default where `kept`. A table without its documented key is somebody else's and stays.
+-- column's default where `kept`. A table without its documented key is another program's and stays.
 WITH keys (table_name, key_name) AS (VALUES
     ('security_incidents', 'incident_id'),
     ('incident_evidence', 'evidence_id'),

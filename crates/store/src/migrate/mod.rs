@@ -344,7 +344,7 @@ fn to_hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Adds the columns that the documents' tables lack where somebody made them otherwise, as the
+/// Adds the columns that the documents' tables lack where they were made another way, as the
 /// design lists them without their columns: all or none, before the migrations that need them.
 async fn complete_tables(conn: &mut PgConnection) -> Result<(), StoreError> {
     let statements: Vec<String> = sqlx::query_scalar(include_str!("documented_columns.sql"))

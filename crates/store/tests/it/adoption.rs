@@ -140,7 +140,7 @@ async fn a_database_of_migration_030_is_adopted_with_all_it_holds() {
     );
 }
 
-/// Tables that somebody made from the design's list of names, with a few columns.
+/// Tables made from the design's list of names, with a few columns.
 #[tokio::test]
 async fn tables_that_lack_documented_columns_get_them() {
     let db = TestDb::empty().await;

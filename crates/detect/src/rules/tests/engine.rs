@@ -231,8 +231,7 @@ fn batches_give_the_same_detections_as_single_events() {
     });
 }
 
-/// A mean that somebody raises hour by hour, each time by less than the factor, ends at the
-/// ceiling.
+/// Raising the mean hour by hour, each time by less than the factor, works only up to the ceiling.
 #[test]
 fn a_patient_exporter_meets_the_ceiling() {
     let mut events = Vec::new();
