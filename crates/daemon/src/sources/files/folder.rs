@@ -45,16 +45,12 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut followed: BTreeMap<PathBuf, Followed> = BTreeMap::new();
     let mut running = JoinSet::new();
-    let mut told = (false, false);
+    let mut told = Told::default();
     while !stop.is_cancelled() {
         let pattern = options.path.clone();
-        let files = tokio::task::spawn_blocking(move || find_files(&pattern)).await?;
-        if files.is_empty() && !std::mem::replace(&mut told.0, true) {
-            warn!("{}: no file there yet", options.path.display());
-        }
-        if files.len() > FILES_MAX && !std::mem::replace(&mut told.1, true) {
-            tell_too_many(&options, files.len());
-        }
+        let look = tokio::task::spawn_blocking(move || find_files(&pattern)).await?;
+        told.tell(&options, &look);
+        let files = look.files;
 
         end_missing(&options, &found, &files, &mut followed).await;
         for path in files.into_iter().take(FILES_MAX) {
@@ -94,15 +90,44 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn tell_too_many(options: &Options, files: usize) {
-    let message = format!(
-        "{}: {files} files match, and only the first {FILES_MAX} are read; name fewer",
-        options.path.display()
-    );
-    warn!("{message}");
-    options
-        .failures
-        .tell_of(Component::Collector, &options.name(), message);
+/// What was reported since the start; once is enough.
+#[derive(Default)]
+struct Told {
+    none: bool,
+    too_many: bool,
+    unnameable: bool,
+}
+
+impl Told {
+    fn tell(&mut self, options: &Options, found: &Found) {
+        let at = options.path.display();
+        let files = found.files.len();
+        if files == 0 && !std::mem::replace(&mut self.none, true) {
+            warn!("{at}: no file there yet");
+        }
+
+        let mut tell = |message: String| {
+            warn!("{message}");
+            options
+                .failures
+                .tell_of(Component::Collector, &options.name(), message);
+        };
+        if files > FILES_MAX && !std::mem::replace(&mut self.too_many, true) {
+            tell(format!(
+                "{at}: {files} files match, and only the first {FILES_MAX} are read; name fewer"
+            ));
+        }
+        if let Some(path) = &found.unnameable
+            && !std::mem::replace(&mut self.unnameable, true)
+        {
+            // Whoever chose the name may have done so to be passed over.
+            let path = path.to_string_lossy();
+            let path = model::text::sanitize(&path);
+            tell(format!(
+                "{path}: not read, because its name is not UTF-8; rename the file"
+            ));
+        }
+    }
 }
 
 /// Ends the followers of files that have been missing for long enough.
@@ -153,30 +178,85 @@ async fn end_missing(
     }
 }
 
-/// Returns the regular files in a folder, or those that a pattern matches, without what rotations
-/// have put aside.
-fn find_files(pattern: &Path) -> BTreeSet<PathBuf> {
-    let text = pattern.to_string_lossy();
-    let paths: Vec<PathBuf> = if text.contains(['*', '?', '[']) {
-        let options = glob::MatchOptions {
-            require_literal_leading_dot: true,
-            require_literal_separator: true,
-            ..glob::MatchOptions::new()
-        };
-        match glob::glob_with(&text, options) {
-            Ok(paths) => paths.filter_map(Result::ok).collect(),
-            Err(_) => Vec::new(),
-        }
-    } else {
-        match std::fs::read_dir(pattern) {
-            Ok(entries) => entries.filter_map(Result::ok).map(|e| e.path()).collect(),
-            Err(_) => Vec::new(),
-        }
-    };
+/// What a look at a folder or a pattern found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    files: BTreeSet<PathBuf>,
+    /// A file that is passed over because its name is not UTF-8: a source has a name that the record
+    /// can keep, and two of these could share one.
+    unnameable: Option<PathBuf>,
+}
 
+/// Returns the regular files in a folder, or those that a pattern matches, without what rotations
+/// have put aside. Whoever may write there chooses the names, so any bytes may come.
+fn find_files(pattern: &Path) -> Found {
     let folder = named_folder(pattern);
-    let is_log = |path: &PathBuf| !is_put_aside(path) && is_plain_file(path, &folder);
-    paths.into_iter().filter(is_log).collect()
+    let rest = pattern.strip_prefix(&folder).unwrap_or(Path::new("*"));
+    let parts: Vec<glob::Pattern> = rest
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy())
+        .map(|part| glob::Pattern::new(&part))
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
+
+    let mut paths = Vec::new();
+    if parts.is_empty() && rest.as_os_str().is_empty() {
+        paths.extend(entries_of(&folder));
+    } else {
+        walk(&folder, &parts, &mut paths);
+    }
+
+    let mut found = Found::default();
+    for path in paths {
+        if is_put_aside(&path) || !is_plain_file(&path, &folder) {
+            continue;
+        }
+        if path.to_str().is_none() {
+            found.unnameable = Some(path);
+        } else {
+            found.files.insert(path);
+        }
+    }
+    found
+}
+
+/// Adds what the patterns of the parts of a path match below a folder. (The library's own walk panics
+/// at a name that is not UTF-8.)
+fn walk(folder: &Path, parts: &[glob::Pattern], into: &mut Vec<PathBuf>) {
+    let Some((part, below)) = parts.split_first() else { return };
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        require_literal_separator: true,
+        ..glob::MatchOptions::new()
+    };
+    let recursive = part.as_str() == "**";
+    if recursive {
+        walk(folder, below, into);
+    }
+
+    for path in entries_of(folder) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The options do not hold for a recursive part: it goes into no hidden folder, and through
+        // no link, which could lead in a circle.
+        let matches = if recursive {
+            !name.starts_with('.') && !path.is_symlink() && path.is_dir()
+        } else {
+            part.matches_with(&name, options)
+        };
+        if !matches {
+            continue;
+        }
+        match (recursive, below) {
+            (true, _) => walk(&path, parts, into),
+            (false, []) => into.push(path),
+            (false, _) => walk(&path, below, into),
+        }
+    }
+}
+
+fn entries_of(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(Result::ok).map(|entry| entry.path())
 }
 
 /// Returns the part of a pattern that an administrator named: the folders before the first wildcard.
@@ -192,9 +272,7 @@ fn named_folder(pattern: &Path) -> PathBuf {
 /// compressed, or with a number or a date at its end (`access.log.1`, `access.log-20260304`). The
 /// follower of the file reads what was rotated away.
 fn is_put_aside(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return true;
-    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ends = [
         ".gz", ".xz", ".zst", ".bz2", ".lz4", "~", ".swp", ".tmp", ".old", ".bak",
     ];
@@ -227,6 +305,7 @@ mod tests {
 
         let names = |pattern: &str| -> Vec<String> {
             find_files(&dir.path().join(pattern))
+                .files
                 .iter()
                 .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
                 .collect()
@@ -254,8 +333,55 @@ mod tests {
         for top in ["srv", "www"] {
             let pattern = dir.path().join(top).join("*/logs/*.log");
             assert_eq!(named_folder(&pattern), dir.path().join(top));
-            let found: Vec<PathBuf> = find_files(&pattern).into_iter().collect();
+            let found: Vec<PathBuf> = find_files(&pattern).files.into_iter().collect();
             assert_eq!(found, [dir.path().join(top).join("good/logs/access.log")]);
+        }
+    }
+
+    #[test]
+    fn patterns_reach_into_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        for site in ["a/logs", "b/logs/old", ".hidden/logs"] {
+            std::fs::create_dir_all(dir.path().join(site)).unwrap();
+            std::fs::write(dir.path().join(site).join("access.log"), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("a/circle")).unwrap();
+
+        for (pattern, found) in [
+            ("*/logs/*.log", vec!["a/logs/access.log"]),
+            ("[a-b]/logs/access.log", vec!["a/logs/access.log"]),
+            (
+                "**/*.log",
+                vec!["a/logs/access.log", "b/logs/old/access.log"],
+            ),
+            ("b/**/*.log", vec!["b/logs/old/access.log"]),
+        ] {
+            let files = find_files(&dir.path().join(pattern)).files;
+            let files: Vec<_> = files
+                .iter()
+                .map(|path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap())
+                .collect();
+            assert_eq!(files, found, "{pattern}");
+        }
+    }
+
+    /// Whoever may write into a folder of logs may give a file any bytes as its name.
+    #[test]
+    fn a_name_that_is_not_utf8_is_passed_over_and_reported() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"a\xff\xfe.log"));
+        std::fs::write(&odd, "x").unwrap();
+        std::fs::write(dir.path().join("b.log"), "x").unwrap();
+        let odd_folder = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+        std::fs::create_dir(&odd_folder).unwrap();
+
+        for pattern in ["", "*.log", "**/*.log"] {
+            let found = find_files(&dir.path().join(pattern));
+            let only = [dir.path().join("b.log")];
+            assert_eq!(found.files, BTreeSet::from(only), "{pattern}");
+            assert_eq!(found.unnameable.as_ref(), Some(&odd), "{pattern}");
         }
     }
 
