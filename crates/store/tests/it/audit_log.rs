@@ -137,7 +137,7 @@ async fn records_of(track: &str) -> Vec<(String, Option<String>, Option<String>,
 
     for text in [
         "INSERT INTO vehicles SELECT n, 'plate ' || n, 'secret ' || n FROM generate_series(1, 50) n",
-        "INSERT INTO vehicles VALUES (3, 'new'), (4, 'plate 4', 'secret 4'), (60, 'sixty')
+        "INSERT INTO vehicles VALUES (3, 'new', NULL), (4, 'plate 4', 'secret 4'), (60, 'sixty', NULL)
              ON CONFLICT (id) DO UPDATE SET plate = excluded.plate, secret = excluded.secret",
         "UPDATE vehicles SET seen = seen + 1",
         "UPDATE vehicles SET seen = seen + 1, secret = CASE WHEN id < 5 THEN 'other' ELSE secret END",
