@@ -133,8 +133,6 @@ async fn left_by(at_once: usize) -> Vec<String> {
     .await;
 
     let mut engine = db.connect_as("blueteam_engine").await;
-    // As the daemon has it.
-    sql(&mut engine, "SET jit = off").await;
     for changes in story().chunks(at_once) {
         testkit::apply_alerts(&mut engine, changes, route).await;
     }
