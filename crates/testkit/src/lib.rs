@@ -67,9 +67,12 @@ impl TestDb {
         self.options().to_url_lossy().to_string()
     }
 
-    /// A connection as the superuser.
+    /// A connection as the superuser. It compiles no queries, like those of the program: that takes
+    /// longer than what tests ask.
     pub async fn connect(&self) -> PgConnection {
-        connect_retrying(&self.options()).await
+        let mut conn = connect_retrying(&self.options()).await;
+        run_sql(&mut conn, "SET jit = off").await;
+        conn
     }
 
     /// A connection that has the rights of a role and no more.

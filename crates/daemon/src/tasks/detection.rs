@@ -5,6 +5,7 @@
 //! engine is thrown away and rebuilt from the stored past, exactly as after a `kill -9`. There is
 //! no second way to recover, so the one there is gets used.
 
+mod pace;
 mod start;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use app::health::Pulse;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
 
+use self::pace::Pace;
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use config::Loaded;
@@ -313,6 +315,7 @@ struct Monitor {
     conn: PgConnection,
     engine: Engine,
     ledger: AuditTableLedger,
+    pace: Pace,
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
@@ -376,7 +379,7 @@ impl Monitor {
             (&mut self.engine, &mut self.ledger, options.max_clock_ahead);
         // A read has to be cut only when much may have gathered.
         let recent = self.idle_since.is_some_and(|at| at.elapsed() < RECENT);
-        let most = (!recent).then_some(options.batch);
+        let most = (!recent).then_some(self.pace.events());
         let polled = reader::poll_some(&mut self.conn, &self.cursor, most, |event| {
             ledger.record_event(event, now);
             let fixed = sane_time(event, now, max_ahead);
@@ -387,11 +390,14 @@ impl Monitor {
 
         self.behind = polled.more;
         self.idle_since =
-            (polled.events < options.batch / 2 && !polled.more).then(std::time::Instant::now);
+            (polled.events < self.pace.events() / 2 && !polled.more).then(std::time::Instant::now);
         self.cursor = polled.cursor;
         self.set_aside.merge(polled.set_aside);
         if polled.events > 0 || !self.set_aside.is_empty() {
-            self.commit(options, false).await?;
+            let began = std::time::Instant::now();
+            let changes = self.drain();
+            self.commit(options, &changes, false).await?;
+            self.pace.committed(began.elapsed());
         }
 
         self.pass_time(options).await
@@ -416,7 +422,9 @@ impl Monitor {
 
     /// Commits everything, and lets go of the database.
     async fn end(mut self, options: &Options, wake: Wake) -> anyhow::Result<()> {
-        self.commit(options, true).await?;
+        let mut changes = self.pace.take_closes();
+        changes.extend(self.drain());
+        self.commit(options, &changes, true).await?;
         self.witness(options, true);
         wake.close().await;
         // The right to read ends with the connection, and whoever comes next should find it free.
@@ -446,8 +454,10 @@ impl Monitor {
         }
 
         let checkpoint = now.since(self.saved_profiles) >= options.checkpoint;
-        if checkpoint || self.engine.has_changes() {
-            self.commit(options, checkpoint).await?;
+        if checkpoint || self.engine.has_changes() || self.pace.has_closes() {
+            let drained = self.drain();
+            let changes = self.pace.of_clock(drained);
+            self.commit(options, &changes, checkpoint).await?;
         }
 
         self.witness(options, false);
@@ -480,10 +490,20 @@ impl Monitor {
         Ok(())
     }
 
-    /// Commits the engine's changes with the cursor, and with the profiles when it is time.
-    async fn commit(&mut self, options: &Options, checkpoint: bool) -> anyhow::Result<()> {
-        let mut changes: Vec<DetectionUpdate> = Vec::new();
+    /// What changed in the engine since it was last asked.
+    fn drain(&mut self) -> Vec<DetectionUpdate> {
+        let mut changes = Vec::new();
         self.engine.drain(false, |change| changes.push(change));
+        changes
+    }
+
+    /// Commits changes of the engine with the cursor, and with the profiles when it is time.
+    async fn commit(
+        &mut self,
+        options: &Options,
+        changes: &[DetectionUpdate],
+        checkpoint: bool,
+    ) -> anyhow::Result<()> {
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
 
         // A cursor that only moved on may be lost with the machine; what people are told of may
@@ -498,7 +518,7 @@ impl Monitor {
         }
 
         let applied = alert_router(options, &self.silences)
-            .apply(&mut tx, &changes)
+            .apply(&mut tx, changes)
             .await?;
         reader::record_set_aside(&mut tx, &self.set_aside).await?;
         let mut cursor = self.cursor.clone();

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::{Batch, Route, WrittenAlert};
-use super::join;
+use super::join::{self, Joined};
 use super::written::{SERVICES_MAX, Written, rounds};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
@@ -48,12 +48,20 @@ pub(super) async fn write_part(
     ensure_rules_exist(conn, changes).await?;
 
     let owners = owners_of_changes(conn, changes).await?;
+    let joined = Joined::of_new_alerts(conn, changes, &owners).await?;
+    let rows: Vec<Value> = changes
+        .iter()
+        .zip(&owners)
+        .zip(&joined.of_changes)
+        .map(|((change, owners), incident)| alert_row(change, owners, *incident))
+        .collect();
+
     let mut written: Vec<Option<Written>> = changes.iter().map(|_| None).collect();
     for round in rounds(changes, |change| change.detection.fingerprint.0) {
-        write_alerts(conn, changes, &owners, &round, &mut written).await?;
+        write_alerts(conn, changes, &rows, &round, &mut written).await?;
     }
 
-    let joined = join::incidents(conn, changes, &written).await?;
+    let joined = join::incidents(conn, changes, &written, joined).await?;
     let alerts = changes
         .iter()
         .zip(written)
@@ -182,18 +190,15 @@ async fn owners_of<'e>(
 async fn write_alerts(
     conn: &mut PgConnection,
     changes: &[DetectionUpdate],
-    owners: &[Owners],
+    rows: &[Value],
     round: &[usize],
     written: &mut [Option<Written>],
 ) -> Result<(), StoreError> {
-    let given: Vec<Value> = round
-        .iter()
-        .map(|at| alert_row(&changes[*at], &owners[*at]))
-        .collect();
+    let given: Vec<&Value> = round.iter().map(|at| &rows[*at]).collect();
     let rows = sqlx::query_file_as!(
         Written,
         "src/alerts/write_alerts.sql",
-        Value::Array(given),
+        serde_json::to_value(given)?,
         SERVICES_MAX,
     )
     .fetch_all(conn)
@@ -211,8 +216,8 @@ async fn write_alerts(
     Ok(())
 }
 
-/// An alert as `write_alerts.sql` and `join_incidents.sql` take it.
-fn alert_row(change: &DetectionUpdate, owners: &Owners) -> Value {
+/// An alert as `write_alerts.sql` takes it.
+fn alert_row(change: &DetectionUpdate, owners: &Owners, incident: Option<IncidentId>) -> Value {
     let d = &change.detection;
     let state = if change.phase == Phase::Closed {
         "closed"
@@ -242,6 +247,7 @@ fn alert_row(change: &DetectionUpdate, owners: &Owners) -> Value {
         "entity_name": d.entity_name,
         "accounts": owners.accounts,
         "hosts": owners.hosts,
+        "incident_id": incident.map(|id| id.0),
     })
 }
 

@@ -1,12 +1,13 @@
 //! Alerts that open incidents, and the incidents that they belong to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use model::{DetectionUpdate, IncidentId, Phase};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::apply::Owners;
 use super::written::{SERVICES_MAX, Written, rounds};
 use crate::StoreError;
 
@@ -19,32 +20,92 @@ pub(super) struct Joined {
     pub(super) opened: Vec<IncidentId>,
 }
 
-/// Links the alerts that were written to the incidents that are open for their entities and
-/// sources, or to new ones. An alert that has an incident keeps it, whatever became of the incident.
+impl Joined {
+    /// Opens or extends the incidents of alerts that are not stored yet, so that these are written
+    /// once, with their incident, and the audit log has one record of each.
+    pub(super) async fn of_new_alerts(
+        conn: &mut PgConnection,
+        changes: &[DetectionUpdate],
+        owners: &[Owners],
+    ) -> Result<Self, StoreError> {
+        let mut joined = Self {
+            of_changes: vec![None; changes.len()],
+            opened: Vec::new(),
+        };
+
+        let new = not_stored(conn, changes).await?;
+        if new.is_empty() {
+            return Ok(joined);
+        }
+
+        // Of alerts about the same entity, the first opens the incident, and the next ones join it.
+        for round in rounds(changes, entity_key) {
+            let concerned: Vec<(usize, &[String])> = round
+                .into_iter()
+                .filter(|at| new.contains(at))
+                .map(|at| (at, owners[at].services.as_slice()))
+                .collect();
+            open_or_join(conn, changes, &concerned, &mut joined).await?;
+        }
+        Ok(joined)
+    }
+}
+
+/// The places of the first changes of alerts that open incidents and are not stored.
+async fn not_stored(
+    conn: &mut PgConnection,
+    changes: &[DetectionUpdate],
+) -> Result<HashSet<usize>, StoreError> {
+    let mut first: HashMap<Uuid, usize> = HashMap::new();
+    for (at, change) in changes.iter().enumerate() {
+        if change.detection.opens_incident() {
+            first.entry(change.detection.fingerprint.0).or_insert(at);
+        }
+    }
+
+    if first.is_empty() {
+        return Ok(HashSet::new());
+    }
+
+    let fingerprints: Vec<Uuid> = first.keys().copied().collect();
+    let stored = sqlx::query_scalar!(
+        r#"SELECT fingerprint AS "fingerprint!"
+           FROM blueteam.alert_history
+           WHERE fingerprint = ANY ($1)"#,
+        &fingerprints
+    )
+    .fetch_all(conn)
+    .await?;
+
+    for fingerprint in stored {
+        first.remove(&fingerprint);
+    }
+    Ok(first.into_values().collect())
+}
+
+/// Links alerts that were there before to their incidents, or to the ones that are open for their
+/// entities and sources, or to new ones. An alert that has an incident keeps it, whatever became of
+/// the incident.
 pub(super) async fn incidents(
     conn: &mut PgConnection,
     changes: &[DetectionUpdate],
     written: &[Option<Written>],
+    mut joined: Joined,
 ) -> Result<Joined, StoreError> {
-    let mut joined = Joined {
-        of_changes: vec![None; changes.len()],
-        opened: Vec::new(),
-    };
-
-    // Of alerts about the same entity, the first opens the incident, and the next ones join it.
     for round in rounds(changes, entity_key) {
         let concerned: Vec<(usize, &Written)> = round
             .into_iter()
+            .filter(|at| joined.of_changes[*at].is_none())
             .filter(|at| changes[*at].detection.opens_incident())
             .filter_map(|at| Some((at, written[at].as_ref()?)))
             .collect();
-        let (known, new): (Vec<_>, Vec<_>) = concerned
+        let (known, without): (Vec<_>, Vec<_>) = concerned
             .into_iter()
             .partition(|(_, written)| written.incident_id.is_some());
 
         extend_known(conn, changes, &known, &mut joined).await?;
-        open_or_join(conn, changes, &new, &mut joined).await?;
-        name_services(conn, known.iter().chain(&new), &joined).await?;
+        name_services(conn, &known, &joined).await?;
+        link(conn, changes, &without, &mut joined).await?;
     }
 
     mark_cui(conn, changes, written).await?;
@@ -127,44 +188,29 @@ fn is_news(change: &DetectionUpdate, written: &Written) -> bool {
     change.phase == Phase::Closed || doublings(before) != doublings(change.detection.event_count)
 }
 
-/// Alerts without an incident: the open one of their entity, or a new one.
-async fn open_or_join(
+/// Finds incidents for stored alerts that have none.
+async fn link(
     conn: &mut PgConnection,
     changes: &[DetectionUpdate],
-    new: &[(usize, &Written)],
+    without: &[(usize, &Written)],
     joined: &mut Joined,
 ) -> Result<(), StoreError> {
-    if new.is_empty() {
-        return Ok(());
-    }
-
-    let given: Vec<Value> = new
+    let concerned: Vec<(usize, &[String])> = without
         .iter()
-        .map(|(at, _)| incident_row(&changes[*at]))
+        .map(|(at, written)| (*at, written.services.as_slice()))
         .collect();
-    let rows = sqlx::query_file!("src/alerts/join_incidents.sql", Value::Array(given))
-        .fetch_all(&mut *conn)
-        .await?;
-
-    let mut by_entity = HashMap::with_capacity(rows.len());
-    for row in rows {
-        if row.new {
-            joined.opened.push(IncidentId(row.incident_id));
-        }
-        let key = (row.source, row.entity_type, row.entity_value);
-        by_entity.insert(key, row.incident_id);
-    }
+    open_or_join(conn, changes, &concerned, joined).await?;
 
     let (mut fingerprints, mut incidents) = (Vec::new(), Vec::new());
-    for (at, _) in new {
-        let d = &changes[*at].detection;
-        let (source, kind, value) = entity_key(&changes[*at]);
-        let key = (source.to_owned(), kind.to_owned(), value);
-        if let Some(id) = by_entity.get(&key) {
-            joined.of_changes[*at] = Some(IncidentId(*id));
-            fingerprints.push(d.fingerprint.0);
-            incidents.push(*id);
+    for (at, written) in without {
+        if let Some(IncidentId(id)) = joined.of_changes[*at] {
+            fingerprints.push(written.fingerprint);
+            incidents.push(id);
         }
+    }
+
+    if fingerprints.is_empty() {
+        return Ok(());
     }
 
     sqlx::query!(
@@ -180,7 +226,48 @@ async fn open_or_join(
     Ok(())
 }
 
-fn incident_row(change: &DetectionUpdate) -> Value {
+/// Opens incidents for the changes at these places, each with the services that its alert names, or
+/// extends the open ones of their entities. No entity may be there twice.
+async fn open_or_join(
+    conn: &mut PgConnection,
+    changes: &[DetectionUpdate],
+    concerned: &[(usize, &[String])],
+    joined: &mut Joined,
+) -> Result<(), StoreError> {
+    if concerned.is_empty() {
+        return Ok(());
+    }
+
+    let given: Vec<Value> = concerned
+        .iter()
+        .map(|(at, services)| incident_row(&changes[*at], services))
+        .collect();
+    let rows = sqlx::query_file!(
+        "src/alerts/join_incidents.sql",
+        Value::Array(given),
+        SERVICES_MAX
+    )
+    .fetch_all(conn)
+    .await?;
+
+    let mut by_entity = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if row.new {
+            joined.opened.push(IncidentId(row.incident_id));
+        }
+        let key = (row.source, row.entity_type, row.entity_value);
+        by_entity.insert(key, row.incident_id);
+    }
+
+    for (at, _) in concerned {
+        let (source, kind, value) = entity_key(&changes[*at]);
+        let key = (source.to_owned(), kind.to_owned(), value);
+        joined.of_changes[*at] = by_entity.get(&key).copied().map(IncidentId);
+    }
+    Ok(())
+}
+
+fn incident_row(change: &DetectionUpdate, services: &[String]) -> Value {
     let d = &change.detection;
     json!({
         "title": d.title,
@@ -192,13 +279,14 @@ fn incident_row(change: &DetectionUpdate) -> Value {
         "entity_type": d.entity.kind.as_str(),
         "entity_value": d.entity.value,
         "source": d.source.as_str(),
+        "services": services,
     })
 }
 
 /// Incidents name the services of their alerts.
-async fn name_services<'w>(
+async fn name_services(
     conn: &mut PgConnection,
-    alerts: impl Iterator<Item = &'w (usize, &'w Written)>,
+    alerts: &[(usize, &Written)],
     joined: &Joined,
 ) -> Result<(), StoreError> {
     let mut named: HashMap<Uuid, BTreeSet<&str>> = HashMap::new();

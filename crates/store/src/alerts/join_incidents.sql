@@ -1,6 +1,7 @@
 -- Opens incidents, or extends those that are open for the same entities and sources.
 --
--- $1 the alerts that they are about, each entity of a source once, as an array of objects
+-- $1 the alerts that they are about, each entity of a source once, as an array of objects;
+-- $2 most services
 
 INSERT INTO blueteam.security_incidents AS stored (
     title,
@@ -13,7 +14,8 @@ INSERT INTO blueteam.security_incidents AS stored (
     dfars_reportable,
     entity_type,
     entity_value,
-    source
+    source,
+    services
 )
 SELECT
     title,
@@ -26,7 +28,8 @@ SELECT
     cui_involved,
     entity_type,
     entity_value,
-    source
+    source,
+    services
 FROM jsonb_to_recordset($1) AS given (
     title text,
     description text,
@@ -36,7 +39,8 @@ FROM jsonb_to_recordset($1) AS given (
     cui_involved boolean,
     entity_type text,
     entity_value text,
-    source text
+    source text,
+    services text[]
 )
 ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE
 SET
@@ -67,6 +71,16 @@ SET
     ),
     cui_involved = stored.cui_involved IS TRUE OR excluded.cui_involved,
     dfars_reportable = stored.dfars_reportable IS TRUE OR excluded.dfars_reportable,
+    services = CASE
+        WHEN stored.services @> excluded.services OR cardinality(stored.services)::bigint >= $2
+            THEN stored.services
+        ELSE ARRAY(
+            SELECT DISTINCT s
+            FROM unnest(stored.services || excluded.services) AS s
+            ORDER BY s
+            LIMIT $2
+        )
+    END,
     updated_at = now()
 RETURNING
     incident_id,

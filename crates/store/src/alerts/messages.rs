@@ -1,11 +1,12 @@
 //! The notifications of alerts: deliveries, written in the transaction of their alert.
 
-use model::{Alert, AlertId, AlertState, Channel, EntityKind, Severity, SilencedBy, Span};
+use model::{Alert, AlertState, Channel, SilencedBy, Span};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::WrittenAlert;
+use super::inhibition::Inhibition;
 use crate::StoreError;
 
 /// What is announced of a part, in its order.
@@ -21,15 +22,16 @@ pub(super) async fn enqueue(
     alerts: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
     let mut announced = Announced::default();
+    let mut inhibition = Inhibition::of(conn, alerts).await?;
     for (at, written) in alerts.iter().enumerate() {
         let later = &alerts[at + 1..];
         let goes_on = written.alert.state == AlertState::Open;
         let is_announced = if written.is_new {
-            is_told(conn, written, later).await?
+            is_told(conn, &mut inhibition, written, later).await?
         } else if goes_on && written.is_silenced {
-            lift_silence(conn, written, later).await?
+            lift_silence(conn, &mut inhibition, written, later).await?
         } else if goes_on && written.is_widened {
-            concerns_other_tenants(conn, written, later).await?
+            concerns_other_tenants(conn, &inhibition, written, later).await?
         } else {
             false
         };
@@ -41,6 +43,7 @@ pub(super) async fn enqueue(
             announced.over.push(&written.alert);
         }
     }
+    inhibition.record(conn).await?;
 
     let opened = enqueue_opened(conn, &announced.opened).await?;
     Ok(opened + enqueue_resolutions(conn, &announced.over).await?)
@@ -49,34 +52,23 @@ pub(super) async fn enqueue(
 /// Whether people are notified of a new alert. Notes what keeps it quiet.
 async fn is_told(
     conn: &mut PgConnection,
+    inhibition: &mut Inhibition,
     written: &WrittenAlert,
     later: &[WrittenAlert],
 ) -> Result<bool, StoreError> {
-    let WrittenAlert { alert, route, .. } = written;
-    let muted_by = match route.muted_by {
+    let muted_by = match written.route.muted_by {
         Some(silence) => Some(SilencedBy::Silence(silence)),
-        None => inhibiting_alerts(conn, alert, later)
+        None => inhibition
+            .inhibiting(conn, &written.alert, later)
             .await?
             .map(SilencedBy::Alert),
     };
 
-    let (silence, critical) = match muted_by {
-        None => return Ok(true),
-        Some(SilencedBy::Silence(id)) => (Some(id.0), None),
-        Some(SilencedBy::Alert(id)) => (None, Some(id.0)),
-    };
+    if muted_by.is_none() {
+        return Ok(true);
+    }
 
-    sqlx::query!(
-        "UPDATE blueteam.alert_history
-         SET muted_by_mute = $2, muted_by_alert = $3
-         WHERE alert_id = $1",
-        alert.alert_id.0,
-        silence,
-        critical
-    )
-    .execute(conn)
-    .await?;
-
+    inhibition.mute(conn, &written.alert, muted_by).await?;
     Ok(false)
 }
 
@@ -84,6 +76,7 @@ async fn is_told(
 /// because its events are another tenant's too, or the silence is over.
 async fn lift_silence(
     conn: &mut PgConnection,
+    inhibition: &mut Inhibition,
     written: &WrittenAlert,
     later: &[WrittenAlert],
 ) -> Result<bool, StoreError> {
@@ -91,69 +84,24 @@ async fn lift_silence(
         return Ok(false);
     }
 
-    sqlx::query!(
-        "UPDATE blueteam.alert_history SET muted_by_mute = NULL WHERE alert_id = $1",
-        written.alert.alert_id.0
-    )
-    .execute(&mut *conn)
-    .await?;
-
-    is_told(conn, written, later).await
+    let critical = inhibition.inhibiting(conn, &written.alert, later).await?;
+    let muted_by = critical.map(SilencedBy::Alert);
+    inhibition.mute(conn, &written.alert, muted_by).await?;
+    Ok(muted_by.is_none())
 }
 
 /// Whether an alert that went where one tenant's alerts go, and is no longer one tenant's, is told
 /// to the readers of the others too. A channel that has had it does not get it again.
 async fn concerns_other_tenants(
     conn: &mut PgConnection,
+    inhibition: &Inhibition,
     written: &WrittenAlert,
     later: &[WrittenAlert],
 ) -> Result<bool, StoreError> {
     let WrittenAlert { alert, route, .. } = written;
     let is_quiet =
-        route.muted_by.is_some() || inhibiting_alerts(conn, alert, later).await?.is_some();
+        route.muted_by.is_some() || inhibition.inhibiting(conn, alert, later).await?.is_some();
     Ok(!is_quiet)
-}
-
-/// The critical alert that is open about the same entity, for an alert that says less. It was
-/// announced itself: one that a silence covers inhibits nothing. A source is no attacker: what is
-/// wrong with it may be two things.
-///
-/// Alerts `later` in the same part count as they were before, so that what inhibits what does not
-/// depend on how changes fall into parts.
-async fn inhibiting_alerts(
-    conn: &mut PgConnection,
-    alert: &Alert,
-    later: &[WrittenAlert],
-) -> Result<Option<AlertId>, StoreError> {
-    if alert.severity >= Severity::High || alert.entity.kind == EntityKind::Source {
-        return Ok(None);
-    }
-
-    let later = later.iter().filter(|written| {
-        written.alert.severity == Severity::Critical
-            && written.alert.entity == alert.entity
-            && written.alert.source == alert.source
-    });
-    let (open_before, not_open_before): (Vec<&WrittenAlert>, Vec<&WrittenAlert>) =
-        later.partition(|written| written.was_open);
-
-    let id = sqlx::query_file_scalar!(
-        "src/alerts/inhibiting.sql",
-        alert.entity.kind.as_str(),
-        alert.entity.value,
-        alert.source,
-        &alert_ids(&open_before),
-        &alert_ids(&not_open_before),
-    )
-    .fetch_optional(conn)
-    .await?
-    .flatten();
-
-    Ok(id.map(AlertId))
-}
-
-fn alert_ids(alerts: &[&WrittenAlert]) -> Vec<Uuid> {
-    alerts.iter().map(|w| w.alert.alert_id.0).collect()
 }
 
 async fn enqueue_opened(

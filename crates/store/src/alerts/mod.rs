@@ -2,6 +2,7 @@
 
 mod apply;
 mod batch;
+mod inhibition;
 mod join;
 mod messages;
 mod pending;

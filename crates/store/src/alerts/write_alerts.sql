@@ -1,7 +1,8 @@
 -- Inserts alerts or extends them; returns no row for those whose stored one already says as much. A
 -- replay of the past may repeat what is stored, and even less than that: a row only ever grows.
 --
--- $1 the alerts, each fingerprint once, as an array of objects; the fingerprint is the alert's ID.
+-- $1 the alerts, each fingerprint once, as an array of objects; the fingerprint is the alert's ID, and
+-- the incident counts for an alert that is new.
 -- $2 most services, accounts and machines
 
 INSERT INTO blueteam.alert_history AS stored (
@@ -26,7 +27,8 @@ INSERT INTO blueteam.alert_history AS stored (
     tenants,
     entity_name,
     accounts,
-    hosts
+    hosts,
+    incident_id
 )
 SELECT
     fingerprint,
@@ -50,7 +52,8 @@ SELECT
     tenants,
     entity_name,
     accounts,
-    hosts
+    hosts,
+    incident_id
 FROM jsonb_to_recordset($1) AS given (
     fingerprint uuid,
     rule_id text,
@@ -72,7 +75,8 @@ FROM jsonb_to_recordset($1) AS given (
     tenants uuid[],
     entity_name text,
     accounts text[],
-    hosts text[]
+    hosts text[],
+    incident_id uuid
 )
 ON CONFLICT (fingerprint) DO UPDATE
 SET

@@ -14,6 +14,7 @@ mod adoption_live;
 mod adoption_upgrade;
 mod alert_names;
 mod alerts;
+mod alerts_in_bulk;
 mod audit_log;
 mod cluster;
 mod compliance;

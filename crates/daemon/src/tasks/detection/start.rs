@@ -11,6 +11,7 @@ use store::reader::{self, Check, Cursor, SetAside, Start, Witness};
 use store::{Connection as _, PgConnection, StoreError};
 use tracing::{error, info, warn};
 
+use super::pace::Pace;
 use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, alert_router, sane_time};
 use crate::source_accounting::AuditTableLedger;
 use app::self_audit::Component;
@@ -124,6 +125,7 @@ impl Monitor {
             conn,
             engine,
             ledger,
+            pace: Pace::new(options.batch),
             cursor,
             rules,
             silences,
