@@ -125,7 +125,7 @@ fn a_wrong_value_names_its_place() {
         ),
         (
             "[alerts]\nlow = [\"pigeon\"]",
-            "blueteam.toml:2:8: alerts.low[0]: `pigeon` is not one of console, syslog",
+            "blueteam.toml:2:8: alerts.low[0]: `pigeon` is not one of email, syslog",
         ),
         (
             "[alerts]\nlow = [\"email\"]",
@@ -238,12 +238,7 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
     )];
     let loaded = load(Some(&file), env).unwrap();
     assert_eq!(
-        loaded
-            .secrets
-            .email_password
-            .as_ref()
-            .unwrap()
-            .expose_secret(),
+        loaded.secrets.channels[&(model::Channel::named("email"), "password_file")].expose_secret(),
         "hidden-in-a-file"
     );
 
@@ -268,13 +263,10 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
             .config
             .channels
             .configured()
-            .contains(&model::Channel::Webhook)
+            .contains(&model::Channel::named("webhook"))
     );
 
-    assert_eq!(
-        loaded.secrets.webhook_url.as_ref().unwrap().expose_secret(),
-        "https://a/hidden"
-    );
+    assert_eq!(loaded.config.channels.webhook.url, "https://a/hidden");
     assert!(!format!("{loaded:?}").contains("hidden"));
     std::fs::remove_file(&secret).unwrap();
 

@@ -431,7 +431,7 @@ fn every_file_of_a_list_is_in_it() {
         (
             "crates/notify/src/channels",
             "crates/notify/src/channels.rs",
-            "NAME::open)",
+            "\n    NAME,\n",
         ),
     ];
 

@@ -42,7 +42,7 @@ struct ListArgs {
     #[arg(long, value_parser = ["pending", "delivered", "dead"])]
     state: Option<String>,
     /// By this way
-    #[arg(long)]
+    #[arg(long, value_parser = notify::channels::parse)]
     channel: Option<Channel>,
     /// Of this alert: its id, or enough of its beginning
     #[arg(long, value_name = "ID")]
