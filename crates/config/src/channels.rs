@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use model::{Channel, Severity};
 use notify::channels::{Problems, SecretFile, Sections};
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Problem;
@@ -74,14 +73,18 @@ struct Known(Channel);
 impl<'de> Deserialize<'de> for Known {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        notify::channels::parse(&name).map(Self).map_err(|_| {
-            // As serde says it of an enumeration, which is reworded like all it says.
-            let known = notify::channels::names().join("`, `");
-            D::Error::custom(format!(
-                "unknown variant `{name}`, expected one of `{known}`"
-            ))
-        })
+        notify::channels::parse(&name)
+            .map(Self)
+            .map_err(|_| unknown_variant(&name, &notify::channels::names()))
     }
+}
+
+/// What serde says of an enumeration, which is reworded like all it says.
+fn unknown_variant<E: serde::de::Error>(found: &str, known: &[&str]) -> E {
+    let known = known.join("`, `");
+    E::custom(format!(
+        "unknown variant `{found}`, expected one of `{known}`"
+    ))
 }
 
 fn channels(known: Vec<Known>) -> Vec<Channel> {
@@ -101,13 +104,19 @@ pub(super) fn optional_list<'de, D: Deserializer<'de>>(
     Ok(list.map(channels))
 }
 
-/// Reads a list for each severity.
+/// Reads a list for each severity. The keys are read as texts first: serde knows the path to a
+/// value below a text, and not below a variant of an enumeration.
 pub(super) fn lists_by_severity<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<Severity, Vec<Channel>>, D::Error> {
-    let lists = BTreeMap::<Severity, Vec<Known>>::deserialize(deserializer)?;
-    Ok(lists
+    let of = |(name, list): (String, Vec<Known>)| {
+        let severity = name
+            .parse()
+            .map_err(|_| unknown_variant(&name, Severity::ALL.map(Severity::as_str).as_slice()))?;
+        Ok((severity, channels(list)))
+    };
+    BTreeMap::deserialize(deserializer)?
         .into_iter()
-        .map(|(severity, list)| (severity, channels(list)))
-        .collect())
+        .map(of)
+        .collect()
 }

@@ -74,8 +74,8 @@ pub fn those(test: impl Fn(&Definition) -> bool) -> Vec<Channel> {
 }
 
 /// Returns the default channels of a severity: the specification's table (3.2.3), plus webhook,
-/// chat and pager for what cannot wait, plus the SIEM channels wherever the table has syslog. Medium
-/// and low are also in the daily digest.
+/// chat and pager for what cannot wait, plus the SIEM channels wherever the table has syslog.
+/// Medium and low are also in the daily digest.
 pub fn by_design(severity: Severity) -> Vec<Channel> {
     those(|definition| definition.severities.contains(&severity))
 }
