@@ -5,6 +5,8 @@ use notify::{Routing, Silences};
 use store::alerts::{Applied, Batch, Next, Route};
 use store::{PgConnection, StoreError};
 
+use crate::channels;
+
 /// Decides where alerts are notified.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertRouter<'a> {
@@ -56,13 +58,14 @@ impl AlertRouter<'_> {
         conn: &mut PgConnection,
         mut batch: Batch<'_>,
     ) -> Result<Applied, StoreError> {
+        let traits = channels::traits();
         loop {
             match batch.write_next(conn).await? {
                 Next::Written(mut part) => {
                     for written in part.alerts.iter_mut().filter(|w| w.needs_route()) {
                         written.route = self.route(&written.alert);
                     }
-                    batch = part.enqueue(conn).await?;
+                    batch = part.enqueue(conn, &traits).await?;
                 }
                 Next::Done(applied) => return Ok(applied),
             }

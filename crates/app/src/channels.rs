@@ -1,13 +1,23 @@
 //! Channels: whether a message arrives.
 
 use model::{Actor, Channel, Clock as _, Content, Notice, Severity, SystemClock, Topic, WallClock};
+use notify::channels::{Definition, those};
 use notify::{Channels, Kind, Notification};
+use store::outbox::ChannelTraits;
 use uuid::Uuid;
 
 use crate::AppError;
 use crate::actor::{Permission, require};
 
 pub use notify::{Receipt, SendError};
+
+/// Returns what the outbox must know of the channels that there are.
+pub fn traits() -> ChannelTraits {
+    ChannelTraits {
+        limited: those(Definition::is_limited),
+        resolving: those(|definition| definition.resolves),
+    }
+}
 
 /// Sends a test message through one channel, or through each that is configured, and hands each
 /// answer to `each` as it comes.

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-
-use daemon::Parts;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches, Parser};
 
 mod advisories;
 mod alerts;
@@ -32,6 +30,7 @@ mod sources;
 mod status;
 
 pub use reference::reference;
+use session::Globals;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]
@@ -43,40 +42,56 @@ struct Cli {
     /// The configuration file
     #[arg(long, global = true, env = "BLUETEAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-// What a command does is said at its arguments.
-enum Command {
-    /// Run everything: HTTP server, collectors, detection and alerts
-    Serve(serve::Args),
-    /// Run collectors, detection and alerts without the HTTP server
-    Monitor(serve::Args),
-    Migrate(migrate::Args),
-    Status(status::Args),
-    Alerts(alerts::Args),
-    /// The rules that raise alerts (also `alerts rules`)
-    Rules(alerts::rules::Args),
-    Silences(alerts::silences::Args),
-    Notifications(alerts::deliveries::Args),
-    /// The ways by which alerts reach people
-    Channels(alerts::ChannelsArgs),
-    Advisories(advisories::Args),
-    Incidents(incidents::Args),
-    Events(events::Args),
-    Sources(sources::Args),
-    Monitors(monitors::Args),
-    Compliance(compliance::Args),
-    Report(report::Args),
-    Keys(keys::Args),
-    Replay(replay::Args),
-    Backtest(backtest::Args),
-    /// Show what it does, on made-up activity and a throw-away state directory
-    Demo(demo::Args),
-    /// Check or show the configuration
-    Config(config::Args),
+/// A command: one file, and its line in [`ALL`].
+struct Command {
+    /// The word after `blueteam`.
+    name: &'static str,
+    /// Adds its arguments, and the help that their doc comments are.
+    arguments: fn(clap::Command) -> clap::Command,
+    run: fn(&ArgMatches, Globals<'_>) -> anyhow::Result<ExitCode>,
+}
+
+/// Every command, in the order of `--help`.
+const ALL: &[&Command] = &[
+    &serve::SERVE,
+    &serve::MONITOR,
+    &migrate::COMMAND,
+    &status::COMMAND,
+    &alerts::COMMAND,
+    &alerts::rules::COMMAND,
+    &alerts::silences::COMMAND,
+    &alerts::deliveries::COMMAND,
+    &alerts::CHANNELS,
+    &advisories::COMMAND,
+    &incidents::COMMAND,
+    &events::COMMAND,
+    &sources::COMMAND,
+    &monitors::COMMAND,
+    &compliance::COMMAND,
+    &report::COMMAND,
+    &keys::COMMAND,
+    &replay::COMMAND,
+    &backtest::COMMAND,
+    &demo::COMMAND,
+    &config::COMMAND,
+];
+
+/// The program with its commands, as clap has it.
+fn program() -> clap::Command {
+    let commands = ALL
+        .iter()
+        .map(|command| (command.arguments)(clap::Command::new(command.name)));
+    Cli::command()
+        .subcommands(commands)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+}
+
+/// The arguments of a command. clap has checked them by now.
+fn parsed<A: FromArgMatches>(matches: &ArgMatches) -> A {
+    A::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
 }
 
 /// The exit code of arguments that are wrong, as clap has it.
@@ -90,51 +105,17 @@ pub fn main() -> ExitCode {
         out::note(warning);
     }
 
-    let matches = Cli::command().get_matches_from(args);
-    // A demonstration must not use the state directory that the environment names for the daemon.
+    let matches = program().get_matches_from(args);
+    let cli: Cli = parsed(&matches);
     let is_given = matches.value_source("state_dir") == Some(ValueSource::CommandLine);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let globals = session::Globals {
+    let state_dir = cli.state_dir.as_deref();
+    let globals = Globals {
         config: cli.config.as_deref(),
-        state_dir: cli.state_dir.as_deref(),
+        state_dir,
+        given_state_dir: state_dir.filter(|_| is_given),
     };
 
-    let result = match cli.command {
-        Command::Serve(serve::Args {}) => serve::run(
-            Parts::Everything,
-            cli.config.as_deref(),
-            cli.state_dir.as_deref(),
-        )
-        .map(|()| ExitCode::SUCCESS),
-        Command::Monitor(serve::Args {}) => serve::run(
-            Parts::Monitor,
-            cli.config.as_deref(),
-            cli.state_dir.as_deref(),
-        )
-        .map(|()| ExitCode::SUCCESS),
-        Command::Migrate(args) => migrate::run(&args, globals),
-        Command::Status(args) => status::run(&args, globals),
-        Command::Alerts(args) => alerts::run(&args, globals),
-        Command::Rules(args) => alerts::rules::run(&args, globals),
-        Command::Silences(args) => alerts::silences::run(&args, globals),
-        Command::Notifications(args) => alerts::deliveries::run(&args, globals),
-        Command::Channels(args) => alerts::run_channels(&args, globals),
-        Command::Advisories(args) => advisories::run(&args, globals),
-        Command::Incidents(args) => incidents::run(&args, globals),
-        Command::Events(args) => events::run(&args, globals),
-        Command::Sources(args) => sources::run(&args, globals),
-        Command::Monitors(args) => monitors::run(&args, globals),
-        Command::Compliance(args) => compliance::run(&args, globals),
-        Command::Report(args) => report::run(&args, globals),
-        Command::Keys(args) => keys::run(&args, globals),
-        Command::Replay(args) => replay::run(&args, globals),
-        Command::Backtest(args) => backtest::run(&args, globals),
-        Command::Demo(args) => demo::run(&args, cli.state_dir.as_deref().filter(|_| is_given)),
-        Command::Config(args) => {
-            config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
-    };
-
+    let result = run(&matches, globals);
     match result {
         Ok(code) => code,
         // `blueteam alerts list | head` got what it wanted.
@@ -155,6 +136,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn run(matches: &ArgMatches, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let Some((name, arguments)) = matches.subcommand() else {
+        out::usage!("which command? `blueteam --help` lists them");
+    };
+    let Some(command) = ALL.iter().find(|command| command.name == name) else {
+        out::usage!("there is no command `{name}`");
+    };
+
+    (command.run)(arguments, globals)
+}
+
 /// Whether the arguments are to blame.
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<out::Usage>()
@@ -166,8 +158,6 @@ fn is_usage(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     /// Names the commands below one whose help has no examples.
     fn without_examples(command: &mut clap::Command, path: &str, found: &mut Vec<String>) {
         let help = command.render_long_help().to_string();
@@ -188,12 +178,12 @@ mod tests {
     #[test]
     fn the_help_of_every_command_has_examples() {
         let mut found = Vec::new();
-        without_examples(&mut super::Cli::command(), "blueteam", &mut found);
+        without_examples(&mut super::program(), "blueteam", &mut found);
         assert!(found.is_empty(), "no examples: {found:?}");
     }
 
     #[test]
     fn arguments_do_not_contradict_each_other() {
-        super::Cli::command().debug_assert();
+        super::program().debug_assert();
     }
 }

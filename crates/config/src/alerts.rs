@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{Channel, Severity, Span};
-use notify::routing::{Lists, Routing, Wishes, by_design};
+use notify::channels::by_design;
+use notify::routing::{Lists, Routing, Wishes};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,18 +17,24 @@ use crate::error::Problem;
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// At once.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub critical: Vec<Channel>,
     /// Within 15 minutes.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub high: Vec<Channel>,
     /// Within an hour.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub medium: Vec<Channel>,
     /// Within 24 hours.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub low: Vec<Channel>,
     /// For the record.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub info: Vec<Channel>,
     /// How many messages people get.
     pub rate_limit: RateLimit,
     /// Instead of those, outside of business hours.
+    #[serde(deserialize_with = "crate::channels::lists_by_severity")]
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of one rule, by its id; goes before all others.
     pub rules: BTreeMap<String, Override>,
@@ -63,20 +70,21 @@ impl Default for RateLimit {
 #[serde(deny_unknown_fields, default)]
 pub struct Override {
     /// At any time, unless `off_hours` says otherwise; absent: as if nothing were said.
+    #[serde(deserialize_with = "crate::channels::optional_list")]
     pub channels: Option<Vec<Channel>>,
     /// Outside of business hours; absent: as `channels`.
+    #[serde(deserialize_with = "crate::channels::optional_list")]
     pub off_hours: Option<Vec<Channel>>,
 }
 
 impl Default for Alerts {
     fn default() -> Self {
-        let of = |severity| by_design(severity).to_vec();
         Self {
-            critical: of(Severity::Critical),
-            high: of(Severity::High),
-            medium: of(Severity::Medium),
-            low: of(Severity::Low),
-            info: of(Severity::Info),
+            critical: by_design(Severity::Critical),
+            high: by_design(Severity::High),
+            medium: by_design(Severity::Medium),
+            low: by_design(Severity::Low),
+            info: by_design(Severity::Info),
             rate_limit: RateLimit::default(),
             off_hours: BTreeMap::new(),
             rules: BTreeMap::new(),

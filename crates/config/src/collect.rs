@@ -35,7 +35,7 @@ pub struct Collect {
     /// How many whole months log events are kept, at least 3; 0: forever.
     pub retention_months: u16,
     /// The largest spool on disk of each listener while the database is unreachable, in bytes.
-    #[serde(rename = "listener_spool_max_size", with = "crate::size")]
+    #[serde(rename = "listener_spool_max_size", with = "model::size")]
     pub listener_spool_max_bytes: u64,
 }
 

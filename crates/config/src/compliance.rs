@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Channels;
 use crate::error::Problem;
-use crate::notices::{configured, lead};
+use crate::notices::{all_by_default, configured, lead};
 
 /// `[compliance]`: how often the checks run, and by which ways people are reminded of what is due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub struct Compliance {
     /// How often each check runs; 0s: only by command.
     pub interval: Span,
     /// By which ways people are reminded; the default is cut down to those that are configured.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub channels: Vec<Channel>,
     /// Whether evidence is approved by another account than the one that collected it. Where an
     /// organization has one person alone, reports say so instead.
@@ -24,7 +25,7 @@ impl Default for Compliance {
     fn default() -> Self {
         Self {
             interval: Span::days(1),
-            channels: vec![Channel::Email],
+            channels: all_by_default(),
             separate_approver: false,
         }
     }

@@ -1,7 +1,6 @@
 //! `[contacts]`: people by name, and who of them is notified when auditing fails (3.3.4).
 
 use notify::Person as Told;
-use notify::channels::email::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -64,7 +63,7 @@ impl Contacts {
                     format!("`{}` is there twice", person.name),
                 ));
             }
-            if person.email.parse::<Address>().is_err() {
+            if !person.told().has_mail_address() {
                 problems.push(Problem::new(
                     key("email"),
                     format!(

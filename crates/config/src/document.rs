@@ -249,7 +249,7 @@ impl Document {
                 continue;
             };
 
-            if secrets::VARIABLES.contains(&variable.as_str()) {
+            if secrets::is_variable(variable) {
                 continue;
             }
 

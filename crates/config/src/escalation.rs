@@ -1,6 +1,7 @@
 //! `[escalation]`: whom to notify when an alert is not acknowledged in time.
 
 use model::{Channel, Severity, Span};
+use notify::channels::those;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -35,6 +36,7 @@ pub struct Escalation {
 #[serde(deny_unknown_fields, default)]
 pub struct Tier {
     /// The channels to notify by.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub channels: Vec<Channel>,
     /// People to notify by mail, by name.
     pub people: Vec<String>,
@@ -120,10 +122,12 @@ impl Escalation {
                 );
             }
             let named = !tier.people.is_empty() || tier.on_call;
-            if named && !tier.channels.contains(&Channel::Email) {
+            let by_name = those(|definition| definition.names_people);
+            if named && !by_name.iter().any(|c| tier.channels.contains(c)) {
+                let by_name: Vec<&str> = by_name.iter().map(Channel::as_str).collect();
                 bad(
                     format!("tiers[{i}].channels"),
-                    "people are told by mail; name email too".to_owned(),
+                    format!("people are told by mail; name {} too", by_name.join(" or ")),
                 );
             }
             if tier.on_call && on_call.people.is_empty() {

@@ -22,7 +22,7 @@ pub struct Ingest {
     /// Its key (PEM).
     pub tls_key_file: String,
     /// The largest request, after decompression, in bytes.
-    #[serde(rename = "max_body_size", with = "crate::size")]
+    #[serde(rename = "max_body_size", with = "model::size")]
     pub max_body_bytes: u64,
     /// The most events in one request.
     pub max_batch_events: u64,
@@ -33,7 +33,7 @@ pub struct Ingest {
     /// The most events that wait for their commit; beyond, requests are answered 429.
     pub queue_max_events: u64,
     /// The most bytes of events that wait for their commit.
-    #[serde(rename = "queue_max_size", with = "crate::size")]
+    #[serde(rename = "queue_max_size", with = "model::size")]
     pub queue_max_bytes: u64,
     /// The most connections at once.
     pub max_connections: u64,
@@ -45,7 +45,7 @@ pub struct Ingest {
     /// up although they are not in force; beyond, they are answered 429.
     pub max_refused_keys: u64,
     /// The largest spool on disk while the database is unreachable, in bytes.
-    #[serde(rename = "spool_max_size", with = "crate::size")]
+    #[serde(rename = "spool_max_size", with = "model::size")]
     pub spool_max_bytes: u64,
 }
 

@@ -15,7 +15,6 @@ use serde_json::Value;
 pub mod advisories;
 mod alerts;
 mod channels;
-mod chat;
 mod collect;
 mod compliance;
 mod contacts;
@@ -35,8 +34,6 @@ mod reference;
 mod renamed;
 pub mod rules;
 mod secrets;
-mod siem;
-mod size;
 mod state_dir;
 mod watchdog;
 mod wording;
@@ -44,7 +41,6 @@ mod wording;
 pub use crate::advisories::Advisories;
 pub use crate::monitors::Monitors;
 pub use alerts::{Alerts, Override, RateLimit};
-pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use compliance::Compliance;
 pub use contacts::{Contacts, Person};
@@ -55,10 +51,10 @@ pub use escalation::{Escalation, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use notices::{Digest, Heartbeat};
+pub use notify::Sections as Channels;
 pub use on_call::{Absence, OnCall};
 pub use reference::reference;
 pub use secrets::Secrets;
-pub use siem::Siem;
 pub use state_dir::StateDir;
 pub use watchdog::Watchdog;
 pub use wording::nearest;
@@ -233,22 +229,22 @@ pub fn renamed_keys() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Loaded {
-    /// What the channels are opened with: the ways out, and the people by name. `color` is what
-    /// `auto` means here; `hostname` is this machine's name; reads the `ca_file`s.
-    pub fn channel_settings(
+    /// Opens the configured channels. `color` is what `auto` means here; `hostname` is this
+    /// machine's name; reads the `ca_file`s.
+    pub fn open_channels(
         &self,
         stdout: Box<dyn Write + Send>,
         color: bool,
         hostname: &str,
-    ) -> anyhow::Result<notify::Settings> {
-        let mut settings = self
-            .config
-            .channels
-            .settings(&self.secrets, stdout, color, hostname)?;
-        if let Some(email) = &mut settings.email {
-            email.audit_failures = self.config.contacts.for_audit_failures();
-        }
-        Ok(settings)
+    ) -> anyhow::Result<notify::Channels> {
+        let surroundings = notify::channels::Surroundings {
+            secrets: &self.secrets.channels,
+            hostname,
+            stdout,
+            color,
+            audit_failures: self.config.contacts.for_audit_failures(),
+        };
+        Ok(notify::Channels::open(&self.config.channels, surroundings)?)
     }
 }
 
@@ -261,7 +257,7 @@ impl Config {
         self.watchdog.check(&mut problems);
         self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
-        self.channels.check(&mut problems);
+        channels::check(&self.channels, &mut problems);
 
         self.alerts
             .check(&self.channels, || rules::rule_ids(self), &mut problems);
@@ -323,7 +319,7 @@ impl Config {
                 .digest
                 .channels
                 .iter()
-                .map(|channel| channel.as_str())
+                .map(model::Channel::as_str)
                 .collect();
             let wanted = wanted.join(", ");
             warnings.push(format!(

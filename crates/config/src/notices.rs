@@ -2,6 +2,7 @@
 
 use jiff::civil::Time;
 use model::{Channel, Span};
+use notify::channels::{Scheduled, those};
 use serde::{Deserialize, Serialize};
 
 use crate::Channels;
@@ -14,6 +15,7 @@ pub struct Digest {
     /// When, in the time zone of `[business_hours]`: `HH:MM`.
     pub at: String,
     /// By which ways; the default is cut down to those that are configured.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub channels: Vec<Channel>,
 }
 
@@ -24,6 +26,7 @@ pub struct Heartbeat {
     /// How often; 0s: never.
     pub interval: Span,
     /// By which ways; the default is cut down to those that are configured.
+    #[serde(deserialize_with = "crate::channels::list")]
     pub channels: Vec<Channel>,
 }
 
@@ -31,7 +34,7 @@ impl Default for Digest {
     fn default() -> Self {
         Self {
             at: "07:00".to_owned(),
-            channels: vec![Channel::Email],
+            channels: all_by_default(),
         }
     }
 }
@@ -40,7 +43,7 @@ impl Default for Heartbeat {
     fn default() -> Self {
         Self {
             interval: Span::days(7),
-            channels: vec![Channel::Email, Channel::Syslog, Channel::Ocsf, Channel::Cef],
+            channels: heartbeats_by_default(),
         }
     }
 }
@@ -98,6 +101,16 @@ impl Heartbeat {
     }
 }
 
+/// The channels of digests and reminders by default.
+pub(super) fn all_by_default() -> Vec<Channel> {
+    those(|definition| definition.scheduled == Scheduled::All)
+}
+
+/// The channels of heartbeats by default.
+fn heartbeats_by_default() -> Vec<Channel> {
+    those(|definition| matches!(definition.scheduled, Scheduled::All | Scheduled::Heartbeats))
+}
+
 pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel> {
     let all = channels.configured();
     wanted
@@ -116,11 +129,11 @@ pub(super) fn lead(
     channels: &Channels,
     problems: &mut Vec<Problem>,
 ) {
-    if wanted.contains(&Channel::Pagerduty) {
-        problems.push(Problem::new(
-            key,
-            "pagerduty would page people for nothing; remove it",
-        ));
+    for pager in those(|definition| definition.scheduled == Scheduled::Never) {
+        if wanted.contains(&pager) {
+            let message = format!("{pager} would page people for nothing; remove it");
+            problems.push(Problem::new(key, message));
+        }
     }
 
     if wanted == default {

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
+use notify::Sections;
 use secrecy::SecretString;
 
-use crate::Config;
 use crate::error::{ConfigErrors, Place};
+use crate::{Config, channels};
 
-const EMAIL_PASSWORD: &str = "BLUETEAM_CHANNELS__EMAIL__PASSWORD";
-const WEBHOOK_SECRET: &str = "BLUETEAM_CHANNELS__WEBHOOK__SECRET";
-
-/// Variables that carry a secret; they override no key of the file.
-pub(super) const VARIABLES: [&str; 2] = [EMAIL_PASSWORD, WEBHOOK_SECRET];
+/// Returns whether a variable carries a secret of a channel; such a variable overrides no key of
+/// the file.
+pub(super) fn is_variable(variable: &str) -> bool {
+    channels::secrets(&Sections::default())
+        .iter()
+        .any(|secret| secret.variable().as_deref() == Some(variable))
+}
 
 /// The largest secret that a file may hold, in bytes.
 const MAX: u64 = 16 * 1024;
@@ -22,18 +25,8 @@ const MAX: u64 = 16 * 1024;
 pub struct Secrets {
     /// From `DATABASE_URL`, else the file `database.url_file`, else `database.url`.
     pub database_url: Option<SecretString>,
-    /// The mail server's password.
-    pub email_password: Option<SecretString>,
-    /// What webhooks are signed with.
-    pub webhook_secret: Option<SecretString>,
-    /// Where webhooks go; many services put a token into it.
-    pub webhook_url: Option<SecretString>,
-    /// Slack's incoming webhook.
-    pub slack_url: Option<SecretString>,
-    /// The Teams workflow.
-    pub teams_url: Option<SecretString>,
-    /// PagerDuty's integration key.
-    pub pagerduty_key: Option<SecretString>,
+    /// Those of the channels.
+    pub channels: notify::channels::Secrets,
     /// The URL of the outside service that is pinged.
     pub watchdog_url: Option<SecretString>,
     /// The URLs of `collect.databases`, in their order.
@@ -45,9 +38,6 @@ impl Secrets {
         config: &Config,
         env: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigErrors> {
-        let email = &config.channels.email;
-        let webhook = &config.channels.webhook;
-        let pagerduty = &config.channels.pagerduty;
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
 
         let mut errors = Vec::new();
@@ -63,7 +53,13 @@ impl Secrets {
             "database.url_file",
             &config.database.url_file,
         );
-        let webhook_url = load("", "channels.webhook.url_file", &webhook.url_file);
+        let mut of_channels = notify::channels::Secrets::new();
+        for secret in channels::secrets(&config.channels) {
+            let variable = secret.variable().unwrap_or_default();
+            if let Some(value) = load(&variable, &secret.key(), secret.file.file) {
+                of_channels.insert((secret.channel, secret.file.key), value);
+            }
+        }
 
         let mut databases = Vec::new();
         for (i, database) in config.collect.databases.iter().enumerate() {
@@ -71,29 +67,11 @@ impl Secrets {
             databases.extend(load("", &key, &database.url_file));
         }
 
-        let channels = &config.channels;
         let secrets = Self {
             databases,
             database_url: database_url.or_else(|| inline(&config.database.url)),
-            email_password: load(
-                EMAIL_PASSWORD,
-                "channels.email.password_file",
-                &email.password_file,
-            ),
-            webhook_secret: load(
-                WEBHOOK_SECRET,
-                "channels.webhook.secret_file",
-                &webhook.secret_file,
-            ),
-            webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
-            slack_url: load("", "channels.slack.url_file", &channels.slack.url_file),
-            teams_url: load("", "channels.teams.url_file", &channels.teams.url_file),
+            channels: of_channels,
             watchdog_url: load("", "watchdog.url_file", &config.watchdog.url_file),
-            pagerduty_key: load(
-                "",
-                "channels.pagerduty.routing_key_file",
-                &pagerduty.routing_key_file,
-            ),
         };
 
         if errors.is_empty() {
@@ -155,22 +133,23 @@ fn load_secret(
 
 /// What to do instead of writing a secret into the file.
 pub(super) fn inline_hint(path: &str) -> Option<String> {
-    let (key, variable) = match path {
-        "channels.email.password" => ("password_file", EMAIL_PASSWORD),
-        "channels.webhook.secret" => ("secret_file", WEBHOOK_SECRET),
-        "channels.slack.url" | "channels.teams.url" | "watchdog.url" => {
-            return Some(by_file("url_file"));
+    let place = match path {
+        "watchdog.url" => "`url_file`".to_owned(),
+        "database.password" => by_either("url_file", "DATABASE_URL"),
+        _ => {
+            let sections = Sections::default();
+            let secrets = channels::secrets(&sections);
+            let secret = secrets.iter().find(|s| s.inline_key() == path)?;
+            match secret.variable() {
+                Some(variable) => by_either(secret.file.key, &variable),
+                None => format!("`{}`", secret.file.key),
+            }
         }
-        "channels.pagerduty.routing_key" => return Some(by_file("routing_key_file")),
-        "database.password" => ("url_file", "DATABASE_URL"),
-        _ => return None,
     };
 
-    Some(format!(
-        "secrets do not belong in this file; use `{key}` or the environment variable {variable}"
-    ))
+    Some(format!("secrets do not belong in this file; use {place}"))
 }
 
-fn by_file(key: &str) -> String {
-    format!("secrets do not belong in this file; use `{key}`")
+fn by_either(key: &str, variable: &str) -> String {
+    format!("`{key}` or the environment variable {variable}")
 }

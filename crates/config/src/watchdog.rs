@@ -2,9 +2,10 @@
 
 use model::Span;
 use notify::http_post::{Heartbeat, Target};
+use notify::tls::read_pem;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::channels::{copy, pem};
 use crate::check_lasting;
 use crate::error::Problem;
 use crate::secrets::Secrets;
@@ -52,8 +53,8 @@ impl Watchdog {
             return Ok(None);
         };
         let target = Target {
-            url: copy(url),
-            ca_pem: pem(&self.ca_file)?,
+            url: SecretString::from(url.expose_secret()),
+            ca_pem: read_pem(&self.ca_file).map_err(anyhow::Error::msg)?,
             timeout: self.timeout.to_std(),
         };
 

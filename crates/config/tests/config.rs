@@ -92,6 +92,16 @@ fn a_wrong_key_names_its_place_and_the_one_that_was_meant() {
     );
 }
 
+fn expect_errors(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        let found = error(text);
+        assert!(
+            found.starts_with(expected),
+            "{text:?}\n  gave {found}\n  not  {expected}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_value_names_its_place() {
     let cases = [
@@ -124,14 +134,6 @@ fn a_wrong_value_names_its_place() {
             "blueteam.toml:3:3: detection.expected_sources[1]: ",
         ),
         (
-            "[alerts]\nlow = [\"pigeon\"]",
-            "blueteam.toml:2:8: alerts.low[0]: `pigeon` is not one of console, syslog",
-        ),
-        (
-            "[alerts]\nlow = [\"email\"]",
-            "blueteam.toml:2:1: alerts.low: email is not configured",
-        ),
-        (
             "[channels.syslog]\ntarget = \"/dev/log\"",
             "blueteam.toml:2:1: channels.syslog.target: ",
         ),
@@ -159,13 +161,67 @@ fn a_wrong_value_names_its_place() {
         ("[a]\n[a]", "blueteam.toml:2:"),
     ];
 
-    for (text, expected) in cases {
-        let found = error(text);
-        assert!(
-            found.starts_with(expected),
-            "{text:?}\n  gave {found}\n  not  {expected}"
-        );
-    }
+    expect_errors(&cases);
+}
+
+#[test]
+fn a_wrong_channel_and_a_secret_in_the_file_name_their_places() {
+    let cases = [
+        (
+            "[alerts]\nlow = [\"pigeon\"]",
+            "blueteam.toml:2:8: alerts.low[0]: `pigeon` is not one of email, syslog",
+        ),
+        (
+            "[alerts.off_hours]\nlow = [\"email\", \"slak\"]",
+            "blueteam.toml:2:17: alerts.off_hours.low[1]: `slak` is not one of email, syslog, \
+                console, webhook, slack, teams, pagerduty, ocsf, cef; did you mean `slack`?",
+        ),
+        (
+            "[alerts.off_hours]\nhihg = [\"email\"]",
+            "blueteam.toml:1:9: alerts.off_hours: `hihg` is not one of ",
+        ),
+        (
+            "[alerts.sources.nginx]\noff_hours = [\"Slack\"]",
+            "blueteam.toml:2:14: alerts.sources.nginx.off_hours[0]: `Slack` is not one of",
+        ),
+        (
+            "[digest]\nchannels = [\"pigeon\"]",
+            "blueteam.toml:2:13: digest.channels[0]: `pigeon` is not one of",
+        ),
+        (
+            "[escalation]\ntiers = [{ channels = [\"pigeon\"] }]",
+            "blueteam.toml:2:24: escalation.tiers[0].channels[0]: `pigeon` is not one of",
+        ),
+        (
+            "[alerts]\nlow = [\"email\"]",
+            "blueteam.toml:2:1: alerts.low: email is not configured",
+        ),
+        (
+            "[channels.webhook]\nsecret = \"b\"",
+            "blueteam.toml:2:1: channels.webhook.secret: secrets do not belong in this file; use \
+                `secret_file` or the environment variable BLUETEAM_CHANNELS__WEBHOOK__SECRET",
+        ),
+        (
+            "[channels.pagerduty]\nrouting_key = \"b\"",
+            "blueteam.toml:2:1: channels.pagerduty.routing_key: secrets do not belong in this file; \
+                use `routing_key_file`",
+        ),
+        (
+            "[channels.slack]\nurl = \"https://hooks.example/b\"",
+            "blueteam.toml:2:1: channels.slack.url: secrets do not belong in this file; use \
+                `url_file`",
+        ),
+        (
+            "[channels.cef]\nmax_message_size = \"1KiB\"",
+            "blueteam.toml:2:1: channels.cef.max_message_size: must be from 2048 to 64000",
+        ),
+        (
+            "[channels.teams]\ntimeout = \"0s\"",
+            "blueteam.toml:2:1: channels.teams.timeout: must be longer than 0s",
+        ),
+    ];
+
+    expect_errors(&cases);
 }
 
 #[test]
@@ -238,12 +294,7 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
     )];
     let loaded = load(Some(&file), env).unwrap();
     assert_eq!(
-        loaded
-            .secrets
-            .email_password
-            .as_ref()
-            .unwrap()
-            .expose_secret(),
+        loaded.secrets.channels[&(model::Channel::named("email"), "password_file")].expose_secret(),
         "hidden-in-a-file"
     );
 
@@ -268,13 +319,10 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
             .config
             .channels
             .configured()
-            .contains(&model::Channel::Webhook)
+            .contains(&model::Channel::named("webhook"))
     );
 
-    assert_eq!(
-        loaded.secrets.webhook_url.as_ref().unwrap().expose_secret(),
-        "https://a/hidden"
-    );
+    assert_eq!(loaded.config.channels.webhook.url, "https://a/hidden");
     assert!(!format!("{loaded:?}").contains("hidden"));
     std::fs::remove_file(&secret).unwrap();
 
@@ -283,6 +331,25 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
         error.contains("channels.email.password_file: cannot be read"),
         "{error}"
     );
+}
+
+#[test]
+fn a_secret_of_a_channel_may_come_from_its_variable() {
+    let env = [
+        ("BLUETEAM_CHANNELS__WEBHOOK__SECRET", "hidden-in-a-variable"),
+        ("BLUETEAM_CHANNELS__WEBHOOK__URL", "https://hooks.example"),
+    ];
+    let loaded = load(None, env.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap();
+    let key = (model::Channel::named("webhook"), "secret_file");
+    assert_eq!(
+        loaded.secrets.channels[&key].expose_secret(),
+        "hidden-in-a-variable"
+    );
+
+    // A service whose secret only a file may hold.
+    let env = [("BLUETEAM_CHANNELS__PAGERDUTY__ROUTING_KEY", "hidden")];
+    let error = load(None, env.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap_err();
+    assert!(error.to_string().contains("routing_key"), "{error}");
 }
 
 #[test]

@@ -223,6 +223,6 @@ impl TaskContext {
 pub fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let color = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let settings = loaded.channel_settings(Box::new(stdout), color, &app::actor::hostname())?;
-    Ok(Arc::new(Channels::open(settings)?))
+    let channels = loaded.open_channels(Box::new(stdout), color, &app::actor::hostname())?;
+    Ok(Arc::new(channels))
 }

@@ -1,15 +1,10 @@
 //! Alerts as the store keeps them and the channels send them.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::detection::Entity;
-use crate::ids::{
-    AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord,
-};
+use crate::ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity};
 use crate::person::shown_name;
 use crate::silence::SilencedBy;
 use crate::time::Timestamp;
@@ -107,83 +102,5 @@ impl Alert {
             Some(name) => format!("{} ({})", shown_name(name), self.entity.value),
             None => self.entity.value.clone(),
         }
-    }
-}
-
-/// The ways out to people and machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channel {
-    /// Standard output of the daemon.
-    Console,
-    /// RFC 5424.
-    Syslog,
-    /// SMTP.
-    Email,
-    /// JSON over HTTP, signed.
-    Webhook,
-    /// A Slack channel, by incoming webhook.
-    Slack,
-    /// A Microsoft Teams channel, by workflow.
-    Teams,
-    /// PagerDuty, Events API v2.
-    Pagerduty,
-    /// A SIEM that speaks OCSF, over syslog.
-    Ocsf,
-    /// A SIEM that speaks CEF, over syslog.
-    Cef,
-}
-
-impl Channel {
-    /// Every channel.
-    pub const ALL: [Self; 9] = [
-        Self::Console,
-        Self::Syslog,
-        Self::Email,
-        Self::Webhook,
-        Self::Slack,
-        Self::Teams,
-        Self::Pagerduty,
-        Self::Ocsf,
-        Self::Cef,
-    ];
-    /// Those that get a message when an alert is over, because they keep it open until then.
-    pub const RESOLVING: [Self; 2] = [Self::Pagerduty, Self::Ocsf];
-
-    /// Those that people read message by message; programs can take as many as there are.
-    pub const READ_BY_PEOPLE: [Self; 4] = [Self::Email, Self::Slack, Self::Teams, Self::Pagerduty];
-
-    /// The word in the configuration and the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-            Self::Syslog => "syslog",
-            Self::Email => "email",
-            Self::Webhook => "webhook",
-            Self::Slack => "slack",
-            Self::Teams => "teams",
-            Self::Pagerduty => "pagerduty",
-            Self::Ocsf => "ocsf",
-            Self::Cef => "cef",
-        }
-    }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Channel {
-    type Err = UnknownWord;
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|c| c.as_str() == text)
-            .ok_or_else(|| UnknownWord {
-                found: text.to_owned(),
-                expected: "console, syslog, email, webhook, slack, teams, pagerduty, ocsf, cef",
-            })
     }
 }

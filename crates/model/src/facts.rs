@@ -287,6 +287,9 @@ pub struct AlertFacts {
     pub audit_failures: u64,
     /// Deliveries by channel and state, as `email delivered`.
     pub deliveries: BTreeMap<String, u64>,
+    /// The channels that reach people by themselves. `None` in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_people: Option<Vec<String>>,
     /// Silences and maintenance windows that hold back messages now. `None` in records of older
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

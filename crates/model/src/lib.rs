@@ -9,6 +9,7 @@ pub mod address;
 pub mod alert;
 pub mod assessment;
 pub mod audit;
+mod channel;
 pub mod civil;
 mod details;
 pub mod detection;
@@ -23,17 +24,19 @@ pub mod person;
 pub mod plan;
 pub mod service;
 pub mod silence;
+pub mod size;
 pub mod sql;
 pub mod text;
 pub mod time;
 
 pub use actor::{Actor, Origin, Via, acting};
-pub use alert::{Alert, AlertState, Channel};
+pub use alert::{Alert, AlertState};
 pub use assessment::{
     Control, Decision, EvidenceType, Finding, Implementation, Method, Objective, Proposal,
     Responsibility, Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
+pub use channel::Channel;
 pub use detection::{
     ADVISORY, Detection, DetectionUpdate, Entity, EntityKind, EventKey, Lookback, Phase,
 };

@@ -1,5 +1,4 @@
-//! A `POST` over HTTPS and what its answer means: what webhook, Slack, Teams and PagerDuty have in
-//! common.
+//! A `POST` over HTTPS and what its answer means: what the channels that post have in common.
 
 use std::time::Duration;
 

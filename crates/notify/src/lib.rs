@@ -9,18 +9,21 @@
 //! an attacker may have written goes through [`sanitize`] before it leaves.
 
 pub mod backoff;
+mod channel;
 pub mod channels;
 pub mod error;
+mod hook;
 pub mod http_post;
 pub mod notification;
 pub mod rotation;
 pub mod routing;
 pub mod silences;
 pub mod tls;
+mod ways;
 mod wording;
 
 pub use backoff::backoff;
-pub use channels::{Channels, Settings};
+pub use channels::{Channels, Sections};
 pub use error::{Receipt, Retry, SendError, SetupError};
 pub use notification::{Kind, Notification, Person};
 pub use routing::{Routing, RoutingError, Wishes};

@@ -83,6 +83,13 @@ pub struct Person {
     pub phone: String,
 }
 
+impl Person {
+    /// Returns whether `mail` is a mail address without a name.
+    pub fn has_mail_address(&self) -> bool {
+        self.mail.parse::<lettre::Address>().is_ok()
+    }
+}
+
 /// An alert or a notice on its way to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {

@@ -7,6 +7,17 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+/// Reads the certificates of a file, if one is named. An error names the file.
+pub fn read_pem(file: &str) -> Result<Option<String>, String> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+
+    std::fs::read_to_string(file)
+        .map(Some)
+        .map_err(|error| format!("cannot read the certificates in {file}: {error}"))
+}
+
 /// A client configuration on ring with the machine's certificates and `extra_ca_pem`.
 pub fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();

@@ -73,7 +73,7 @@ async fn written(conn: &mut PgConnection, alerts: usize) -> f64 {
     let changes: Vec<DetectionUpdate> = (0..alerts).map(opened).collect();
     let began = Instant::now();
     for batch in changes.chunks(BATCH) {
-        let to_webhook = |_: &_| Route::from(vec![Channel::Webhook]);
+        let to_webhook = |_: &_| Route::from(vec![Channel::named("webhook")]);
         let applied = testkit::apply_alerts(conn, batch, to_webhook).await;
         assert_eq!(applied.opened.len(), batch.len());
     }

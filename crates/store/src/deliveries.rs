@@ -72,7 +72,7 @@ pub async fn list(
     let rows = sqlx::query_file!(
         "src/deliveries/list.sql",
         filter.state,
-        filter.channel.map(Channel::as_str),
+        filter.channel.as_ref().map(Channel::as_str),
         filter.alert_id.map(|id| id.0),
         filter.since.map(Ts) as Option<Ts>,
         i64::from(limit)

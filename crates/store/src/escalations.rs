@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::alerts;
 use crate::db::Ts;
+use crate::outbox::ChannelTraits;
 
 /// The most alerts that one look finds.
 const LIMIT: i64 = 1000;
@@ -81,13 +82,14 @@ pub async fn escalate(
     due: &Due,
     people: &[String],
     channels: &[Channel],
+    traits: &ChannelTraits,
 ) -> Result<bool, StoreError> {
     // A way that keeps an alert open until it hears of its end would open it again, and nobody
     // would ever close it there.
     let over = due.alert.state == AlertState::Closed;
     let told = channels
         .iter()
-        .filter(|channel| !(over && Channel::RESOLVING.contains(channel)));
+        .filter(|channel| !(over && traits.resolving.contains(channel)));
     let channels: Vec<String> = told.map(ToString::to_string).collect();
     let tier = i16::try_from(due.tier).unwrap_or(i16::MAX);
     let noted = sqlx::query!(

@@ -287,6 +287,7 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
             .into_iter()
             .map(|r| (r.what, to_u64(r.n)))
             .collect(),
+        to_people: None,
         silences: Some(to_u64(silences)),
         sample: sample
             .into_iter()

@@ -29,6 +29,15 @@ pub struct Delivery {
     pub attempts: u32,
 }
 
+/// What the outbox must know of channels, which are defined elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelTraits {
+    /// Those that people read message by message, so that new alerts are limited in number.
+    pub limited: Vec<Channel>,
+    /// Those whose receiver keeps an alert open until a message says that it is over.
+    pub resolving: Vec<Channel>,
+}
+
 /// What is wanted of a channel's deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {

@@ -5,9 +5,19 @@
     reason = "a failed step of a test is a failed test, helpers included"
 )]
 
-use model::{Alert, DetectionUpdate};
+use model::{Alert, Channel, DetectionUpdate};
 use sqlx::{Connection as _, PgConnection};
 use store::alerts::{self, Applied, Batch, Next, Route};
+use store::outbox::ChannelTraits;
+
+/// The channels of tests, as far as the outbox tells them apart: people read `email`, `slack` and
+/// `pagerduty`, and `pagerduty` keeps an alert open until it hears of its end.
+pub fn channel_traits() -> ChannelTraits {
+    ChannelTraits {
+        limited: ["email", "slack", "pagerduty"].map(Channel::named).to_vec(),
+        resolving: vec![Channel::named("pagerduty")],
+    }
+}
 
 /// Writes changes with the notifications that `route` asks for, and commits.
 pub async fn apply_alerts(
@@ -43,7 +53,7 @@ async fn write_alerts(
                 for written in part.alerts.iter_mut().filter(|w| w.needs_route()) {
                     written.route = route(&written.alert);
                 }
-                batch = part.enqueue(conn).await.unwrap();
+                batch = part.enqueue(conn, &channel_traits()).await.unwrap();
             }
             Next::Done(applied) => return applied,
         }

@@ -8,7 +8,7 @@
 mod alerts;
 mod shared;
 
-pub use alerts::{apply_alerts, retry_alerts};
+pub use alerts::{apply_alerts, channel_traits, retry_alerts};
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 

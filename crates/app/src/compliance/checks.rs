@@ -207,7 +207,9 @@ async fn gather_facts(
 
     facts.rules = Some(rule_facts(conn, around.config).await?);
     step("alerts");
-    facts.alerts = Some(store::facts::alerts(conn, since).await?);
+    let mut alerts = store::facts::alerts(conn, since).await?;
+    alerts.to_people = Some(transport::to_people());
+    facts.alerts = Some(alerts);
     facts.incidents = Some(store::facts::incidents(conn).await?);
     step("programme");
     facts.programme = Some(store::facts::programme(conn, now, since).await?);

@@ -9,14 +9,21 @@ use app::advisories::{
     self as cases, Advisory, Decision, Filter, Imported, Kind, Match, Request, Response,
 };
 use clap::builder::PossibleValuesParser;
-use clap::{Subcommand, ValueEnum};
+use clap::{Args as _, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use model::Severity;
 use model::text::{counted, sanitize};
 use serde_json::json;
 
+use super::{Command, parsed};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_session};
+
+pub(super) const COMMAND: Command = Command {
+    name: "advisories",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Security advisories: import them, see which of them concern what you run, and record the
 /// response to each until its close.
@@ -25,7 +32,7 @@ use crate::cli::session::{Globals, with_session};
 /// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories in `[advisories]` of
 /// the configuration are read by the daemon on schedule, which alerts too.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -194,7 +201,7 @@ enum Status {
     Accepted,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Import(args) => import_feed(Kind::Feed, args, globals),
         Action::Inventory(InventoryAction::Import(args)) => {

@@ -10,17 +10,24 @@ mod test;
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 
 use super::session::Globals;
+use super::{Command, parsed};
 pub(super) use list::show_table;
+
+pub(super) const COMMAND: Command = Command {
+    name: "alerts",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Alerts, and the rules that raise them.
 ///
 /// Exit code: 0 done, 1 failed (no such alert, a rule file with errors, a channel that does not
 /// work), 2 wrong arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -39,7 +46,7 @@ enum Action {
     Test(test::Args),
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List(args) => list::list(args, globals),
         Action::Show(args) => list::show(args, globals),
@@ -49,9 +56,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
 }
 
-/// The arguments of `blueteam channels`.
+pub(super) const CHANNELS: Command = Command {
+    name: "channels",
+    arguments: ChannelsArgs::augment_args,
+    run: |matches, globals| run_channels(&parsed(matches), globals),
+};
+
+/// The ways by which alerts reach people
 #[derive(Debug, clap::Args)]
-pub(super) struct ChannelsArgs {
+struct ChannelsArgs {
     #[command(subcommand)]
     action: ChannelsAction,
 }
@@ -63,7 +76,7 @@ enum ChannelsAction {
     Test(test::Args),
 }
 
-pub(super) fn run_channels(args: &ChannelsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run_channels(args: &ChannelsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let ChannelsAction::Test(args) = &args.action;
     test::run(args, globals)
 }

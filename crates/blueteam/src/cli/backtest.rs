@@ -3,11 +3,19 @@
 use std::process::ExitCode;
 
 use app::rules::backtest::{self, Backtest, Step};
+use clap::Args as _;
 use model::Timestamp;
 
 use super::analysis::{Printer, RuleArgs, bar};
 use super::out;
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "backtest",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Run the detection rules over the stored events and show what they would have found. Writes
 /// nothing.

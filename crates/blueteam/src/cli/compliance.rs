@@ -18,10 +18,17 @@ mod when;
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use model::Standing;
 
 use super::session::Globals;
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "compliance",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was
 /// found, who decided so, and the score.
@@ -31,7 +38,7 @@ use super::session::Globals;
 ///
 /// Exit code: 0 done, 1 failed, 2 wrong arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -55,7 +62,7 @@ enum Action {
     Export(sheet::ExportArgs),
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Status(args) => status::run(args, globals),
         Action::Gaps(args) => status::gaps(args, globals),

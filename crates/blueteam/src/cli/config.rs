@@ -2,16 +2,25 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use model::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
+use super::session::Globals;
+use super::{Command, parsed};
 use app::certificates;
 
-/// What to do.
+pub(super) const COMMAND: Command = Command {
+    name: "config",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
+
+/// Check or show the configuration
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -94,8 +103,8 @@ fn check_file(file: Option<&Path>) -> Checked {
 
     // Some channels need a runtime when they are opened; none connects yet.
     let channels = super::session::block_on(async {
-        let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
-        Ok(notify::Channels::open(settings).map(|_| ())?)
+        let stdout = Box::new(std::io::sink());
+        loaded.open_channels(stdout, false, "localhost").map(|_| ())
     });
     let mut problems =
         certificates::read_all(&loaded.config).map_or_else(Problem::of_errors, |_| Vec::new());
@@ -121,7 +130,8 @@ fn check_file(file: Option<&Path>) -> Checked {
     }
 }
 
-pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let file = globals.config;
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { json } => {
@@ -151,5 +161,5 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
     }
 
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

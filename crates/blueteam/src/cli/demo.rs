@@ -5,13 +5,27 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Args as _;
 use model::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
+use super::{Command, parsed};
 use super::{alerts, analysis, incidents, out, report, serve};
 use crate::demo::{self, Outcome};
 use config::StateDir;
 use scenario::{Activity, Plan};
+
+pub(super) const COMMAND: Command = Command {
+    name: "demo",
+    arguments: |command| {
+        let about = "Show what it does, on made-up activity and a throw-away state directory";
+        Args::augment_args(command)
+            .about(about)
+            .long_about(None::<&str>)
+    },
+    // It must not use the state directory that the environment names for the daemon.
+    run: |matches, globals| run(&parsed(matches), globals.given_state_dir),
+};
 
 /// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and
 /// show what is found.
@@ -25,7 +39,7 @@ use scenario::{Activity, Plan};
 #[command(
     after_help = "Examples:\n  blueteam demo\n  blueteam demo --keep\n  blueteam demo --package cmmc.zip"
 )]
-pub(super) struct Args {
+struct Args {
     /// Keep the state directory, to look at it with the other commands; one that is named with
     /// --state-dir is kept as well
     #[arg(long)]
@@ -39,7 +53,7 @@ pub(super) struct Args {
     seed: u64,
 }
 
-pub(super) fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode> {
     // Another user's PostgreSQL must get through.
     let permissions = std::fs::Permissions::from_mode(0o711);
     // Dropped at the end of this function, however it ends; signals end it too.

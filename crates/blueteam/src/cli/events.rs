@@ -8,11 +8,18 @@ mod tail;
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "events",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Events: search, follow, count and export what applications and logs said.
 ///
@@ -21,7 +28,7 @@ use super::session::{Globals, with_session};
 ///
 /// Exit code: 0 done, whether or not something was found; 1 failed; 2 wrong arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -49,7 +56,7 @@ struct AuditArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Search(args) => search::run(args, globals),
         Action::Tail(args) => tail::run(args, globals),

@@ -4,18 +4,25 @@ use std::process::ExitCode;
 use std::str::FromStr as _;
 
 use app::incidents::{Incident, StatusChange};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::{IncidentId, IncidentStatus};
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "incidents",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Incidents: one attack is one incident, however many rules saw it.
 ///
 /// Exit code: 0 done, 1 failed, 2 wrong arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -72,7 +79,7 @@ enum Action {
     },
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { all, limit, json } => list(*all, *limit, *json, globals),
         Action::Advance {

@@ -3,12 +3,19 @@
 use std::process::ExitCode;
 
 use app::keys::{self, KeyRow, SCOPES};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::{Clock as _, ServiceName, Span, SystemClock};
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "keys",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Keys with which applications send events.
 ///
@@ -17,7 +24,7 @@ use super::session::{Globals, with_session};
 ///
 /// Exit code: 0 done, 1 failed (no such key, no such user), 2 wrong arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -78,7 +85,7 @@ enum Action {
     },
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Create {
             name,

@@ -2,8 +2,17 @@
 
 use std::process::ExitCode;
 
+use clap::Args as _;
+
 use super::out;
 use super::session::{Globals, actor, block_on};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "migrate",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Bring the schema up to date, and write the rules (built in and those of `detection.rules_dir`)
 /// and the requirements of NIST SP 800-171 into their tables.
@@ -17,9 +26,9 @@ use super::session::{Globals, actor, block_on};
     after_help = "Examples:\n  blueteam migrate\n  DATABASE_URL=postgres://owner@db.example/app \
         blueteam migrate"
 )]
-pub(super) struct Args {}
+struct Args {}
 
-pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (loaded, state) = (globals.load()?, globals.state()?);
     let actor = actor(None);
     let done = block_on(async { Ok(app::schema::migrate(&loaded, &state, &actor).await?) })?;

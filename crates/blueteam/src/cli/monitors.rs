@@ -3,13 +3,20 @@
 use std::process::ExitCode;
 
 use app::monitors::{self, Details, STEPS};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::Timestamp;
 use model::text::sanitize;
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "monitors",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Numbers that are measured on a schedule and raise an alert above a threshold ([monitors] in the
 /// configuration).
@@ -20,7 +27,7 @@ use super::session::{Globals, with_session};
   blueteam monitors list
   blueteam monitors list --json | jq '.[] | select(.over_since)'
   blueteam monitors show storage --since 30d")]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -48,7 +55,7 @@ enum Action {
     },
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { json } => list_monitors(*json, globals),
         Action::Show { name, since, json } => show_monitor(name, *since, *json, globals),

@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command, CommandFactory as _};
-
-use super::Cli;
+use clap::{Arg, Command};
 
 /// The text of `docs/cli.md`.
 pub fn reference() -> String {
-    let mut root = Cli::command();
+    let mut root = super::program();
     root.build();
 
     let mut out = String::from(

@@ -176,8 +176,7 @@ mod tests {
 
     #[test]
     fn every_new_command_is_there() {
-        use clap::CommandFactory as _;
-        let root = crate::cli::Cli::command();
+        let root = crate::cli::program();
         for (old, new) in RENAMED {
             let find = |words: &[&str]| {
                 words

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::Args as _;
 use collect::{Format, ParseContext};
 use indicatif::ProgressBar;
 use model::Network;
@@ -17,7 +18,14 @@ use model::{Clock as _, SystemClock};
 use super::analysis::{Printer, RuleArgs, bar};
 use super::out;
 use super::session::Globals;
+use super::{Command, parsed};
 use replay::{Input, Options, Report};
+
+pub(super) const COMMAND: Command = Command {
+    name: "replay",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Run the detection rules over log files or standard input and show what they find. Needs no
 /// database, writes nothing.
@@ -36,7 +44,7 @@ use replay::{Input, Options, Report};
   blueteam replay --format nginx /var/log/nginx/access.log
   journalctl -u ssh | blueteam replay --format syslog --rules brute_force
   blueteam replay events.ndjson.zst | jq -r '[.rule_id, .entity.value] | @tsv'")]
-pub(super) struct Args {
+struct Args {
     /// Files; `-` or none is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -78,7 +86,7 @@ fn trusted_proxy(text: &str) -> Result<Network, String> {
         .map_err(|_| "is not an address or a network such as 10.0.0.0/8".to_owned())
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
     let parser = (args.format.parser)(ParseContext {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use app::compliance::assessment_package::AssessmentData;
 use app::compliance::evidence_store::EvidenceStore;
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use compliance::document::Document;
 use compliance::reports;
 use config::StateDir;
@@ -14,10 +14,17 @@ use model::{Clock as _, SystemClock};
 
 use super::out;
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "report",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Reports for others.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -51,7 +58,7 @@ struct AssessorArgs {
     output: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Assessor(args) => write_assessor(args, globals),
     }

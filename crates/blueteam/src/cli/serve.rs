@@ -2,9 +2,11 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::Args as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,18 +15,40 @@ use config::StateDir;
 use config::{Loaded, LogFormat};
 use daemon::{self, Control, Parts, Ready};
 
+use super::Command;
+use super::session::Globals;
+
+pub(super) const SERVE: Command = Command {
+    name: "serve",
+    arguments: |command| {
+        let about = "Run everything: HTTP server, collectors, detection and alerts";
+        Args::augment_args(command)
+            .about(about)
+            .long_about(None::<&str>)
+    },
+    run: |_, globals| run(Parts::Everything, globals),
+};
+
+pub(super) const MONITOR: Command = Command {
+    name: "monitor",
+    arguments: |command| {
+        let about = "Run collectors, detection and alerts without the HTTP server";
+        Args::augment_args(command)
+            .about(about)
+            .long_about(None::<&str>)
+    },
+    run: |_, globals| run(Parts::Monitor, globals),
+};
+
 /// Where the daemon keeps its state is a global option; the rest is in the configuration file.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam serve\n  blueteam --state-dir /var/lib/blueteam --config /etc/blueteam.toml serve\n  blueteam monitor     (collectors, detection and alerts, without the HTTP server)"
 )]
-pub(super) struct Args {}
+struct Args {}
 
-pub(super) fn run(
-    parts: Parts,
-    config: Option<&Path>,
-    state_dir: Option<&Path>,
-) -> anyhow::Result<()> {
+fn run(parts: Parts, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (config, state_dir) = (globals.config, globals.state_dir);
     let loaded = config::load(config, config::environment())?;
     let state = StateDir::resolve(state_dir)?;
     let is_first =
@@ -48,7 +72,9 @@ pub(super) fn run(
             print_greeting(ready, &state, is_first);
         })
         .await
-    })
+    })?;
+
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The daemon's runtime: a thread per core.

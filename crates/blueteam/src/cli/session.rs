@@ -20,6 +20,8 @@ use super::out::usage;
 pub(super) struct Globals<'a> {
     pub config: Option<&'a Path>,
     pub state_dir: Option<&'a Path>,
+    /// The state directory of the command line, and not of the environment.
+    pub given_state_dir: Option<&'a Path>,
 }
 
 impl Globals<'_> {

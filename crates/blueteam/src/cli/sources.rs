@@ -4,23 +4,30 @@
 use std::process::ExitCode;
 
 use app::sources::{self, DeadLetter, Details, Listed, Sender};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::{Clock as _, Span, SystemClock, Timestamp};
 use serde::Serialize;
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
 
 /// Bytes of a dead letter in a table.
 const SHOWN: usize = 120;
+
+pub(super) const COMMAND: Command = Command {
+    name: "sources",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Sources: what delivers events, whether it still does, and what of it could not be read.
 ///
 /// Exit code: 0 done, 1 failed or (show) no such source, 2 wrong arguments, 3 (list) a source is
 /// silent, or too many of its lines are not understood.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -71,7 +78,7 @@ enum Action {
     },
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { json } => {
             let rows = with_session(globals, None, async |session, _| {

@@ -6,6 +6,7 @@ use app::status::{
     self, Activity, AlertCount, Attention, Findings, Installation, LAG_MAX, Lag, ListenerSpool,
     Login, Spool,
 };
+use clap::Args as _;
 use comfy_table::Cell;
 use model::Severity;
 use model::text::{counted, sanitize};
@@ -13,9 +14,16 @@ use serde::Serialize;
 
 use super::out::{self, Look};
 use super::session::{Globals, with_session};
+use super::{Command, parsed};
 
 /// Exit code when something needs attention.
 const ATTENTION: u8 = 3;
+
+pub(super) const COMMAND: Command = Command {
+    name: "status",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// How things stand: database, daemon, events of each source, alerts, incidents, deliveries, rules.
 ///
@@ -33,7 +41,7 @@ const ATTENTION: u8 = 3;
     after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'"
 )]
-pub(super) struct Args {
+struct Args {
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -47,7 +55,7 @@ struct Status {
     attention: Vec<String>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
     let status = with_session(globals, None, async |session, loaded| {
         Ok(status::gather(session, loaded, &state).await?)

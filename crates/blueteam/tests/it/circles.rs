@@ -15,8 +15,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "parsers::syslog::pam",
         "parsers::syslog::programs",
     ),
-    ("config", "channels", "chat"),
-    ("config", "channels", "siem"),
     (
         "daemon",
         "sources::listener::drain",

@@ -186,7 +186,10 @@ pub(crate) async fn with_alerts() -> (TestDb, Program) {
 
     let mut conn = db.connect().await;
     for change in changes {
-        testkit::apply_alerts(&mut conn, &[change], |_| vec![Channel::Console].into()).await;
+        testkit::apply_alerts(&mut conn, &[change], |_| {
+            vec![Channel::named("console")].into()
+        })
+        .await;
     }
 
     hear(&mut conn).await;

@@ -33,7 +33,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let people: Vec<String> = t
         .channels
         .iter()
-        .filter(|channel| reaches_people(channel))
+        .filter(|channel| reaches_people(alerts, channel))
         .cloned()
         .collect();
 
@@ -41,7 +41,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         .deliveries
         .iter()
         .filter_map(|(what, n)| Some((what.split_once(' ')?, n)))
-        .filter(|((channel, state), _)| *state == "delivered" && reaches_people(channel))
+        .filter(|((channel, state), _)| *state == "delivered" && reaches_people(alerts, channel))
         .map(|(_, n)| n)
         .sum();
     let saw = format!(

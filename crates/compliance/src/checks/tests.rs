@@ -326,6 +326,30 @@ fn contacts_for_audit_failures_must_be_named() {
 }
 
 #[test]
+fn records_say_which_channels_reach_people_and_older_ones_are_read_as_they_were_meant() {
+    use model::facts::{AlertFacts, TransportFacts};
+
+    let mut facts = no_facts();
+    let mut with = |channel: &str, to_people: Option<&[&str]>| {
+        facts.rules = Some(Vec::new());
+        facts.transport = Some(TransportFacts {
+            channels: vec![channel.to_owned()],
+            ..TransportFacts::default()
+        });
+        facts.alerts = Some(AlertFacts {
+            to_people: to_people.map(|list| list.iter().map(ToString::to_string).collect()),
+            ..AlertFacts::default()
+        });
+        proposed_finding("au_3_3_4", 'a', &facts)
+    };
+
+    assert_eq!(with("printer", Some(&["email"])), Some(Finding::NotMet));
+    assert_eq!(with("printer", Some(&["email", "printer"])), None);
+    assert_eq!(with("email", None), None);
+    assert_eq!(with("cef", None), Some(Finding::NotMet));
+}
+
+#[test]
 fn kernel_modes_and_disks_of_one_machine_decide_nothing() {
     let mut facts = empty_sections();
     for seen in [None, Some(true), Some(false)] {

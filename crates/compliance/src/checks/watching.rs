@@ -50,12 +50,16 @@ pub const ATTACK_RULES: [&str; 24] = [
     "sudo_refused",
     "web_scanner",
 ];
-/// The names of channels that do not reach people by themselves.
+/// Channels that do not reach people by themselves, of the versions whose records do not say which
+/// do.
 const NOT_TO_PEOPLE: [&str; 4] = ["console", "syslog", "ocsf", "cef"];
 
 /// Returns whether a channel reaches people by itself, rather than a terminal or another system.
-pub(super) fn reaches_people(channel: &str) -> bool {
-    !NOT_TO_PEOPLE.contains(&channel)
+pub(super) fn reaches_people(alerts: &AlertFacts, channel: &str) -> bool {
+    match &alerts.to_people {
+        Some(known) => known.iter().any(|name| name == channel),
+        None => !NOT_TO_PEOPLE.contains(&channel),
+    }
 }
 
 /// Returns met if the records of every asset arrived over the whole period, every rule looked at
@@ -328,7 +332,7 @@ fn missing_people(alerts: Option<&AlertFacts>) -> Vec<String> {
             .deliveries
             .iter()
             .filter_map(|(what, n)| Some((what.split_once(' ')?, *n)))
-            .filter(|((channel, to), _)| *to == state && reaches_people(channel))
+            .filter(|((channel, to), _)| *to == state && reaches_people(alerts, channel))
             .map(|(_, n)| n)
             .sum::<u64>()
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Channel, Clock, Content, Severity, Span, Timestamp, WallClock};
+use notify::channels::{ALL, Definition, find};
 use notify::{Channels, Kind, Notification, Retry, backoff};
 use store::outbox::{self, Delivery, Wanted};
 use store::{PgConnectOptions, PgConnection};
@@ -47,7 +48,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
 }
 
-/// Who reads the mails to `channels.email.to`: people by name where the contacts have them.
+/// Who reads the messages that name no person: people by name where the contacts have them.
 fn readers(config: &Config) -> Vec<String> {
     let mailbox = |text: &str| {
         let inner = text
@@ -64,19 +65,15 @@ fn readers(config: &Config) -> Vec<String> {
             .map_or(address, |person| person.name.clone())
     };
 
-    config.channels.email.to.iter().map(name).collect()
+    let sections = config.channels.all();
+    sections
+        .iter()
+        .filter(|(_, section)| section.is_configured())
+        .flat_map(|(_, section)| section.readers())
+        .map(name)
+        .collect()
 }
 
-/// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
-/// taken again as soon as it is free: a way out that is slow or hangs delays nobody else's
-/// messages. Mail servers take few connections from one sender.
-const fn parallel_sends(channel: Channel) -> usize {
-    if matches!(channel, Channel::Email) {
-        4
-    } else {
-        32
-    }
-}
 /// A delivery that nobody reports on for this long is tried again; longer than any channel's own
 /// time limit.
 const LEASE: Span = Span::mins(2);
@@ -126,7 +123,7 @@ pub struct Options {
 /// Sends until `stop` is cancelled. What is under way is finished; what is not begun stays in the
 /// outbox.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let lanes = Channel::ALL.into_iter().map(Lane::new).collect();
+    let lanes = ALL.iter().copied().map(Lane::new).collect();
     let mut pool = Pool {
         options,
         under_way: JoinSet::new(),
@@ -179,6 +176,9 @@ struct Sent {
 /// begun goes back to the outbox, where no lease holds it.
 struct Lane {
     channel: Channel,
+    /// Sends under way at once. Each channel has places of its own, and a place is taken again as
+    /// soon as it is free: a way out that is slow or hangs delays nobody else's messages.
+    places: usize,
     /// Under way.
     busy: usize,
     /// Claimed, and not begun.
@@ -188,18 +188,19 @@ struct Lane {
 }
 
 impl Lane {
-    const fn new(channel: Channel) -> Self {
+    const fn new(definition: &Definition) -> Self {
         Self {
-            channel,
+            channel: definition.channel,
+            places: definition.parallel_sends,
             busy: 0,
             queue: VecDeque::new(),
-            window: parallel_sends(channel),
+            window: definition.parallel_sends,
         }
     }
 
     /// How many more to claim. With a wide window it is not asked for each place that gets free.
     fn wants(&self) -> u32 {
-        if self.queue.len() > (self.window - parallel_sends(self.channel)) / 2 {
+        if self.queue.len() > (self.window - self.places) / 2 {
             return 0;
         }
         u32::try_from(self.window.saturating_sub(self.busy + self.queue.len())).unwrap_or(u32::MAX)
@@ -207,7 +208,7 @@ impl Lane {
 
     /// The next one, when there is a place for it.
     fn next(&mut self) -> Option<Delivery> {
-        if self.busy >= parallel_sends(self.channel) {
+        if self.busy >= self.places {
             return None;
         }
         self.queue.pop_front().inspect(|_| self.busy += 1)
@@ -220,13 +221,13 @@ impl Lane {
         self.window = if quick {
             (self.window + 1).min(WINDOW_MAX)
         } else {
-            parallel_sends(self.channel)
+            self.places
         };
     }
 
     /// What is claimed and must not wait here.
     fn given_up(&mut self, ending: bool) -> Vec<Uuid> {
-        if ending || (self.window == parallel_sends(self.channel) && self.busy > 0) {
+        if ending || (self.window == self.places && self.busy > 0) {
             self.queue
                 .drain(..)
                 .map(|delivery| delivery.delivery_id)
@@ -411,7 +412,7 @@ async fn send_delivery(
     let ack_url = names
         .links
         .as_ref()
-        .filter(|_| delivery.channel == Channel::Email)
+        .filter(|_| find(delivery.channel.as_str()).is_some_and(|d| d.names_people))
         .and_then(link);
 
     let within = names
@@ -529,7 +530,7 @@ mod tests {
         Delivery {
             delivery_id: Uuid::from_u128(n),
             alert_id: None,
-            channel: Channel::Webhook,
+            channel: Channel::named("webhook"),
             kind: "opened".to_owned(),
             payload: serde_json::Value::Null,
             people: Vec::new(),
@@ -539,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_quick_way_gets_more_at_once_and_a_slow_one_gives_back_what_it_has_not_begun() {
-        let mut lane = Lane::new(Channel::Webhook);
+        let mut lane = Lane::new(find("webhook").unwrap());
         let mut sent = 0;
         for _ in 0..6 {
             let most = lane.wants();
@@ -572,7 +573,7 @@ mod tests {
 
     #[test]
     fn a_mail_server_gets_few_connections() {
-        let mut lane = Lane::new(Channel::Email);
+        let mut lane = Lane::new(find("email").unwrap());
         lane.queue.extend((0..10).map(delivery));
         assert_eq!(std::iter::from_fn(|| lane.next()).count(), 4);
         assert_eq!(lane.given_up(true).len(), 6);

@@ -107,6 +107,7 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
 
+    let traits = app::channels::traits();
     let mut escalated = 0;
     for due in due
         .iter()
@@ -124,7 +125,8 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
             .map(str::to_owned);
         people.extend(on_call.filter(|name| !tier.people.contains(name)));
 
-        if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
+        let channels = &tier.channels;
+        if store::escalations::escalate(&mut tx, due, &people, channels, &traits).await? {
             escalated += 1;
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Channel, Clock, Content, Notice, Severity, Span, Timestamp, Topic};
-use notify::routing::by_design;
+use notify::channels::by_design;
 use notify::{Channels, Kind, Notification};
 use serde::{Deserialize, Serialize};
 use store::PgConnectOptions;
@@ -259,8 +259,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         .unwrap_or_default();
     let configured = options.channels.configured();
     let all: Vec<_> = by_design(Severity::Critical)
-        .iter()
-        .copied()
+        .into_iter()
         .filter(|c| configured.contains(c))
         .collect();
 
@@ -418,8 +417,8 @@ mod tests {
 
     #[test]
     fn each_channel_gets_an_outage_once_and_its_end_once() {
-        use Channel::{Console, Email};
-        let (all, at, after) = ([Email, Console], Timestamp::from_secs, Span::secs(60));
+        let (console, email) = (Channel::named("console"), Channel::named("email"));
+        let (all, at, after) = ([email, console], Timestamp::from_secs, Span::secs(60));
         let mut outage = Outage::default();
         assert_eq!(outage.next(true, at(1), after, &all), []);
         assert_eq!(
@@ -434,16 +433,16 @@ mod tests {
         assert!(!outage.is_due(at(89), after) && outage.is_due(at(90), after));
         assert_eq!(
             outage.next(false, at(90), after, &all),
-            [(Email, Kind::Opened), (Console, Kind::Opened)]
+            [(email, Kind::Opened), (console, Kind::Opened)]
         );
 
-        outage.note(Console, Kind::Opened);
+        outage.note(console, Kind::Opened);
         assert_eq!(
             outage.next(false, at(92), after, &all),
-            [(Email, Kind::Opened)],
+            [(email, Kind::Opened)],
             "the mail did not go out"
         );
-        outage.note(Email, Kind::Opened);
+        outage.note(email, Kind::Opened);
         assert_eq!(outage.next(false, at(94), after, &all), []);
 
         // A restart of blueteam changes nothing.
@@ -451,15 +450,15 @@ mod tests {
             serde_json::from_value(serde_json::to_value(&outage).unwrap()).unwrap();
         assert_eq!(
             outage.next(true, at(100), after, &all),
-            [(Console, Kind::Resolved), (Email, Kind::Resolved)]
+            [(console, Kind::Resolved), (email, Kind::Resolved)]
         );
-        outage.note(Email, Kind::Resolved);
+        outage.note(email, Kind::Resolved);
         assert_eq!(
             outage.next(true, at(102), after, &all),
-            [(Console, Kind::Resolved)]
+            [(console, Kind::Resolved)]
         );
 
-        outage.note(Console, Kind::Resolved);
+        outage.note(console, Kind::Resolved);
         assert_eq!(outage.next(true, at(104), after, &all), []);
         assert_eq!(outage, Outage::default());
     }

@@ -1,13 +1,25 @@
 //! A SIEM that speaks CEF (ArcSight's Common Event Format, version 0, guide of revision 25), as the
 //! text of a syslog message.
 
+use model::facts::Way;
 use model::{Channel, EntityKind, Severity};
+use serde::{Deserialize, Serialize};
 
-use super::syslog::{Sender, head, name};
-use super::{Outlet, Sending};
+use super::syslog::{Receiver, Sender, Siem, head, name};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, Sending, Setup};
 use crate::error::SetupError;
 use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("cef"),
+    audience: Audience::Machine,
+    resolves: false,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High, Severity::Medium],
+    scheduled: Scheduled::Heartbeats,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
 
 /// The smallest limit of a message that the head of an event always fits in.
 pub const MESSAGE_MIN: usize = 2048;
@@ -18,17 +30,35 @@ const VALUE_MAX: usize = 512;
 /// The guide's limit of `msg`.
 const TEXT_MAX: usize = 1023;
 
+/// `[channels.cef]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Section(pub Siem);
+
 struct Cef(Sender);
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(receiver) = settings.cef.take() else {
-        return Ok(None);
-    };
-    Ok(Some(Box::new(Cef(Sender::new(
-        Channel::Cef,
-        receiver,
-        MESSAGE_MIN,
-    )?))))
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        self.0.is_configured()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        self.0.check(MESSAGE_MIN, problems);
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        self.0.ways("CEF")
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        outlet(self.0.receiver(setup)?)
+    }
+}
+
+/// Makes the channel ready.
+pub fn outlet(receiver: Receiver) -> Result<Box<dyn Outlet>, SetupError> {
+    let sender = Sender::new(DEFINITION.channel, receiver, MESSAGE_MIN)?;
+    Ok(Box::new(Cef(sender)))
 }
 
 impl Outlet for Cef {

@@ -1,35 +1,83 @@
 //! Alerts as lines on the daemon's standard output, or any other writer.
 
-use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Severity;
+use model::facts::Way;
+use model::{Channel, Severity};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, Sending, Setup};
 use crate::error::{Receipt, SendError, SetupError, chain};
 use crate::notification::{Kind, Notification};
 use crate::wording;
 
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("console"),
+    audience: Audience::Machine,
+    resolves: false,
+    names_people: false,
+    severities: &[Severity::Critical],
+    scheduled: Scheduled::WhereConfigured,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
+
 /// The limit of one attempt: a pipe that nobody reads must not hold up the other channels.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the lines go.
-pub struct Settings {
-    /// The writer; locked for one line at a time.
-    pub writer: Box<dyn Write + Send>,
-    /// Whether it shows colors.
-    pub color: bool,
+/// `[channels.console]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Section {
+    /// Whether alerts are written there.
+    pub enabled: bool,
+    /// Whether they are in color.
+    pub color: Switch,
 }
 
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("color", &self.color)
-            .finish_non_exhaustive()
+/// Yes, no, or as the surroundings ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            color: Switch::Auto,
+        }
+    }
+}
+
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        self.enabled
+    }
+
+    fn check(&self, _: &mut Problems) {}
+
+    fn ways(&self) -> Vec<Way> {
+        Vec::new()
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        let color = match self.color {
+            Switch::Auto => setup.color,
+            Switch::Always => true,
+            Switch::Never => false,
+        };
+
+        Ok(Box::new(Console::new(setup.take_stdout(), color, PATIENCE)))
     }
 }
 
@@ -39,19 +87,11 @@ struct Console {
     patience: Duration,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape of the list")]
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    Ok(settings
-        .console
-        .take()
-        .map(|settings| -> Box<dyn Outlet> { Box::new(Console::new(settings, PATIENCE)) }))
-}
-
 impl Console {
-    fn new(settings: Settings, patience: Duration) -> Self {
+    fn new(writer: Box<dyn Write + Send>, color: bool, patience: Duration) -> Self {
         Self {
-            writer: Arc::new(Mutex::new(settings.writer)),
-            color: settings.color,
+            writer: Arc::new(Mutex::new(writer)),
+            color,
             patience,
         }
     }
@@ -155,12 +195,9 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_that_nobody_reads_holds_nobody_up() {
         let (release, stuck) = std::sync::mpsc::channel();
-        let settings = Settings {
-            writer: Box::new(Stuck(stuck)),
-            color: false,
-        };
+        let writer = Box::new(Stuck(stuck));
 
-        let console = Console::new(settings, Duration::from_millis(50));
+        let console = Console::new(writer, false, Duration::from_millis(50));
         for _ in 0..3 {
             assert!(
                 console
@@ -177,12 +214,9 @@ mod tests {
     #[tokio::test]
     async fn writes_a_line_and_says_when_it_cannot() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let settings = Settings {
-            writer: Box::new(file.reopen().unwrap()),
-            color: true,
-        };
+        let writer = Box::new(file.reopen().unwrap());
 
-        Console::new(settings, PATIENCE)
+        Console::new(writer, true, PATIENCE)
             .send(&samples::message())
             .await
             .unwrap();
@@ -194,13 +228,10 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let settings = Settings {
-            writer: Box::new(full),
-            color: false,
-        };
+        let writer = Box::new(full);
 
         assert!(
-            Console::new(settings, PATIENCE)
+            Console::new(writer, false, PATIENCE)
                 .send(&samples::message())
                 .await
                 .unwrap_err()

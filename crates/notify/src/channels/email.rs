@@ -4,26 +4,42 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-pub use lettre::Address;
+use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
-use model::Channel;
+use model::{Channel, Severity};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Scheduled, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain, tidy};
 use crate::notification::{Notification, Person};
 use crate::tls;
 
 mod body;
+mod section;
+
+pub use section::Section;
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("email"),
+    audience: Audience::People,
+    resolves: false,
+    names_people: true,
+    severities: &[Severity::Critical, Severity::High],
+    scheduled: Scheduled::All,
+    // Mail servers take few connections from one sender.
+    parallel_sends: 4,
+};
 
 /// How the connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Security {
     /// Upgrades to TLS on the submission port; fails without it.
     StartTls,
@@ -59,8 +75,8 @@ pub struct Settings {
 /// The control that asks for an alert in the event of an audit logging failure.
 const AUDIT_FAILURE: &str = "3.3.4";
 
-/// Returns whether a text is a mail address, with or without a name before it.
-pub fn is_mailbox(text: &str) -> bool {
+/// Whether a text is a mail address, with or without a name before it.
+fn is_mailbox(text: &str) -> bool {
     text.parse::<Mailbox>().is_ok()
 }
 
@@ -79,11 +95,9 @@ struct Email {
     timeout: Duration,
 }
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.email.take() else {
-        return Ok(None);
-    };
-    let bad = |key, message: String| SetupError::new(Channel::Email, key, message);
+/// Makes the channel ready.
+pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
+    let bad = |key, message: String| SetupError::new(DEFINITION.channel, key, message);
     if settings.security == Security::Plain && !tls::is_loopback(&settings.host) {
         return Err(bad(
             "security",
@@ -132,7 +146,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
         ),
     };
 
-    Ok(Some(Box::new(Email {
+    Ok(Box::new(Email {
         hello: ClientId::default(),
         login: settings
             .login
@@ -151,7 +165,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
             .map(display_name)
             .collect::<Vec<_>>()
             .join(", "),
-    })))
+    }))
 }
 
 /// The mailbox of a person.

@@ -2,15 +2,27 @@
 //! syslog message. The class and the version of the schema stand here and nowhere else; a test
 //! holds what is sent against the published definition.
 
+use model::facts::Way;
 use model::{Alert, AlertState, Channel, EntityKind, Severity, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::syslog::{Sender, head};
-use super::{Outlet, Sending};
+use super::syslog::{Receiver, Sender, Siem, head};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, Sending, Setup};
 use crate::error::SetupError;
 use crate::notification::{Kind, Notification};
 use crate::wording;
 use model::text::{clip, sanitize};
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("ocsf"),
+    audience: Audience::Machine,
+    resolves: true,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High, Severity::Medium],
+    scheduled: Scheduled::Heartbeats,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
 
 /// The version of the schema.
 pub const VERSION: &str = "1.5.0";
@@ -25,17 +37,35 @@ pub const MESSAGE_MIN: usize = 4096;
 const NAME_MAX: usize = 200;
 const TEXT_MAX: usize = 1000;
 
+/// `[channels.ocsf]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Section(pub Siem);
+
 struct Ocsf(Sender);
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(receiver) = settings.ocsf.take() else {
-        return Ok(None);
-    };
-    Ok(Some(Box::new(Ocsf(Sender::new(
-        Channel::Ocsf,
-        receiver,
-        MESSAGE_MIN,
-    )?))))
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        self.0.is_configured()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        self.0.check(MESSAGE_MIN, problems);
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        self.0.ways("OCSF")
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        outlet(self.0.receiver(setup)?)
+    }
+}
+
+/// Makes the channel ready.
+pub fn outlet(receiver: Receiver) -> Result<Box<dyn Outlet>, SetupError> {
+    let sender = Sender::new(DEFINITION.channel, receiver, MESSAGE_MIN)?;
+    Ok(Box::new(Ocsf(sender)))
 }
 
 impl Outlet for Ocsf {

@@ -1,17 +1,29 @@
 //! PagerDuty, Events API v2: an alert triggers, its end resolves. The dedup key is the alert's
 //! fingerprint, so that a repeated delivery does not page twice.
 
-use model::{Channel, Severity};
+use model::facts::Way;
+use model::{Channel, Severity, Span};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, SecretFile, Sending, Setup};
 use crate::error::SetupError;
 use crate::http_post::{Poster, Target};
 use crate::notification::{Kind, Notification};
-use crate::wording;
+use crate::{ways, wording};
 use model::text::clip;
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("pagerduty"),
+    audience: Audience::People,
+    resolves: true,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High],
+    scheduled: Scheduled::Never,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
 
 /// Where events go, unless the service is in the EU (`https://events.eu.pagerduty.com/v2/enqueue`).
 pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -19,6 +31,68 @@ pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";
 const SUMMARY_MAX: usize = 1024;
 /// An integration key has 32 characters.
 const KEY_LENGTH: usize = 32;
+
+/// `[channels.pagerduty]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Section {
+    /// A file that holds the service's integration key; empty: not used.
+    pub routing_key_file: String,
+    /// The events endpoint.
+    pub url: String,
+    /// Certificates (PEM) that are trusted besides the machine's.
+    pub ca_file: String,
+    /// The limit of one attempt.
+    pub timeout: Span,
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            routing_key_file: String::new(),
+            url: ENDPOINT.to_owned(),
+            ca_file: String::new(),
+            timeout: Span::secs(10),
+        }
+    }
+}
+
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        !self.routing_key_file.is_empty()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        problems.check_timeout(self.timeout);
+    }
+
+    fn secrets(&self) -> Vec<SecretFile<'_>> {
+        vec![SecretFile {
+            key: "routing_key_file",
+            file: &self.routing_key_file,
+            by_variable: false,
+        }]
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        if self.is_configured() && !self.url.is_empty() {
+            vec![ways::to_url("PagerDuty", &self.url)]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        outlet(Settings {
+            target: Target {
+                url: SecretString::from(self.url.as_str()),
+                ca_pem: setup.certificates(&self.ca_file)?,
+                timeout: self.timeout.to_std(),
+            },
+            routing_key: setup.required_secret("routing_key_file")?,
+        })
+    }
+}
 
 /// Which service to page.
 #[derive(Debug)]
@@ -34,25 +108,20 @@ struct Pagerduty {
     routing_key: SecretString,
 }
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.pagerduty.take() else {
-        return Ok(None);
-    };
+/// Makes the channel ready.
+pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
     let key = settings.routing_key.expose_secret();
     if key.len() != KEY_LENGTH || !key.bytes().all(|b| b.is_ascii_alphanumeric()) {
         let message = format!("must be an integration key of {KEY_LENGTH} letters and digits");
-        return Err(SetupError::new(
-            Channel::Pagerduty,
-            "routing_key_file",
-            message,
-        ));
+        let channel = DEFINITION.channel;
+        return Err(SetupError::new(channel, "routing_key_file", message));
     }
 
-    let poster = Poster::new(Channel::Pagerduty, &settings.target)?;
-    Ok(Some(Box::new(Pagerduty {
+    let poster = Poster::new(DEFINITION.channel, &settings.target)?;
+    Ok(Box::new(Pagerduty {
         poster,
         routing_key: settings.routing_key,
-    })))
+    }))
 }
 
 impl Outlet for Pagerduty {

@@ -3,16 +3,29 @@
 //! Text that an attacker may have written can neither link, mention nor format: it goes into
 //! `plain_text` objects alone.
 
-use model::Channel;
+use model::facts::Way;
+use model::{Channel, Severity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, SecretFile, Sending, Setup};
 use crate::error::SetupError;
-use crate::http_post::Poster;
+use crate::hook::Hook;
+use crate::http_post::{Poster, Target};
 use crate::notification::Notification;
 use crate::wording;
 use model::text::clip;
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("slack"),
+    audience: Audience::People,
+    resolves: false,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High],
+    scheduled: Scheduled::WhereConfigured,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
 
 /// Slack's limits, in characters; applied to bytes, which are never fewer.
 const HEADER_MAX: usize = 150;
@@ -21,13 +34,39 @@ const FIELD_MAX: usize = 2000;
 /// Fields of one section.
 const FIELDS_MAX: usize = 10;
 
+/// `[channels.slack]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Section(pub Hook);
+
 struct Slack(Poster);
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(target) = settings.slack.take() else {
-        return Ok(None);
-    };
-    Ok(Some(Box::new(Slack(Poster::new(Channel::Slack, &target)?))))
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        self.0.is_configured()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        self.0.check(problems);
+    }
+
+    fn secrets(&self) -> Vec<SecretFile<'_>> {
+        self.0.secrets()
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        self.0.ways("Slack")
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        outlet(&self.0.target(setup)?)
+    }
+}
+
+/// Makes the channel ready.
+pub fn outlet(target: &Target) -> Result<Box<dyn Outlet>, SetupError> {
+    let poster = Poster::new(DEFINITION.channel, target)?;
+    Ok(Box::new(Slack(poster)))
 }
 
 impl Outlet for Slack {

@@ -4,27 +4,66 @@
 //! Cards read Markdown in their text blocks; text that an attacker may have written goes into text
 //! runs, which do not.
 
+use model::facts::Way;
 use model::{Channel, Severity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, SecretFile, Sending, Setup};
 use crate::error::SetupError;
-use crate::http_post::Poster;
+use crate::hook::Hook;
+use crate::http_post::{Poster, Target};
 use crate::notification::Notification;
 use crate::wording;
 use model::text::clip;
 
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("teams"),
+    audience: Audience::People,
+    resolves: false,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High],
+    scheduled: Scheduled::WhereConfigured,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
+
 /// The longest text of one run, in bytes: a whole card may have 28 KB.
 const RUN_MAX: usize = 1500;
 
+/// `[channels.teams]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Section(pub Hook);
+
 struct Teams(Poster);
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(target) = settings.teams.take() else {
-        return Ok(None);
-    };
-    Ok(Some(Box::new(Teams(Poster::new(Channel::Teams, &target)?))))
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        self.0.is_configured()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        self.0.check(problems);
+    }
+
+    fn secrets(&self) -> Vec<SecretFile<'_>> {
+        self.0.secrets()
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        self.0.ways("Teams")
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        outlet(&self.0.target(setup)?)
+    }
+}
+
+/// Makes the channel ready.
+pub fn outlet(target: &Target) -> Result<Box<dyn Outlet>, SetupError> {
+    let poster = Poster::new(DEFINITION.channel, target)?;
+    Ok(Box::new(Teams(poster)))
 }
 
 impl Outlet for Teams {

@@ -6,22 +6,133 @@
 //! CloudEvents 1.0 event in binary mode: `ce-…` headers beside the body (HTTP protocol binding,
 //! 3.1).
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use model::{Alert, Channel, Timestamp};
+use model::facts::Way;
+use model::{Alert, Channel, Severity, Span, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::{Outlet, Sending};
+use super::{Audience, Definition, Outlet, Problems, Scheduled, SecretFile, Sending, Setup};
 use crate::error::{SendError, SetupError};
 use crate::http_post::{Poster, Target};
 use crate::notification::{Kind, Notification};
-use crate::wording;
+use crate::{ways, wording};
+
+pub(super) const DEFINITION: Definition = Definition {
+    channel: Channel::named("webhook"),
+    audience: Audience::Relay,
+    resolves: false,
+    names_people: false,
+    severities: &[Severity::Critical, Severity::High],
+    scheduled: Scheduled::WhereConfigured,
+    parallel_sends: Definition::PARALLEL_SENDS,
+};
 
 /// The shortest secret that is accepted, in bytes: what HMAC-SHA256 needs to resist guessing.
 pub const SECRET_MIN: usize = 16;
+
+/// `[channels.webhook]`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Section {
+    /// Where to post; empty and no `url_file`: no webhook.
+    pub url: String,
+    /// A file that holds the URL, when it carries a token.
+    pub url_file: String,
+    /// A file that holds the secret of the signature.
+    pub secret_file: String,
+    /// Certificates (PEM) that are trusted besides the machine's.
+    pub ca_file: String,
+    /// The limit of one attempt.
+    pub timeout: Span,
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        let none = String::new;
+        Self {
+            url: none(),
+            url_file: none(),
+            secret_file: none(),
+            ca_file: none(),
+            timeout: Span::secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a token.
+        f.debug_struct("Webhook")
+            .field("url_is_set", &!self.url.is_empty())
+            .field("url_file", &self.url_file)
+            .field("secret_file", &self.secret_file)
+            .field("ca_file", &self.ca_file)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+impl super::Section for Section {
+    fn is_configured(&self) -> bool {
+        !self.url.is_empty() || !self.url_file.is_empty()
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        if !self.url.is_empty() && !self.url_file.is_empty() {
+            problems.add("url", "and url_file exclude each other");
+        }
+        problems.check_timeout(self.timeout);
+    }
+
+    fn secrets(&self) -> Vec<SecretFile<'_>> {
+        vec![
+            SecretFile {
+                key: "url_file",
+                file: &self.url_file,
+                by_variable: false,
+            },
+            SecretFile {
+                key: "secret_file",
+                file: &self.secret_file,
+                by_variable: true,
+            },
+        ]
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        if self.url.is_empty() {
+            ways::to_url_in_file("webhook", &self.url_file)
+                .into_iter()
+                .collect()
+        } else {
+            vec![ways::to_url("webhook", &self.url)]
+        }
+    }
+
+    fn open(&self, setup: &mut Setup<'_>) -> Result<Box<dyn Outlet>, SetupError> {
+        let secret = setup.secret("secret_file").ok_or_else(|| {
+            let message = "must be set, so that the receiver can tell who sends";
+            setup.error("secret_file", message)
+        })?;
+
+        outlet(Settings {
+            target: Target {
+                url: setup
+                    .secret("url_file")
+                    .unwrap_or_else(|| SecretString::from(self.url.as_str())),
+                ca_pem: setup.certificates(&self.ca_file)?,
+                timeout: self.timeout.to_std(),
+            },
+            secret,
+        })
+    }
+}
 
 /// Where to post.
 #[derive(Debug)]
@@ -37,20 +148,18 @@ struct Webhook {
     secret: SecretString,
 }
 
-pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.webhook.take() else {
-        return Ok(None);
-    };
+/// Makes the channel ready.
+pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
     if settings.secret.expose_secret().len() < SECRET_MIN {
         let message = format!("must have at least {SECRET_MIN} bytes");
-        return Err(SetupError::new(Channel::Webhook, "secret", message));
+        return Err(SetupError::new(DEFINITION.channel, "secret", message));
     }
 
-    let poster = Poster::new(Channel::Webhook, &settings.target)?;
-    Ok(Some(Box::new(Webhook {
+    let poster = Poster::new(DEFINITION.channel, &settings.target)?;
+    Ok(Box::new(Webhook {
         poster,
         secret: settings.secret,
-    })))
+    }))
 }
 
 impl Outlet for Webhook {

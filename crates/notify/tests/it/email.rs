@@ -1,6 +1,6 @@
-use model::{Channel, ControlId};
-use notify::channels::email::{Security, Settings as Mail};
-use notify::{Channels, Kind, Person, Receipt, SendError, Settings};
+use model::ControlId;
+use notify::channels::email::{Security, Settings as Mail, outlet};
+use notify::{Kind, Person, Receipt, SendError};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -27,13 +27,6 @@ fn mail(port: u16, security: Security) -> Mail {
     }
 }
 
-fn with(mail: Mail) -> Settings {
-    Settings {
-        email: Some(mail),
-        ..Settings::default()
-    }
-}
-
 async fn sent(
     manners: Manners,
     security: Security,
@@ -46,14 +39,11 @@ async fn sent(
     } = start(manners).await;
     let login =
         (!manners.login.is_empty()).then(|| ("soc".to_owned(), SecretString::from(password)));
-    let result = send(
-        Channel::Email,
-        with(Mail {
-            ca_pem: Some(ca_pem),
-            login,
-            ..mail(port, security)
-        }),
-    )
+    let result = send(outlet(Mail {
+        ca_pem: Some(ca_pem),
+        login,
+        ..mail(port, security)
+    }))
     .await;
 
     (result, conversation.await.unwrap())
@@ -138,7 +128,7 @@ async fn a_strange_certificate_is_refused() {
         ..Manners::default()
     })
     .await;
-    let error = send(Channel::Email, with(mail(server.port, Security::StartTls)))
+    let error = send(outlet(mail(server.port, Security::StartTls)))
         .await
         .unwrap_err();
     assert!(
@@ -250,16 +240,11 @@ async fn refused_and_hanging_servers_are_tried_again() {
         ..mail(port, Security::Plain)
     };
 
-    assert!(
-        send(Channel::Email, with(hanging))
-            .await
-            .unwrap_err()
-            .is_temporary()
-    );
+    assert!(send(outlet(hanging)).await.unwrap_err().is_temporary());
     drop(listener);
 
     assert!(
-        send(Channel::Email, with(mail(port, Security::Plain)))
+        send(outlet(mail(port, Security::Plain)))
             .await
             .unwrap_err()
             .is_temporary()
@@ -268,7 +253,7 @@ async fn refused_and_hanging_servers_are_tried_again() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let key = |mail: Mail| Channels::open(with(mail)).unwrap_err().key;
+    let key = |mail: Mail| outlet(mail).err().unwrap().key;
     assert_eq!(
         key(Mail {
             host: "mail.example.com".to_owned(),
@@ -328,7 +313,7 @@ async fn the_named_personnel_hear_of_audit_failures_and_of_nothing_else() {
             named("Carol \u{d6}", "carol@example.com"),
             named("Ann", "ann@example.com"),
         ];
-        let settings = with(Mail {
+        let channel = outlet(Mail {
             audit_failures,
             ..mail(port, Security::Plain)
         });
@@ -340,11 +325,7 @@ async fn the_named_personnel_hear_of_audit_failures_and_of_nothing_else() {
             message.content = model::Content::Alert(Box::new(alert));
         }
 
-        Channels::open(settings)
-            .unwrap()
-            .send(Channel::Email, &message)
-            .await
-            .unwrap();
+        channel.unwrap().send(&message).await.unwrap();
 
         let said = conversation.await.unwrap();
         let told = said
@@ -381,8 +362,8 @@ async fn an_escalation_goes_to_the_people_of_its_tier_alone() {
         ..super::message()
     };
 
-    let channels = Channels::open(with(mail(port, Security::Plain))).unwrap();
-    channels.send(Channel::Email, &message).await.unwrap();
+    let channel = outlet(mail(port, Security::Plain)).unwrap();
+    channel.send(&message).await.unwrap();
     let said = conversation.await.unwrap();
     let told: Vec<_> = said
         .commands

@@ -11,10 +11,11 @@
 use std::time::Duration;
 
 use model::{
-    Alert, AlertId, AlertState, Channel, Content, ControlId, Entity, EntityKind, Fingerprint,
-    RuleId, Severity, Timestamp,
+    Alert, AlertId, AlertState, Content, ControlId, Entity, EntityKind, Fingerprint, RuleId,
+    Severity, Timestamp,
 };
-use notify::{Channels, Kind, Notification, Receipt, SendError, Settings};
+use notify::channels::Outlet;
+use notify::{Kind, Notification, Receipt, SendError, SetupError};
 use uuid::Uuid;
 
 mod email;
@@ -70,9 +71,9 @@ fn message() -> Notification {
     }
 }
 
-async fn send(channel: Channel, settings: Settings) -> Result<Receipt, SendError> {
-    Channels::open(settings)
-        .unwrap()
-        .send(channel, &message())
-        .await
+/// A channel that was opened.
+type Opened = Result<Box<dyn Outlet>, SetupError>;
+
+async fn send(outlet: Opened) -> Result<Receipt, SendError> {
+    outlet.unwrap().send(&message()).await
 }

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use model::{AlertState, Channel, Content, Entity, EntityKind, IncidentId, Severity};
-use notify::channels::{ocsf, syslog};
-use notify::{Channels, Kind, Notification, Settings};
+use model::{AlertState, Content, Entity, EntityKind, IncidentId, Severity};
+use notify::channels::{Outlet, cef, ocsf, syslog};
+use notify::{Kind, Notification};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ action(type="omfile" file="{0}/out" template="parts")
     start(dir, &config)
 }
 
-fn settings(port: u16, ca: Option<&str>) -> Settings {
+fn outlets(port: u16, ca: Option<&str>) -> [Box<dyn Outlet>; 3] {
     let to = |host: &str| {
         let target = format!("tls:{host}:{port}");
         syslog::Receiver {
@@ -96,15 +96,15 @@ fn settings(port: u16, ca: Option<&str>) -> Settings {
         }
     };
 
-    Settings {
-        syslog: Some(syslog::Settings {
-            receiver: to("localhost"),
-            enterprise_id: 32473,
-        }),
-        ocsf: Some(to("localhost")),
-        cef: Some(to("localhost")),
-        ..Settings::default()
-    }
+    let syslog = syslog::Settings {
+        receiver: to("localhost"),
+        enterprise_id: 32473,
+    };
+    [
+        syslog::outlet(syslog).unwrap(),
+        ocsf::outlet(to("localhost")).unwrap(),
+        cef::outlet(to("localhost")).unwrap(),
+    ]
 }
 
 #[tokio::test]
@@ -127,17 +127,16 @@ async fn a_real_rsyslog_gets_all_three_over_tls_and_nobody_else_does() {
         return;
     };
     let since = Instant::now();
-    let channels = Channels::open(settings(port, Some(&ca))).unwrap();
-    for channel in [Channel::Syslog, Channel::Ocsf, Channel::Cef] {
-        while let Err(error) = channels.send(channel, &message()).await {
+    for channel in outlets(port, Some(&ca)) {
+        while let Err(error) = channel.send(&message()).await {
             let log = std::fs::read_to_string(dir.path().join("err")).unwrap_or_default();
             assert!(since.elapsed() < PATIENCE, "{error}\n{log}");
             tokio::time::sleep(IMPATIENCE).await;
         }
     }
     // A receiver whose certificate nobody vouches for is told nothing.
-    let stranger = Channels::open(settings(port, None)).unwrap();
-    let error = stranger.send(Channel::Ocsf, &message()).await.unwrap_err();
+    let [_, stranger, _] = outlets(port, None);
+    let error = stranger.send(&message()).await.unwrap_err();
     assert!(
         error.is_temporary() && error.what.contains("certificate"),
         "{error}"

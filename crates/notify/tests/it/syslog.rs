@@ -3,22 +3,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use model::Channel;
-use notify::Settings;
-use notify::channels::syslog::{Facility, Receiver, Settings as Syslog, Target};
+use notify::channels::syslog::{Facility, Receiver, Settings, Target, outlet};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
-use super::{IMPATIENCE, PATIENCE, send};
+use super::{IMPATIENCE, Opened, PATIENCE, send};
 
-fn settings(target: &str, timeout: Duration) -> Settings {
-    Settings {
-        syslog: Some(Syslog {
-            receiver: receiver(target, timeout),
-            enterprise_id: 32473,
-        }),
-        ..Settings::default()
-    }
+fn settings(target: &str, timeout: Duration) -> Opened {
+    outlet(Settings {
+        receiver: receiver(target, timeout),
+        enterprise_id: 32473,
+    })
 }
 
 pub(crate) fn receiver(target: &str, timeout: Duration) -> Receiver {
@@ -51,9 +46,7 @@ async fn tcp_counts_octets() {
         text
     });
 
-    let receipt = send(Channel::Syslog, settings(&target, PATIENCE))
-        .await
-        .unwrap();
+    let receipt = send(settings(&target, PATIENCE)).await.unwrap();
     assert_eq!(receipt.detail, "taken by the receiver");
     let text = sink.await.unwrap();
     let (count, message) = text.split_once(' ').unwrap();
@@ -69,12 +62,9 @@ async fn a_unix_socket_may_be_datagram_or_stream() {
     let dir = tempfile::tempdir().unwrap();
     let datagram = dir.path().join("datagram");
     let socket = UnixDatagram::bind(&datagram).unwrap();
-    send(
-        Channel::Syslog,
-        settings(&format!("unix:{}", datagram.display()), PATIENCE),
-    )
-    .await
-    .unwrap();
+    send(settings(&format!("unix:{}", datagram.display()), PATIENCE))
+        .await
+        .unwrap();
 
     let mut buffer = [0; 4096];
     let length = socket.recv(&mut buffer).unwrap();
@@ -96,12 +86,9 @@ async fn a_unix_socket_may_be_datagram_or_stream() {
         text
     });
 
-    send(
-        Channel::Syslog,
-        settings(&format!("unix:{}", stream.display()), PATIENCE),
-    )
-    .await
-    .unwrap();
+    send(settings(&format!("unix:{}", stream.display()), PATIENCE))
+        .await
+        .unwrap();
 
     let text = sink.await.unwrap();
     assert!(text.starts_with("<83>1 ") && text.ends_with('\n') && text.lines().count() == 1);
@@ -125,9 +112,7 @@ async fn nobody_there_is_noticed() {
         format!("udp:{udp}"),
         "unix:/nonexistent/log".to_owned(),
     ] {
-        let error = send(Channel::Syslog, settings(&target, PATIENCE))
-            .await
-            .unwrap_err();
+        let error = send(settings(&target, PATIENCE)).await.unwrap_err();
         assert!(
             error.is_temporary() && error.what.contains(&target),
             "{error}"
@@ -144,12 +129,9 @@ async fn a_receiver_that_takes_nothing_does_not_hold_us_up() {
     filler.set_nonblocking(true).unwrap();
 
     while filler.send_to(b"x", &path).is_ok() {}
-    let error = send(
-        Channel::Syslog,
-        settings(&format!("unix:{}", path.display()), IMPATIENCE),
-    )
-    .await
-    .unwrap_err();
+    let error = send(settings(&format!("unix:{}", path.display()), IMPATIENCE))
+        .await
+        .unwrap_err();
     assert!(
         error.is_temporary() && error.what.contains("in time"),
         "{error}"
@@ -231,7 +213,7 @@ async fn rsyslogd_takes_every_transport_apart_correctly() {
         format!("unix:{}/log", dir.path().display()),
         format!("udp:127.0.0.1:{free_udp}"),
     ] {
-        while let Err(error) = send(Channel::Syslog, settings(&target, PATIENCE)).await {
+        while let Err(error) = send(settings(&target, PATIENCE)).await {
             let log = std::fs::read_to_string(dir.path().join("err")).unwrap_or_default();
             assert!(start.elapsed() < PATIENCE, "{error}\n{log}");
             tokio::time::sleep(Duration::from_millis(20)).await;

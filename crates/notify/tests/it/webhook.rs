@@ -1,11 +1,10 @@
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use model::Channel;
-use notify::channels::pagerduty;
-use notify::channels::webhook::Settings as Webhook;
+use notify::channels::webhook::{Settings, outlet};
+use notify::channels::{Outlet, pagerduty, slack, teams};
 use notify::http_post::Target;
-use notify::{Channels, Receipt, Retry, SendError, Settings};
+use notify::{Receipt, Retry, SendError, SetupError};
 use secrecy::SecretString;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,14 +21,9 @@ fn settings(url: &str, timeout: Duration) -> Settings {
         timeout,
     };
 
-    let webhook = Webhook {
+    Settings {
         target,
         secret: SecretString::from(SECRET),
-    };
-
-    Settings {
-        webhook: Some(webhook),
-        ..Settings::default()
     }
 }
 
@@ -79,7 +73,7 @@ async fn answered(answer: &'static str) -> (Result<Receipt, SendError>, (String,
     });
 
     (
-        send(Channel::Webhook, settings(&url, PATIENCE)).await,
+        send(outlet(settings(&url, PATIENCE))).await,
         sink.await.unwrap(),
     )
 }
@@ -134,9 +128,19 @@ async fn delivers_signed_json() {
     assert!(model::Timestamp::parse(&header("ce-time").to_uppercase()).is_ok());
 }
 
+/// Opens a channel to a service.
+type Open = fn(Target) -> Result<Box<dyn Outlet>, SetupError>;
+
+fn open_pagerduty(target: Target) -> Result<Box<dyn Outlet>, SetupError> {
+    pagerduty::outlet(pagerduty::Settings {
+        target,
+        routing_key: SecretString::from("0123456789abcdef0123456789abcdef"),
+    })
+}
+
 /// What a service is sent, and what becomes of its answer.
 async fn posted(
-    channel: Channel,
+    open: Open,
     answer: &'static str,
 ) -> (Result<Receipt, SendError>, String, serde_json::Value) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -150,27 +154,6 @@ async fn posted(
         timeout: PATIENCE,
     };
 
-    let settings = match channel {
-        Channel::Slack => Settings {
-            slack: Some(target),
-            ..Settings::default()
-        },
-        Channel::Teams => Settings {
-            teams: Some(target),
-            ..Settings::default()
-        },
-        _ => {
-            let routing_key = SecretString::from("0123456789abcdef0123456789abcdef");
-            Settings {
-                pagerduty: Some(pagerduty::Settings {
-                    target,
-                    routing_key,
-                }),
-                ..Settings::default()
-            }
-        }
-    };
-
     let sink = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let request = request(&mut stream).await;
@@ -178,27 +161,26 @@ async fn posted(
         request
     });
 
-    let sent = send(channel, settings).await;
+    let sent = send(open(target)).await;
     let (head, body) = sink.await.unwrap();
     (sent, head, serde_json::from_slice(&body).unwrap())
 }
 
 #[tokio::test]
 async fn services_are_sent_what_they_take() {
-    for (channel, at, expected) in [
-        (Channel::Slack, "/blocks/0/type", "header"),
+    let services: [(&str, Open, &str, &str); 3] = [
+        ("slack", |t| slack::outlet(&t), "/blocks/0/type", "header"),
         (
-            Channel::Teams,
+            "teams",
+            |t| teams::outlet(&t),
             "/attachments/0/contentType",
             "application/vnd.microsoft.card.adaptive",
         ),
-        (Channel::Pagerduty, "/event_action", "trigger"),
-    ] {
-        let (sent, head, body) = posted(
-            channel,
-            "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
-        )
-        .await;
+        ("pagerduty", open_pagerduty, "/event_action", "trigger"),
+    ];
+    for (channel, open, at, expected) in services {
+        let (sent, head, body) =
+            posted(open, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(sent.unwrap().detail, "answered 202");
         assert!(
             head.starts_with("post /services/hidden http/1.1")
@@ -211,18 +193,18 @@ async fn services_are_sent_what_they_take() {
             "{channel}"
         );
 
-        let error = posted(channel, "HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n")
+        let error = posted(open, "HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n")
             .await
             .0
             .unwrap_err();
         assert!(
-            !error.is_temporary() && error.advice.contains(channel.as_str()),
+            !error.is_temporary() && error.advice.contains(channel),
             "{error}"
         );
 
         assert!(!error.to_string().contains("hidden"), "{error}");
         let error = posted(
-            channel,
+            open,
             "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
         )
         .await
@@ -307,9 +289,7 @@ async fn reads_a_bounded_part_of_an_endless_answer() {
         while stream.write_all(&[b'x'; 8192]).await.is_ok() {}
     });
 
-    let error = send(Channel::Webhook, settings(&url, PATIENCE))
-        .await
-        .unwrap_err();
+    let error = send(outlet(settings(&url, PATIENCE))).await.unwrap_err();
     assert!(error.is_temporary() && error.what.len() < 600);
     tokio::time::timeout(PATIENCE, sink)
         .await
@@ -322,9 +302,7 @@ async fn refused_and_hanging_receivers_are_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let start = Instant::now();
-    let error = send(Channel::Webhook, settings(&url, IMPATIENCE))
-        .await
-        .unwrap_err();
+    let error = send(outlet(settings(&url, IMPATIENCE))).await.unwrap_err();
     assert!(
         error.is_temporary() && error.what.contains("in time"),
         "{error}"
@@ -333,7 +311,7 @@ async fn refused_and_hanging_receivers_are_tried_again() {
     assert!(start.elapsed() < PATIENCE);
     drop(listener);
     assert!(
-        send(Channel::Webhook, settings(&url, PATIENCE))
+        send(outlet(settings(&url, PATIENCE)))
             .await
             .unwrap_err()
             .is_temporary()
@@ -343,7 +321,7 @@ async fn refused_and_hanging_receivers_are_tried_again() {
 #[test]
 fn refuses_plain_text_and_weak_secrets() {
     let open = |url: &str| {
-        Channels::open(settings(url, PATIENCE))
+        outlet(settings(url, PATIENCE))
             .map(|_| ())
             .map_err(|error| error.key)
     };
@@ -356,7 +334,7 @@ fn refuses_plain_text_and_weak_secrets() {
     assert_eq!(open("file:///etc/passwd"), Err("url"));
 
     let mut weak = settings("https://example.com/", PATIENCE);
-    weak.webhook.as_mut().unwrap().secret = SecretString::from("short");
-    assert_eq!(Channels::open(weak).unwrap_err().key, "secret");
+    weak.secret = SecretString::from("short");
+    assert_eq!(outlet(weak).err().unwrap().key, "secret");
     assert!(!format!("{:?}", settings("https://x/token", PATIENCE)).contains("token"));
 }

@@ -13,6 +13,7 @@ use super::apply::write_part;
 use super::messages;
 use super::pending::{self, Pending};
 use crate::StoreError;
+use crate::outbox::ChannelTraits;
 
 /// What applying a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ pub(super) struct Failure {
 ///             for written in part.alerts.iter_mut().filter(|w| w.needs_route()) {
 ///                 written.route = route(&written.alert);
 ///             }
-///             batch = part.enqueue(&mut tx).await?;
+///             batch = part.enqueue(&mut tx, &traits).await?;
 ///         }
 ///         Next::Done(applied) => break applied,
 ///     }
@@ -280,8 +281,12 @@ impl<'a> Part<'a> {
     /// Enqueues the notifications of the alerts as they are routed: those of new alerts, and those
     /// that say that an alert is over. An alert that its route silences, or that a critical one
     /// about the same entity inhibits, gets none.
-    pub async fn enqueue(mut self, conn: &mut PgConnection) -> Result<Batch<'a>, StoreError> {
-        let deliveries = match messages::enqueue(conn, &self.alerts).await {
+    pub async fn enqueue(
+        mut self,
+        conn: &mut PgConnection,
+        traits: &ChannelTraits,
+    ) -> Result<Batch<'a>, StoreError> {
+        let deliveries = match messages::enqueue(conn, &self.alerts, traits).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
                 self.batch.undo(conn, self.range, error).await?;

@@ -1,6 +1,6 @@
 //! The notifications of alerts: deliveries, written in the transaction of their alert.
 
-use model::{Alert, AlertState, Channel, SilencedBy, Span};
+use model::{Alert, AlertState, SilencedBy, Span};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::batch::WrittenAlert;
 use super::inhibition::Inhibition;
 use crate::StoreError;
+use crate::outbox::ChannelTraits;
 
 /// What is announced of a part, in its order.
 #[derive(Default)]
@@ -20,6 +21,7 @@ struct Announced<'a> {
 pub(super) async fn enqueue(
     conn: &mut PgConnection,
     alerts: &[WrittenAlert],
+    traits: &ChannelTraits,
 ) -> Result<u64, StoreError> {
     let mut announced = Announced::default();
     let mut inhibition = Inhibition::of(conn, alerts).await?;
@@ -45,8 +47,8 @@ pub(super) async fn enqueue(
     }
     inhibition.record(conn).await?;
 
-    let opened = enqueue_opened(conn, &announced.opened).await?;
-    Ok(opened + enqueue_resolutions(conn, &announced.over).await?)
+    let opened = enqueue_opened(conn, &announced.opened, traits).await?;
+    Ok(opened + enqueue_resolutions(conn, &announced.over, traits).await?)
 }
 
 /// Whether people are notified of a new alert. Notes what keeps it quiet.
@@ -107,15 +109,13 @@ async fn concerns_other_tenants(
 async fn enqueue_opened(
     conn: &mut PgConnection,
     opened: &[&WrittenAlert],
+    traits: &ChannelTraits,
 ) -> Result<u64, StoreError> {
     if opened.is_empty() {
         return Ok(0);
     }
 
-    let limited: Vec<String> = Channel::READ_BY_PEOPLE
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let limited: Vec<String> = traits.limited.iter().map(ToString::to_string).collect();
     let given = opened
         .iter()
         .enumerate()
@@ -150,12 +150,16 @@ fn message_row(n: usize, written: &WrittenAlert) -> Result<Value, StoreError> {
 
 /// Enqueues that alerts are over, for the channels that keep them open until then and have had
 /// them.
-async fn enqueue_resolutions(conn: &mut PgConnection, over: &[&Alert]) -> Result<u64, StoreError> {
+async fn enqueue_resolutions(
+    conn: &mut PgConnection,
+    over: &[&Alert],
+    traits: &ChannelTraits,
+) -> Result<u64, StoreError> {
     if over.is_empty() {
         return Ok(0);
     }
 
-    let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
+    let channels: Vec<String> = traits.resolving.iter().map(ToString::to_string).collect();
     let ids: Vec<Uuid> = over.iter().map(|alert| alert.alert_id.0).collect();
     let payloads = over
         .iter()

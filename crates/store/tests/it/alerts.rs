@@ -48,9 +48,9 @@ pub(crate) fn change(
 pub(crate) async fn apply(conn: &mut PgConnection, changes: &[DetectionUpdate]) -> Applied {
     testkit::apply_alerts(conn, changes, |alert| {
         if alert.severity >= Severity::High {
-            vec![Channel::Console, Channel::Webhook]
+            vec![Channel::named("console"), Channel::named("webhook")]
         } else {
-            vec![Channel::Console]
+            vec![Channel::named("console")]
         }
         .into()
     })
@@ -266,7 +266,7 @@ async fn deliveries_are_lent_once_and_come_back() {
     )
     .await;
 
-    let all = Channel::ALL.map(|channel| Wanted::of(channel, 10));
+    let all = ["console", "webhook"].map(|name| Wanted::of(Channel::named(name), 10));
     let first = store::outbox::claim(&mut conn, &all, Span::mins(1))
         .await
         .unwrap();
@@ -377,9 +377,9 @@ async fn what_one_cannot_send_waits_for_somebody_who_can() {
     )
     .await;
 
-    let stranger = Channel::ALL.map(|channel| Wanted {
+    let stranger = ["console", "webhook"].map(|name| Wanted {
         ours: false,
-        ..Wanted::of(channel, 10)
+        ..Wanted::of(Channel::named(name), 10)
     });
 
     assert!(
@@ -412,7 +412,8 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
     let say = async |conn: &mut PgConnection, phase| {
-        let route = |_: &model::Alert| vec![Channel::Pagerduty, Channel::Console].into();
+        let route =
+            |_: &model::Alert| vec![Channel::named("pagerduty"), Channel::named("console")].into();
         let changes = [change(1, "brute_force", Severity::High, phase, 6)];
         testkit::apply_alerts(conn, &changes, route)
             .await
@@ -424,7 +425,7 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     assert_eq!(say(&mut conn, Phase::Closed).await, 0, "once");
     let kinds =
         |due: &[store::outbox::Delivery]| due.iter().map(|d| d.kind.clone()).collect::<Vec<_>>();
-    let pager = [Wanted::of(Channel::Pagerduty, 10)];
+    let pager = [Wanted::of(Channel::named("pagerduty"), 10)];
     let first = store::outbox::claim(&mut conn, &pager, Span::ZERO)
         .await
         .unwrap();
@@ -497,8 +498,8 @@ async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
 
     let apply = async |conn: &mut PgConnection, change: DetectionUpdate| {
         let route = |a: &model::Alert| match a.tenant {
-            Some(_) => vec![Channel::Slack].into(),
-            None => vec![Channel::Webhook, Channel::Slack].into(),
+            Some(_) => vec![Channel::named("slack")].into(),
+            None => vec![Channel::named("webhook"), Channel::named("slack")].into(),
         };
         testkit::apply_alerts(conn, &[change], route)
             .await

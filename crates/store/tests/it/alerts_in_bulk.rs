@@ -64,7 +64,7 @@ fn route(alert: &Alert) -> Route {
         .parse()
         .unwrap();
     Route {
-        channels: vec![Channel::Email, Channel::Webhook],
+        channels: vec![Channel::named("email"), Channel::named("webhook")],
         muted_by: (host.is_multiple_of(8) && alert.severity == Severity::Critical)
             .then_some(SilenceId(id(77))),
         most: Some((20, Span::hours(1))),

@@ -19,6 +19,18 @@ async fn due(conn: &mut PgConnection, tiers: u16) -> Vec<(AlertId, u16)> {
         .collect()
 }
 
+async fn escalate(
+    conn: &mut PgConnection,
+    due: &escalations::Due,
+    people: &[String],
+    channels: &[Channel],
+) -> bool {
+    let traits = testkit::channel_traits();
+    escalations::escalate(conn, due, people, channels, &traits)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
@@ -44,7 +56,7 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
         if a.alert_id == silent {
             vec![]
         } else {
-            vec![Channel::Console]
+            vec![Channel::named("console")]
         }
         .into()
     };
@@ -68,22 +80,16 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
     assert_eq!(due(&mut conn, 0).await, []);
     let found = escalations::due(&mut conn, &PATIENCE, 2).await.unwrap();
     let people = ["Ann".to_owned()];
-    assert!(
-        escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email])
-            .await
-            .unwrap()
-    );
+    assert!(escalate(&mut conn, &found[0], &people, &[Channel::named("email")]).await);
 
     assert!(
-        !escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email])
-            .await
-            .unwrap(),
+        !escalate(&mut conn, &found[0], &people, &[Channel::named("email")]).await,
         "only once"
     );
 
     let mail = outbox::claim(
         &mut conn,
-        &[outbox::Wanted::of(Channel::Email, 10)],
+        &[outbox::Wanted::of(Channel::named("email"), 10)],
         Span::mins(2),
     )
     .await
@@ -151,16 +157,17 @@ async fn what_was_told_stays_on_record() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
     let changes = [change(1, "brute_force", Severity::High, Phase::Opened, 6)];
-    testkit::apply_alerts(&mut conn, &changes, |_| vec![Channel::Console].into()).await;
+    testkit::apply_alerts(&mut conn, &changes, |_| {
+        vec![Channel::named("console")].into()
+    })
+    .await;
 
     let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
         .await
         .unwrap()
         .unwrap();
     let due = escalations::Due { alert, tier: 1 };
-    escalations::escalate(&mut conn, &due, &[], &[Channel::Console])
-        .await
-        .unwrap();
+    escalate(&mut conn, &due, &[], &[Channel::named("console")]).await;
 
     for role in ["blueteam_engine", "blueteam_admin", "blueteam_reader"] {
         let mut conn = db.connect_as(role).await;
@@ -194,7 +201,10 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         Phase::Opened,
         6,
     )];
-    testkit::apply_alerts(&mut conn, &changes, |_| vec![Channel::Console].into()).await;
+    testkit::apply_alerts(&mut conn, &changes, |_| {
+        vec![Channel::named("console")].into()
+    })
+    .await;
 
     let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
         .await
@@ -208,17 +218,13 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         tier,
     };
 
-    let channels = [Channel::Email, Channel::Pagerduty];
-    assert!(
-        escalations::escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels)
-            .await
-            .unwrap()
-    );
+    let channels = [Channel::named("email"), Channel::named("pagerduty")];
+    assert!(escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels).await);
 
     assert_eq!(
         outbox::claim(
             &mut conn,
-            &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+            &[outbox::Wanted::of(Channel::named("pagerduty"), 9)],
             Span::mins(2)
         )
         .await
@@ -229,7 +235,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
     assert_eq!(
         outbox::claim(
             &mut conn,
-            &[outbox::Wanted::of(Channel::Email, 9)],
+            &[outbox::Wanted::of(Channel::named("email"), 9)],
             Span::mins(2)
         )
         .await
@@ -239,18 +245,12 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
     );
 
     assert!(
-        escalations::escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..])
-            .await
-            .unwrap(),
+        escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..]).await,
         "noted"
     );
 
     // One that is open is told, and by that way hears of its end, after it was told.
-    assert!(
-        escalations::escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..])
-            .await
-            .unwrap()
-    );
+    assert!(escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..]).await);
 
     let closed = [change(
         9,
@@ -263,7 +263,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
 
     let first = outbox::claim(
         &mut conn,
-        &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+        &[outbox::Wanted::of(Channel::named("pagerduty"), 9)],
         Span::mins(2),
     )
     .await
@@ -278,7 +278,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         .unwrap();
     let then = outbox::claim(
         &mut conn,
-        &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+        &[outbox::Wanted::of(Channel::named("pagerduty"), 9)],
         Span::mins(2),
     )
     .await

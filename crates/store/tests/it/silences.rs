@@ -193,7 +193,7 @@ async fn apply(
     muted_by: Option<SilenceId>,
 ) -> Applied {
     let route = |_: &model::Alert| Route {
-        channels: vec![Channel::Console],
+        channels: vec![Channel::named("console")],
         muted_by,
         most: None,
     };
@@ -398,7 +398,7 @@ async fn what_inhibits_an_alert_does_not_depend_on_how_changes_are_batched() {
 
         for changes in batches {
             let route = |alert: &model::Alert| Route {
-                channels: vec![Channel::Console],
+                channels: vec![Channel::named("console")],
                 muted_by: (silenced && alert.severity == Severity::Critical).then_some(by.mute_id),
                 most: None,
             };

@@ -16,7 +16,7 @@ use crate::{count, id, logins, sql};
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn to_console(_: &Alert) -> Route {
-    vec![Channel::Console].into()
+    vec![Channel::named("console")].into()
 }
 
 /// Thirty alerts of addresses of their own.

@@ -2,7 +2,17 @@
 
 use model::facts::{TransportFacts, Way};
 
-use config::{Address, Config, EmailSecurity};
+use config::{Address, Config};
+use notify::channels::those;
+
+/// Names the channels that reach people by themselves, configured or not: messages of the past may
+/// have gone out by one that is no longer.
+pub(super) fn to_people() -> Vec<String> {
+    those(|definition| definition.audience.reaches_people())
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
 
 /// Reads the ways from the configuration.
 pub(super) fn read(config: &Config) -> TransportFacts {
@@ -34,58 +44,8 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         );
     }
 
-    let channels = &config.channels;
-    if !channels.email.host.is_empty() {
-        let e = &channels.email;
-        way(
-            format!("mail to {}:{}", e.host, e.port),
-            is_here(&e.host),
-            e.security != EmailSecurity::Plain,
-        );
-    }
-
-    let pagerduty = if channels.pagerduty.routing_key_file.is_empty() {
-        ""
-    } else {
-        &channels.pagerduty.url
-    };
-
-    let web = [
-        ("webhook", channels.webhook.url.as_str()),
-        ("PagerDuty", pagerduty),
-    ];
-    for (name, url) in web.into_iter().filter(|(_, url)| !url.is_empty()) {
-        let host = url.split("://").nth(1).unwrap_or_default();
-        way(name.to_owned(), is_here(host), url.starts_with("https://"));
-    }
-
-    // Their addresses are secrets in files; what is read from there is refused unless it is https,
-    // but for this machine.
-    for (name, file) in [
-        ("webhook", &channels.webhook.url_file),
-        ("Slack", &channels.slack.url_file),
-        ("Teams", &channels.teams.url_file),
-    ] {
-        // What cannot be read sends nothing, and says nothing.
-        let url = std::fs::read_to_string(file).unwrap_or_default();
-        if let Some((scheme, host)) = url.trim().split_once("://") {
-            way(name.to_owned(), is_here(host), scheme == "https");
-        }
-    }
-
-    for (name, target) in [
-        ("syslog", &channels.syslog.target),
-        ("OCSF", &channels.ocsf.target),
-        ("CEF", &channels.cef.target),
-    ] {
-        if let Some((kind, rest)) = target.split_once(':') {
-            way(
-                format!("{name} to {target}"),
-                kind == "unix" || is_here(rest),
-                kind == "tls",
-            );
-        }
-    }
+    let sections = config.channels.all();
+    ways.extend(sections.iter().flat_map(|(_, section)| section.ways()));
 
     let channels = config
         .channels
@@ -94,9 +54,11 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         .map(ToString::to_string)
         .collect();
 
-    // By mail alone: nothing else knows people by name.
     let told = config.contacts.for_audit_failures();
-    let reached = |_: &notify::Person| !config.channels.email.host.is_empty();
+    let by_name = sections
+        .iter()
+        .any(|(definition, section)| definition.names_people && section.is_configured());
+    let reached = |_: &notify::Person| by_name;
     let audit_failures = told
         .into_iter()
         .filter(reached)
@@ -108,21 +70,6 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         channels,
         audit_failures: Some(audit_failures),
     }
-}
-
-/// Whether a host, with a port or a path behind it, is this machine.
-fn is_here(host: &str) -> bool {
-    let name = host.split(['/', '?']).next().unwrap_or_default();
-    let bare = if let Some(rest) = name.strip_prefix('[') {
-        rest.split(']').next().unwrap_or_default()
-    } else {
-        name.rsplit_once(':').map_or(name, |(host, _)| host)
-    };
-
-    bare == "localhost"
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

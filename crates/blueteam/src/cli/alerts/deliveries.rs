@@ -4,17 +4,24 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use app::notifications::{self, Entry, Filter};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::{Channel, Timestamp};
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_session};
+use crate::cli::{Command, parsed};
 
 /// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
 /// late.
 const ID_SHOWN: usize = 18;
+
+pub(in crate::cli) const COMMAND: Command = Command {
+    name: "notifications",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Show notifications: each message, each attempt, and what the other side answered.
 #[derive(Debug, clap::Args)]
@@ -42,7 +49,7 @@ struct ListArgs {
     #[arg(long, value_parser = ["pending", "delivered", "dead"])]
     state: Option<String>,
     /// By this way
-    #[arg(long)]
+    #[arg(long, value_parser = notify::channels::parse)]
     channel: Option<Channel>,
     /// Of this alert: its id, or enough of its beginning
     #[arg(long, value_name = "ID")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use app::rules::{self, Proof, Row};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::Source;
 use model::text::{counted, sanitize};
@@ -13,6 +13,18 @@ use serde_json::{Value, json};
 use super::{lab, simulate};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_session};
+use crate::cli::{Command, parsed};
+
+pub(in crate::cli) const COMMAND: Command = Command {
+    name: "rules",
+    arguments: |command| {
+        let about = "The rules that raise alerts (also `alerts rules`)";
+        Args::augment_args(command)
+            .about(about)
+            .long_about(None::<&str>)
+    },
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// The rules that raise alerts: the built-in ones and the Sigma rules of `detection.rules_dir`.
 ///

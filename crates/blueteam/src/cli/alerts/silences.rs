@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use app::silences::{self, Phase, Request, Which};
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use model::text::counted;
 use model::{Alert, RuleId, Severity, SilenceKind, SilenceScope, SilenceTarget, Span, Timestamp};
@@ -11,12 +11,19 @@ use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_session};
+use crate::cli::{Command, parsed};
 
 /// Alerts of a preview that are shown.
 const SHOWN: usize = 10;
 /// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
 /// late.
 const ID_SHOWN: usize = 13;
+
+pub(in crate::cli) const COMMAND: Command = Command {
+    name: "silences",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
 
 /// Suppress notifications for a while, on the record.
 ///

@@ -87,7 +87,8 @@ fn print_outcome(outcome: &Outcome) -> anyhow::Result<()> {
                 format!("nobody: no channel is configured for it ({hours})")
             }
             None => {
-                let channels: Vec<&str> = would.channels.iter().map(|c| c.as_str()).collect();
+                let channels: Vec<&str> =
+                    would.channels.iter().map(model::Channel::as_str).collect();
                 format!("by {} ({hours})", channels.join(", "))
             }
         };

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use app::channels::{Receipt, SendError, send_test};
 use model::{Channel, Severity};
-use notify::Channels;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, block_on};
@@ -18,20 +17,28 @@ Exit code: 0 every channel took the message, 1 one did not, 2 wrong arguments.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// console, syslog, email, webhook, slack, teams, pagerduty, ocsf or cef; without it, each one
-    /// that is configured
+    #[arg(value_parser = notify::channels::parse, help = channel_help())]
     channel: Option<Channel>,
     /// The severity that the message carries
     #[arg(long, default_value_t = Severity::Info)]
     severity: Severity,
 }
 
+/// Names every channel that there is.
+fn channel_help() -> String {
+    let mut names = notify::channels::names();
+    let last = names.pop().unwrap_or_default();
+    format!(
+        "{} or {last}; without it, each one that is configured",
+        names.join(", ")
+    )
+}
+
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let hostname = app::actor::hostname();
     let stdout = Box::new(std::io::stdout());
-    let settings = loaded.channel_settings(stdout, Look::stdout().color, &hostname)?;
-    let channels = Channels::open(settings)?;
+    let channels = loaded.open_channels(stdout, Look::stdout().color, &hostname)?;
 
     let mut failed = 0;
     let mut printed = Ok(());

@@ -227,6 +227,7 @@ pub(super) fn office() -> Facts {
         acknowledged: 7,
         audit_failures: 1,
         deliveries: counts(&[("email delivered", 9)]),
+        to_people: Some(vec!["email".to_owned()]),
         silences: Some(0),
         sample: Vec::new(),
     });

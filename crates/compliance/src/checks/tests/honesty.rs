@@ -66,6 +66,7 @@ fn with_activity(mut facts: Facts) -> Facts {
         acknowledged: 1,
         audit_failures: 1,
         deliveries: [("email delivered".to_owned(), 1)].into(),
+        to_people: None,
         silences: None,
         sample: vec![SampleAlert {
             alert_id: "1".to_owned(),

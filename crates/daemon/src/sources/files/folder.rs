@@ -106,7 +106,7 @@ impl Told {
             warn!("{at}: no file there yet");
         }
 
-        let mut tell = |message: String| {
+        let tell = |message: String| {
             warn!("{message}");
             options
                 .failures
@@ -223,7 +223,9 @@ fn find_files(pattern: &Path) -> Found {
 /// Adds what the patterns of the parts of a path match below a folder. (The library's own walk panics
 /// at a name that is not UTF-8.)
 fn walk(folder: &Path, parts: &[glob::Pattern], into: &mut Vec<PathBuf>) {
-    let Some((part, below)) = parts.split_first() else { return };
+    let Some((part, below)) = parts.split_first() else {
+        return;
+    };
     let options = glob::MatchOptions {
         require_literal_leading_dot: true,
         require_literal_separator: true,
@@ -371,7 +373,9 @@ mod tests {
         use std::os::unix::ffi::OsStrExt as _;
 
         let dir = tempfile::tempdir().unwrap();
-        let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"a\xff\xfe.log"));
+        let odd = dir
+            .path()
+            .join(std::ffi::OsStr::from_bytes(b"a\xff\xfe.log"));
         std::fs::write(&odd, "x").unwrap();
         std::fs::write(dir.path().join("b.log"), "x").unwrap();
         let odd_folder = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff"));

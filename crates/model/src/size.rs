@@ -12,7 +12,7 @@ const UNITS: [(&str, u64); 4] = [
 ];
 
 /// The size as text, in the largest unit that leaves nothing over.
-pub(crate) fn show(bytes: u64) -> String {
+pub fn show(bytes: u64) -> String {
     let unit = UNITS
         .iter()
         .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
@@ -23,7 +23,7 @@ pub(crate) fn show(bytes: u64) -> String {
 }
 
 /// Reads a size: digits and a unit, with or without a space between.
-pub(crate) fn parse(text: &str) -> Option<u64> {
+pub fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -38,15 +38,13 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     number.checked_mul(size)
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
-pub(crate) fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a size for serde's `with`.
+pub fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&show(*bytes))
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// Reads a size for serde's `with`.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct Size;
 
     impl Visitor<'_> for Size {
@@ -73,24 +71,17 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 /// The same for what counts bytes in memory.
-pub(crate) mod of_usize {
+pub mod of_usize {
     use serde::de::{Deserializer, Error as _};
     use serde::ser::Serializer;
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde calls it with a reference"
-    )]
-    pub(crate) fn serialize<S: Serializer>(
-        bytes: &usize,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes a size for serde's `with`.
+    pub fn serialize<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
         super::serialize(&(*bytes as u64), serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<usize, D::Error> {
+    /// Reads a size for serde's `with`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
         usize::try_from(super::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
