@@ -2,6 +2,7 @@
 //! audit`, its fields named as the columns of `audit_events`.
 
 mod clean;
+mod depth;
 mod diagnose;
 pub(crate) mod flat;
 
@@ -19,6 +20,7 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 use clean::Cuts;
+pub use depth::limit_depth;
 use diagnose::diagnose;
 
 /// Columns that the server sets; a producer that sends one is forging it.
@@ -42,8 +44,8 @@ pub mod limits {
     pub const METADATA: usize = 64 * 1024;
     /// What the server's own fields in `metadata` may take beyond that.
     pub const MARKS: usize = 4 * 1024;
-    /// Nesting of an event, itself included. The JSON parser recurses, so this also keeps a hostile
-    /// text from its stack.
+    /// Nesting of an event, itself included; what is nested deeper is replaced. The JSON parser
+    /// recurses, so this also keeps a hostile text from its stack.
     pub const DEPTH: usize = 32;
 }
 
@@ -274,29 +276,32 @@ impl<'a> AuditRecord<'a> {
     }
 
     fn from_unusual(json: &'a [u8], strangers: Strangers, room: usize) -> Result<Self, FieldError> {
-        if too_deep(json) {
-            return Err(FieldError::new(
-                "event",
-                format_args!("is nested more than {} deep", limits::DEPTH),
-            ));
-        }
         // The library looks whether bytes are UTF-8, and escapes escapes, only after it has handed
         // out texts of them.
         if let Ok(text) = std::str::from_utf8(json)
             && let Cow::Borrowed(text) = clean::json(text)
+            && let Cow::Borrowed(text) = limit_depth(text, limits::DEPTH)
         {
-            return Self::from_text(text, strangers, room, false);
+            return Self::from_text(text, strangers, room, Cuts::default());
         }
-        let text = String::from_utf8_lossy(json);
-        AuditRecord::from_text(&clean::json(&text), strangers, room, true)
-            .map(AuditRecord::into_owned)
+
+        let lossy = String::from_utf8_lossy(json);
+        let clean = clean::json(&lossy);
+        let replaced = matches!(lossy, Cow::Owned(_)) || matches!(clean, Cow::Owned(_));
+        let mut cuts = Cuts::of(replaced);
+        let shallow = limit_depth(&clean, limits::DEPTH);
+        // No other column holds anything that nests.
+        if matches!(shallow, Cow::Owned(_)) {
+            cuts.note("metadata");
+        }
+        AuditRecord::from_text(&shallow, strangers, room, cuts).map(AuditRecord::into_owned)
     }
 
     fn from_text(
         text: &'a str,
         strangers: Strangers,
         room: usize,
-        cleaned: bool,
+        cuts: Cuts,
     ) -> Result<Self, FieldError> {
         let wire: Wire<'a> = sonic_rs::from_str(text).map_err(|_| diagnose(text))?;
         if strangers == Strangers::Refuse
@@ -309,11 +314,10 @@ impl<'a> AuditRecord<'a> {
             };
             return Err(FieldError::new(name.to_string(), error));
         }
-        Self::check(wire, room, cleaned)
+        Self::check(wire, room, cuts)
     }
 
-    fn check(wire: Wire<'a>, room: usize, cleaned: bool) -> Result<Self, FieldError> {
-        let mut cuts = Cuts::of(cleaned);
+    fn check(wire: Wire<'a>, room: usize, mut cuts: Cuts) -> Result<Self, FieldError> {
         let category = require_text("category", wire.category)?;
         let category = Category::parse(&category)
             .filter(|c| *c != Category::Network)
@@ -506,32 +510,6 @@ fn parse_metadata<'a>(
     clean::metadata(&raw)
         .map(Details::from_json)
         .ok_or_else(no_object)
-}
-
-/// Returns whether a JSON text nests deeper than allowed. Brackets inside strings count only when
-/// there are many.
-fn too_deep(json: &[u8]) -> bool {
-    // Vectorises; nearly every event ends here with two or three.
-    if json.iter().filter(|c| matches!(c, b'{' | b'[')).count() <= limits::DEPTH {
-        return false;
-    }
-
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for &c in json {
-        match c {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-
-    deepest > limits::DEPTH
 }
 
 #[cfg(test)]

@@ -274,6 +274,9 @@ pub struct RuleFacts {
     /// Sources, or peers of listeners, of which too many lines are not understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partly_blind_to: Vec<String>,
+    /// Its parameters that are not the defaults, for which its fixtures prove nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_parameters: Vec<String>,
 }
 
 /// Alerts and deliveries of the window.

@@ -225,6 +225,7 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
             // What a rule looks at is not the database's to know.
             blind_to: None,
             partly_blind_to: Vec::new(),
+            changed_parameters: Vec::new(),
         })
         .collect())
 }

@@ -252,6 +252,9 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
         let builtin = detect::rules::ALL
             .iter()
             .find(|d| d.info.id.as_str() == rule.rule_id);
+        rule.changed_parameters = builtin.map_or_else(Vec::new, |definition| {
+            changed_parameters(config, &rule.rule_id, &(definition.defaults)())
+        });
 
         // A custom rule looks at every source.
         let feeds = builtin.map_or(&[][..], |definition| definition.info.feeds);
@@ -275,11 +278,29 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
             proof_failed: false,
             blind_to: None,
             partly_blind_to: Vec::new(),
+            changed_parameters: Vec::new(),
         })
         .collect();
     rules.extend(absent);
 
     Ok(rules)
+}
+
+/// The parameters of a built-in rule that the configuration sets to another value than the default.
+fn changed_parameters(config: &Config, rule_id: &str, defaults: &serde_json::Value) -> Vec<String> {
+    let own = config
+        .rules
+        .get(rule_id)
+        .and_then(serde_json::Value::as_object);
+    let mut changed: Vec<String> = own
+        .into_iter()
+        .flatten()
+        // Whether it is off is told apart.
+        .filter(|(key, value)| *key != "enabled" && defaults.get(*key) != Some(*value))
+        .map(|(key, _)| key.clone())
+        .collect();
+    changed.sort_unstable();
+    changed
 }
 
 /// The assets of the one inventory, those out of scope apart. A description that cannot be read adds

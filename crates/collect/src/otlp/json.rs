@@ -10,10 +10,14 @@ use super::{
     malformed_record, too_large_record,
 };
 
+/// How deep a request is read; the library ends at 128. Of attributes and bodies, [`DEPTH_MAX`] levels
+/// are kept, each of which takes three of these.
+const NESTING_MAX: usize = 100;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "list_or_null")]
     resource_logs: Vec<ResourceLogs<'a>>,
 }
 
@@ -22,7 +26,7 @@ struct Request<'a> {
 struct ResourceLogs<'a> {
     #[serde(borrow, default)]
     resource: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "list_or_null")]
     scope_logs: Vec<ScopeLogs<'a>>,
 }
 
@@ -30,8 +34,17 @@ struct ResourceLogs<'a> {
 #[serde(rename_all = "camelCase")]
 struct ScopeLogs<'a> {
     /// Raw, so that each record is parsed by itself.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "list_or_null")]
     log_records: Vec<&'a RawValue>,
+}
+
+/// Reads a list; `null` is an empty one, as the JSON encoding of protobuf says.
+fn list_or_null<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 pub(super) fn read_request(
@@ -44,8 +57,10 @@ pub(super) fn read_request(
         return Err(OtlpError::Malformed);
     }
 
-    // Invalid text in one record must not affect the others.
+    // Invalid text in one record must not affect the others, nor may one that is nested deeper than
+    // the library reads be lost.
     let body = model::audit::clean_json(body);
+    let body = model::audit::limit_depth(&body, NESTING_MAX);
     let request: Request<'_> = serde_json::from_str(&body).map_err(|_| OtlpError::Malformed)?;
     let scopes = request.resource_logs.iter().flat_map(|r| &r.scope_logs);
     if scopes.map(|s| s.log_records.len()).sum::<usize>() > max_records {

@@ -323,6 +323,31 @@ fn no_text_of_an_attacker_gets_an_event_rejected() {
     }
 }
 
+/// Exporters write `null` for a list that has nothing, and an application may log what a client nested.
+#[test]
+fn null_lists_and_deep_bodies_cost_no_record() {
+    let deep = format!(
+        "{}{}{}",
+        r#"{"arrayValue":{"values":["#.repeat(300),
+        r#"{"stringValue":"x"}"#,
+        "]}}".repeat(300)
+    );
+    let json = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":null}},{{"scopeLogs":[{{"logRecords":null}},
+            {{"logRecords":[{{"eventName":"logout","body":{deep}}},{{"eventName":"logout"}}]}}]}}]}}"#
+    );
+    let meanings = read_all(json.as_bytes(), Encoding::Json).unwrap();
+    assert_eq!(meanings.len(), 2);
+    for meaning in &meanings {
+        unwrap_event(meaning);
+    }
+    assert!(
+        read_all(br#"{"resourceLogs":null}"#, Encoding::Json)
+            .unwrap()
+            .is_empty()
+    );
+}
+
 #[test]
 fn depth_and_attribute_count_are_bounded() {
     let deep = (0..10_000).fold(encode_message(1, b"x"), |inner, _| {

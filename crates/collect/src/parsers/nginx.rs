@@ -448,9 +448,19 @@ impl Access {
         let (method, target) = method_and_target(request.as_bytes());
         let method =
             get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
-        let target = get(&["request_uri", "uri", "path", "url"])
-            .map_or_else(|| target.to_vec(), String::into_bytes);
         let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
+        let target = match (part(&["request_uri"]), target) {
+            (asked, _) if !asked.is_empty() => asked,
+            (_, asked) if !asked.is_empty() => asked.to_vec(),
+            // nginx's `$uri` is the path alone, without what stands behind the question mark.
+            _ => {
+                let path = part(&["uri", "path", "url"]);
+                let query = part(&["args", "query_string", "query"]);
+                let has_query = query.is_empty() || path.contains(&b'?');
+                let joined = [&path[..], b"?", &query].concat();
+                if has_query { path } else { joined }
+            }
+        };
         let user = part(&["remote_user", "user"]);
         let bytes = part(&["body_bytes_sent", "bytes_sent", "bytes"]);
         let referer = part(&["http_referer", "referer", "referrer"]);

@@ -305,6 +305,22 @@ fn missing_rules(rules: Option<&[RuleFacts]>) -> Vec<String> {
         ));
     }
 
+    // A threshold that nobody reaches is a rule that is off, and the fixtures run with the defaults.
+    let changed: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.enabled && !rule.changed_parameters.is_empty())
+        .map(|rule| {
+            let parameters = rule.changed_parameters.join(", ");
+            format!("{} ({parameters})", rule.rule_id)
+        })
+        .collect();
+    if !changed.is_empty() {
+        missing.push(format!(
+            "fixtures that show these rules to work with other parameters than the defaults: {}",
+            list_first(&changed)
+        ));
+    }
+
     let untested = names(&|rule| rule.enabled && (rule.last_proven.is_none() || rule.proof_failed));
     if !untested.is_empty() {
         missing.push(format!(

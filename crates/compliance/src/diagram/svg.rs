@@ -57,6 +57,11 @@ const NODES_MAX: u32 = 100_000;
 /// Elements that are drawn, with each use of a symbol or marker counted.
 const DRAWN_MAX: u64 = 200_000;
 
+/// Characters of one text, whose setting takes time that grows with their square.
+const TEXT_MAX: usize = 2_000;
+/// Characters of all texts.
+const TEXTS_MAX: usize = 50_000;
+
 /// Checks a file and returns its picture.
 pub(super) fn read(text: &str) -> Result<Image, String> {
     let text = without_doctype(text)?;
@@ -77,6 +82,7 @@ pub(super) fn read(text: &str) -> Result<Image, String> {
         check_node(&node)?;
     }
 
+    check_texts(&root)?;
     check_growth(&document)?;
     let (width, height) = size(&root)?;
     Ok(Image {
@@ -85,6 +91,31 @@ pub(super) fn read(text: &str) -> Result<Image, String> {
         height,
         bytes: Arc::from(text.as_bytes()),
     })
+}
+
+/// Refuses texts that take minutes to set.
+fn check_texts(root: &Node<'_, '_>) -> Result<(), String> {
+    let is_text = |node: &Node<'_, '_>| node.tag_name().name() == "text";
+    let mut all = 0;
+    for text in root.descendants().filter(is_text) {
+        let parts = text.descendants().filter(Node::is_text);
+        let length = parts
+            .map(|part| part.text().unwrap_or_default().chars().count())
+            .sum::<usize>();
+        all += length;
+        if length > TEXT_MAX {
+            return Err(format!(
+                "has a text of {length} characters; at most {TEXT_MAX} are accepted"
+            ));
+        }
+    }
+
+    if all > TEXTS_MAX {
+        return Err(format!(
+            "has texts of {all} characters; at most {TEXTS_MAX} are accepted"
+        ));
+    }
+    Ok(())
 }
 
 /// Removes the document type that Graphviz and others write. One that defines entities is refused.

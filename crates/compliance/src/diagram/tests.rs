@@ -233,6 +233,15 @@ fn an_svg_that_could_do_more_is_refused() {
     }
 }
 
+/// Setting a text takes time that grows with the square of its length.
+#[test]
+fn an_svg_with_long_texts_is_refused() {
+    let text = |length: usize| format!("<text>{}</text>", "<tspan>ab</tspan>".repeat(length / 2));
+    Image::read(svg(&text(2_000).repeat(25)).as_bytes()).unwrap();
+    assert!(svg_error(&svg(&text(2_002))).contains("a text of 2002 characters"));
+    assert!(svg_error(&svg(&text(2_000).repeat(26))).contains("texts of 52000"));
+}
+
 #[test]
 fn an_svg_that_grows_without_bounds_is_refused() {
     let deep = format!("{}{}", "<g>".repeat(400_000), "</g>".repeat(400_000));

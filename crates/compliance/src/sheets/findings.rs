@@ -159,9 +159,15 @@ pub struct Line {
 /// out. The error names every row that cannot be read.
 pub fn read(bytes: &[u8]) -> Result<Vec<Line>, SheetError> {
     let text = decode(bytes);
+    let delimiter = delimiter(&text);
+    if let Some(line) = unclosed_quote(&text, delimiter) {
+        let wrong = format!("line {line}: a quotation mark is opened and never closed");
+        return Err(SheetError::Rows(vec![wrong]));
+    }
+
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
-        .delimiter(delimiter(&text))
+        .delimiter(delimiter)
         .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(SheetError::Header)?.clone();
     for needed in NEEDED {
@@ -201,6 +207,23 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>, SheetError> {
     }
 }
 
+/// Returns the line on which a quoted field begins that the end of the text cuts off. The reader would
+/// take all rows after it for its content.
+fn unclosed_quote(text: &str, delimiter: u8) -> Option<usize> {
+    let (mut line, mut opened, mut at_start) = (1, None, true);
+    for byte in text.trim_start_matches('\u{feff}').bytes() {
+        match byte {
+            b'"' if opened.is_some() => opened = None,
+            // Behind a field's beginning, a mark counts only where one was just closed: `""`.
+            b'"' if at_start => opened = Some(line),
+            _ => {}
+        }
+        at_start = byte == b'"' || byte == delimiter || matches!(byte, b'\r' | b'\n');
+        line += usize::from(byte == b'\n');
+    }
+    opened
+}
+
 fn describe_error(error: &csv::Error) -> String {
     model::text::sanitize(&error.to_string()).into_owned()
 }
@@ -228,6 +251,19 @@ mod tests {
             3.1.1[b],met,one\r\n";
         let numbers: Vec<usize> = read(text).unwrap().iter().map(|l| l.number).collect();
         assert_eq!(numbers, [3, 5]);
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_never_closed_swallows_no_rows() {
+        let head = "objective_id,finding,reason\n3.1.1[a],met,\"one \"\"two\"\"\nlines\"\n";
+        assert_eq!(read(head.as_bytes()).unwrap().len(), 1);
+        // Within a field that is not quoted, a mark is a character.
+        let inches = format!("{head}3.1.1[b],met,a 19\" rack\n3.1.1[c],met,\"\"\n");
+        assert_eq!(read(inches.as_bytes()).unwrap().len(), 3);
+
+        let torn = format!("{head}3.1.1[b],met,\"one\n3.1.1[c],not met,two\n");
+        let error = read(torn.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("line 4"), "{error}");
     }
 
     #[test]

@@ -194,7 +194,9 @@ impl Cuts {
 
     /// Notes that a field could not be kept as it was sent.
     pub(super) fn note(&mut self, field: &'static str) {
-        self.fields.push(field);
+        if !self.fields.contains(&field) {
+            self.fields.push(field);
+        }
     }
 
     /// Notes an address that is not simply one.

@@ -431,7 +431,7 @@ mod tests {
 
             assert_eq!(
                 Ok(record),
-                AuditRecord::check(library, limits::METADATA, false),
+                AuditRecord::check(library, limits::METADATA, super::super::Cuts::default()),
                 "{json}"
             );
         }

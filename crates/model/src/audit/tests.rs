@@ -23,6 +23,23 @@ fn reads_a_full_event_without_copying() {
     assert!(event.cui_involved);
 }
 
+/// An application copies what a client sent into the metadata; the client nests it.
+#[test]
+fn a_value_that_is_nested_too_deep_costs_only_itself() {
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let json = format!(
+        r#"{{"category":"auth","action":"login_failed","result":"failure","ip_address":"203.0.113.9",
+            "metadata":{{"username":"root","sent":{deep},"service":"web"}}}}"#
+    );
+    let record = parse(&json).unwrap();
+    assert_eq!(record.ip_address, Some("203.0.113.9".parse().unwrap()));
+
+    let metadata: serde_json::Value = serde_json::from_str(record.metadata.as_json()).unwrap();
+    assert_eq!(metadata["username"], "root");
+    assert_eq!(metadata["service"], "web");
+    assert_eq!(metadata["cut"], serde_json::json!(["metadata"]));
+}
+
 #[test]
 fn every_error_names_its_field() {
     let base = |extra: &str| {
@@ -69,7 +86,11 @@ fn every_error_names_its_field() {
         ),
         (base(r#","usr_id":null"#), "usr_id", "is not a column"),
         (base(r#","metadata":[1]"#), "metadata", "not a JSON object"),
-        (base(&format!(r#","metadata":{deep}"#)), "event", "nested"),
+        (
+            base(&format!(r#","session_id":{deep}"#)),
+            "session_id",
+            "is not a string",
+        ),
         (base(r#","action":"twice""#), "action", "appears twice"),
         ("[]".to_owned(), "event", "not a JSON object"),
         (r#"{"category":"#.to_owned(), "event", "not valid JSON"),

@@ -27,7 +27,7 @@ pub(super) fn parse_head(head: &[u8]) -> Option<Head<'_>> {
     // is in practice, because a client can claim any identity.
     if let Some((host, rest)) = second
         && address_of(host).is_some()
-        && (address_of(first).is_none() || rest.starts_with(b"- "))
+        && (is_virtual_host(first) || (address_of(first).is_some() && rest.starts_with(b"- ")))
         && let Some(user) = user_after_identity(rest)
     {
         return Some(Head { host, user });
@@ -50,6 +50,16 @@ pub(super) fn parse_head(head: &[u8]) -> Option<Head<'_>> {
     let identity_is_missing = after_first.starts_with(b"- ");
     let known = address_of(first).is_some() || (is_client(first) && identity_is_missing);
     known.then_some(Head { host: first, user })
+}
+
+/// Returns whether a word can be a virtual host and is no address. A time is none: it begins a line
+/// that a relay put its own head before.
+fn is_virtual_host(word: &[u8]) -> bool {
+    let name = match memchr::memrchr(b':', word) {
+        Some(at) if word[at + 1..].iter().all(u8::is_ascii_digit) => &word[..at],
+        _ => word,
+    };
+    address_of(word).is_none() && !name.contains(&b':') && !name.starts_with(b"<")
 }
 
 /// Returns whether a server writes this for a client: an address, a list of them, a host name, or

@@ -208,6 +208,46 @@ fn response_times_are_read() {
     );
 }
 
+/// `$uri` is the path alone, in which no injection is seen.
+#[test]
+fn the_target_of_a_json_line_is_what_was_asked_for() {
+    for (fields, target) in [
+        (r#""request":"GET /a?b=c HTTP/1.1","uri":"/a""#, "/a?b=c"),
+        (
+            r#""request_uri":"","request":"GET /a?b=c HTTP/1.1""#,
+            "/a?b=c",
+        ),
+        (
+            r#""request_uri":"/x?y","request":"GET /a HTTP/1.1""#,
+            "/x?y",
+        ),
+        (r#""uri":"/a","args":"b=c""#, "/a?b=c"),
+        (r#""uri":"/a?b=c","query_string":"b=c""#, "/a?b=c"),
+        (r#""url":"/a","args":"""#, "/a"),
+    ] {
+        let json = format!(
+            r#"{{"time_iso8601":"2026-03-04T10:00:00Z","remote_addr":"192.0.2.7","status":200,{fields}}}"#
+        );
+        let Parsed::Event(event) = parser().parse(json.as_bytes(), ID) else {
+            panic!("{json}")
+        };
+        assert_eq!(event.resource_id.as_deref(), Some(target), "{json}");
+    }
+}
+
+/// The head of a relay, whose host is an address, is not read as a virtual host and a client.
+#[test]
+fn the_head_of_a_relay_names_no_client() {
+    for head in [
+        "2026-03-05T11:00:00.123456+00:00 10.0.0.1 nginx:",
+        "2026-03-05T11:00:00Z 10.0.0.1 nginx[7]:",
+        "2026-03-05T11:00:00+00:00 10.0.0.1 -",
+    ] {
+        let described = describe(&format!("{head} 203.0.113.9 - - {REQUEST}"));
+        assert!(!described.contains("10.0.0.1"), "{head}: {described}");
+    }
+}
+
 #[test]
 fn a_line_without_a_client_in_its_place_is_rejected() {
     for head in [

@@ -325,6 +325,7 @@ fn rule(id: &str, now: Timestamp) -> RuleFacts {
         proof_failed: false,
         blind_to: Some(Vec::new()),
         partly_blind_to: Vec::new(),
+        changed_parameters: Vec::new(),
     }
 }
 

@@ -303,6 +303,9 @@ fn rules_that_are_off_blind_or_untested_mean_no_monitoring() {
             ("a rule does not pass its fixtures", |f| {
                 f.rules.as_mut().unwrap()[2].proof_failed = true;
             }),
+            ("a threshold that nobody reaches", |f| {
+                f.rules.as_mut().unwrap()[2].changed_parameters = vec!["threshold".to_owned()];
+            }),
             ("rules are not recorded", |f| f.rules = None),
             ("one rule of one's own, and none of blueteam's", |f| {
                 let rules = f.rules.as_mut().unwrap();
