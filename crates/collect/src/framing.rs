@@ -1,5 +1,7 @@
 //! Splits a byte stream into messages (RFC 6587, RFC 5425). Each is counted (`LENGTH SP <PRI>…`) or
-//! ends with a newline, which is decided for every message: senders differ, and some mix both.
+//! ends with a newline, which is decided for every message once one was counted: some senders mix
+//! both. A sender that began with newlines counts nothing: a length there is text of a client,
+//! which would swallow the messages after it.
 //!
 //! Some senders end messages with NUL instead. A client may have sent a NUL that stands in a
 //! message, so NUL only ends messages where the sender is seen to write no newlines: a read ends
@@ -23,6 +25,10 @@ enum State {
 
 /// Splits a stream into messages in time linear in its bytes. Holds at most one message.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fact about the stream"
+)]
 pub struct Framer {
     state: State,
     held: Vec<u8>,
@@ -32,6 +38,10 @@ pub struct Framer {
     delimiter: Option<u8>,
     /// Whether a counted message has just ended.
     after_counted: bool,
+    /// Whether a message was counted.
+    counts: bool,
+    /// Whether a delimiter has ended a message that was not counted.
+    delimits: bool,
     broken: bool,
 }
 
@@ -55,6 +65,8 @@ impl Framer {
             discarded: 0,
             delimiter: None,
             after_counted: false,
+            counts: false,
+            delimits: false,
             broken: false,
         }
     }
@@ -90,13 +102,19 @@ impl Framer {
                     self.push_bytes(&bytes[..end.unwrap_or(bytes.len())]);
                     if end.is_some() {
                         self.delimiter.get_or_insert(b'\n');
+                        self.delimits = true;
                         self.complete_message(messages);
                     }
                     &bytes[end.map_or(bytes.len(), |end| end + 1)..]
                 }
                 State::Counted { left } => {
                     let (mine, rest) = bytes.split_at(left.min(bytes.len()));
+                    let before = self.held.len();
                     self.push_bytes(mine);
+                    if self.delimits && holds_message(&self.held[before.saturating_sub(2)..]) {
+                        self.broken = true;
+                        break;
+                    }
                     self.expect_counted(left - mine.len(), messages);
                     rest
                 }
@@ -134,7 +152,7 @@ impl Framer {
         match (byte, self.held.last()) {
             // Some senders end counted messages with a newline, too.
             (b'\n' | b'\r' | 0, None) => {}
-            (b'1'..=b'9', None) => self.held.push(byte),
+            (b'1'..=b'9', None) if self.counts || !self.delimits => self.held.push(byte),
             (b'0'..=b'9', Some(b'0'..=b'9')) if self.held.len() < DIGITS_MAX => {
                 self.held.push(byte);
             }
@@ -144,9 +162,15 @@ impl Framer {
                 let length = digits.fold(0, |n: usize, c| n * 10 + usize::from(c - b'0'));
                 self.held.clear();
                 self.push_bytes(b"<");
+                self.counts = true;
+                // What is discarded could not be searched for messages that it swallows.
+                self.broken = self.delimits && length > self.max;
                 self.expect_counted(length - 1, messages);
             }
-            (b'\n', _) => self.complete_message(messages),
+            (b'\n', _) => {
+                self.delimits = true;
+                self.complete_message(messages);
+            }
             (0, _) if self.delimiter == Some(0) => self.complete_message(messages),
             _ => {
                 let first = self.held.first().copied().unwrap_or(byte);
@@ -187,6 +211,12 @@ impl Framer {
     }
 }
 
+/// Returns whether a line of `bytes` after the first begins with a priority.
+fn holds_message(bytes: &[u8]) -> bool {
+    memchr::memmem::find_iter(bytes, b"\n<")
+        .any(|at| bytes.get(at + 2).is_some_and(u8::is_ascii_digit))
+}
+
 /// Returns the message of a datagram: without the length that some senders put before it, and
 /// without what ends it. `None` where it is empty.
 pub fn datagram_message(datagram: &[u8]) -> Option<&[u8]> {
@@ -224,13 +254,14 @@ mod tests {
     }
 
     const MIXED: &[u8] =
-        b"<1>one\n6 <2>two\n11 <3>thr\nee\r\n<4>four\r\n\n2026-01-01 five\n12 six\n5 \
+        b"6 <1>one<1>1\n6 <2>two\n11 <3>thr\nee\r\n<4>four\r\n\n2026-01-01 five\n12 six\n5 \
             <7>xy<8>z\n12345678 <9>\n9 <10>cut";
 
     #[test]
     fn both_framings_in_one_stream_split_at_every_byte() {
         let expected = [
             "<1>one",
+            "<1>1",
             "<2>two",
             "<3>thr\nee",
             "<4>four",
@@ -291,6 +322,38 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_a_client_wrote_swallows_nothing() {
+        for stream in [
+            &b"<1>a\n<1>q=\n3000 <1>x\n<2>b\n<2>c\n"[..],
+            b"<1>a\n<1>q=\n9 <1>x\n<2>b\n<2>c\n",
+            b"1\n<1>q=\n9999999 <1>x\n<2>b\n<2>c\n",
+        ] {
+            let (messages, discarded) = split_stream(&[stream], MESSAGE_MAX);
+            assert_eq!(messages[3..], ["<2>b", "<2>c"], "{messages:?}");
+            assert_eq!(discarded, 0);
+        }
+
+        // Of a sender that mixes both, nobody knows who wrote the length.
+        for stream in [
+            &b"4 <1>a<1>q=\n3000 <1>x\n<2>b\n"[..],
+            b"4 <1>a<1>q=\n9999999 <1>x\n",
+        ] {
+            for at in 0..stream.len() {
+                let mut framer = Framer::default();
+                framer.push(&stream[..at], &mut Vec::new());
+                framer.push(&stream[at..], &mut Vec::new());
+                assert!(framer.is_broken(), "split at {at}");
+            }
+        }
+
+        // A counted message may hold what it wants where all are counted.
+        assert_eq!(
+            split_stream(&[b"9 <1>a\n<2>b3 <3>"], MESSAGE_MAX).0.len(),
+            2
+        );
+    }
+
+    #[test]
     fn messages_may_end_with_nul() {
         let read = |parts: &[&[u8]]| split_stream(parts, MESSAGE_MAX).0;
         assert_eq!(read(&[b"<1>a\0<2>b\0"]), ["<1>a", "<2>b"]);
@@ -343,19 +406,20 @@ mod tests {
 
         #[test]
         fn framed_messages_are_restored(
-            texts in proptest::collection::vec(("[a-z0-9 <>\n]{0,40}[a-z]", any::<bool>()), 0..10),
+            texts in proptest::collection::vec("[a-z0-9 <>\n]{0,40}[a-z]", 0..10),
+            counted in any::<bool>(),
             size in 1_usize..50,
         ) {
             let mut stream = Vec::new();
             let mut expected = Vec::new();
-            for (text, counted) in &texts {
-                let message = if *counted {
+            for text in &texts {
+                let message = if counted {
                     format!("<13>{text}")
                 } else {
                     format!("<13>{}", text.replace('\n', " "))
                 };
 
-                if *counted {
+                if counted {
                     stream.extend(format!("{} {message}", message.len()).bytes());
                 } else {
                     stream.extend(format!("{message}\n").bytes());

@@ -1,6 +1,6 @@
 //! Changes of accounts and their privileges, as the logs of systems and of PostgreSQL show them.
 
-use model::sql::statements;
+use model::sql::{logged, statements};
 use model::{Action, Outcome, SecurityEvent, Source};
 
 /// A change of an account.
@@ -75,8 +75,7 @@ pub(crate) fn logged_statement(event: &SecurityEvent<'_>) -> Option<String> {
         .filter(|statement| !statement.is_empty())
         .or_else(|| {
             let message = event.details.text("message")?;
-            let (kind, statement) = message.split_once(": ")?;
-            matches!(kind, "statement" | "execute <unnamed>").then(|| statement.to_owned())
+            logged(&message).map(str::to_owned)
         })
 }
 
@@ -105,6 +104,11 @@ fn role_changes(text: &str) -> Vec<AccountChange> {
                     .position(|word| *word == "role" || *word == "in")
                 {
                     changes.extend(granted(name, &options[at + 1..]));
+                }
+            }
+            ["alter", "group", group, "add", "user", accounts @ ..] => {
+                for account in accounts {
+                    changes.extend(granted(account, &[*group]));
                 }
             }
             ["grant", rest @ ..] if !rest.contains(&"on") => {
@@ -178,6 +182,7 @@ mod tests {
                 "CREATE ROLE eve LOGIN IN ROLE pg_write_all_data",
                 vec!["created eve", "eve in pg_write_all_data"],
             ),
+            ("ALTER GROUP postgres ADD USER eve", vec!["eve in postgres"]),
             ("SELECT 'ALTER ROLE webapp SUPERUSER'", vec![]),
         ] {
             assert_eq!(of(statement), expected, "{statement}");

@@ -1,5 +1,13 @@
 //! The words of SQL statements, without what strangers can write into them: comments and strings.
 
+/// Returns the statement in a message of PostgreSQL that logs one: `statement: …`, or `execute
+/// NAME: …` of a prepared one. The client chooses the name; one that holds `: ` reads as a part of
+/// the statement.
+pub fn logged(message: &str) -> Option<&str> {
+    let (kind, statement) = message.split_once(": ")?;
+    (kind == "statement" || kind.starts_with("execute ")).then_some(statement)
+}
+
 /// Returns the words of each statement in `text`, in lowercase: keywords, and names with the dots
 /// that qualify them. Strings, dollar-quoted ones too, and comments are left out.
 pub fn statements(text: &str) -> Vec<Vec<String>> {
@@ -8,6 +16,7 @@ pub fn statements(text: &str) -> Vec<Vec<String>> {
     while let Some(c) = rest.chars().next() {
         let length = match c {
             '\'' => quoted_length(rest, '\''),
+            'e' | 'E' if rest[1..].starts_with('\'') => 1 + escape_string_length(&rest[1..]),
             '$' => dollar_quoted_length(rest).unwrap_or(1),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => comment_length(rest),
@@ -31,6 +40,18 @@ pub fn statements(text: &str) -> Vec<Vec<String>> {
     found
 }
 
+/// Returns whether the words of a statement change the schema, privileges, or whether triggers run.
+pub fn is_schema_change(words: &[String]) -> bool {
+    match words.first().map_or("", String::as_str) {
+        "create" | "alter" | "drop" | "truncate" | "grant" | "revoke" | "reassign" | "security"
+        | "comment" => true,
+        "import" => words.get(1).is_some_and(|w| w == "foreign"),
+        // As `replica`, no trigger runs.
+        "set" => words.iter().any(|w| w == "session_replication_role"),
+        _ => false,
+    }
+}
+
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -47,8 +68,77 @@ fn quoted_length(text: &str, mark: char) -> usize {
     text.len()
 }
 
+/// Returns the length of the string of `E'…'` at the beginning of `text`, in which a backslash
+/// escapes. Strings on lines after it continue it.
+fn escape_string_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find(['\'', '\\'])) {
+        at += found + 1;
+        if bytes[at - 1] == b'\\' {
+            // What is escaped may be longer than a byte; only marks matter.
+            at += usize::from(matches!(bytes.get(at), Some(b'\'' | b'\\')));
+        } else if bytes.get(at) == Some(&b'\'') {
+            at += 1;
+        } else if let Some(next) = continuation(&text[at..]) {
+            at += next + 1;
+        } else {
+            return at;
+        }
+    }
+
+    text.len()
+}
+
+/// Returns where the next part of a string begins: white space with a newline, and comments to the
+/// end of a line, may stand before it.
+fn continuation(text: &str) -> Option<usize> {
+    let mut rest = text.trim_start();
+    while rest.starts_with("--") {
+        rest = rest[rest.find('\n')?..].trim_start();
+    }
+
+    let between = text.len() - rest.len();
+    (rest.starts_with('\'') && text[..between].contains('\n')).then_some(between)
+}
+
+/// Returns a name of `U&"…"` with its escapes decoded, which `escape` begins.
+fn decode_name(name: &str, escape: char) -> String {
+    let (mut decoded, mut rest) = (String::new(), name);
+    while let Some((before, after)) = rest.split_once(escape) {
+        decoded.push_str(before);
+        let digits = if after.starts_with('+') { 1..7 } else { 0..4 };
+        let end = digits.end;
+        let c = after
+            .get(digits)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        if let Some(c) = c.and_then(char::from_u32) {
+            decoded.push(c);
+            rest = &after[end..];
+        } else {
+            decoded.push(escape);
+            rest = after.strip_prefix(escape).unwrap_or(after);
+        }
+    }
+
+    decoded + rest
+}
+
+/// Returns the character that `UESCAPE 'c'` at the beginning of `text` names; else a backslash.
+fn escape_character(text: &str) -> char {
+    let text = text.trim_start();
+    text.get(..7)
+        .filter(|word| word.eq_ignore_ascii_case("uescape"))
+        .and_then(|_| text[7..].trim_start().strip_prefix('\'')?.chars().next())
+        .unwrap_or('\\')
+}
+
 /// Returns the length of `$tag$ … $tag$`; `None` if no such string begins `text`.
 fn dollar_quoted_length(text: &str) -> Option<usize> {
+    // `$1` is a parameter.
+    if text[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
     let tag_end = text[1..].find(|c| !is_word(c))? + 1;
     let tag = text.get(..=tag_end).filter(|tag| tag.ends_with('$'))?;
     let body = &text[tag.len()..];
@@ -83,13 +173,25 @@ fn name(text: &str) -> (String, usize) {
     let (mut name, mut at) = (String::new(), 0);
     loop {
         let rest = &text[at..];
-        let length = if rest.starts_with('"') {
-            quoted_length(rest, '"')
+        let is_escaped = rest
+            .get(..3)
+            .is_some_and(|start| start.eq_ignore_ascii_case("u&\""));
+        if is_escaped {
+            let length = 2 + quoted_length(&rest[2..], '"');
+            let escape = escape_character(&rest[length..]);
+            let quoted = rest[2..length].trim_matches('"');
+            name.push_str(&decode_name(quoted, escape).to_lowercase());
+            at += length;
         } else {
-            rest.find(|c| !is_word(c)).unwrap_or(rest.len())
-        };
-        name.push_str(&rest[..length].trim_matches('"').to_lowercase());
-        at += length;
+            let length = if rest.starts_with('"') {
+                quoted_length(rest, '"')
+            } else {
+                // A dollar sign within a name begins no string.
+                rest.find(|c| !is_word(c) && c != '$').unwrap_or(rest.len())
+            };
+            name.push_str(&rest[..length].trim_matches('"').to_lowercase());
+            at += length;
+        }
 
         let is_qualifier = text[at..]
             .strip_prefix('.')
@@ -117,6 +219,14 @@ mod tests {
                 vec!["insert into n values"],
             ),
             ("SELECT 'open", vec!["select"]),
+            (r"SELECT E'\''; DROP t", vec!["select", "drop t"]),
+            (r"SELECT e'\\'; DROP t", vec!["select", "drop t"]),
+            ("SELECT E'a' -- '\n '\\''; DROP t", vec!["select", "drop t"]),
+            (r"SELECT '\'; DROP t", vec!["select", "drop t"]),
+            ("SELECT a$x$; DROP t", vec!["select a$x$", "drop t"]),
+            ("SELECT $1$; DROP t", vec!["select 1$", "drop t"]),
+            (r#"DROP s.U&"a\005f\+00005fb""#, vec!["drop s.a__b"]),
+            (r#"DROP u&"a!005f!!" UESCAPE '!'"#, vec!["drop a_! uescape"]),
             ("COMMENT ON TABLE t IS 'x'", vec!["comment on table t is"]),
             ("a.'x' $1 é.\"", vec!["a 1 é."]),
             ("", vec![]),

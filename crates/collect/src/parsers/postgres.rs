@@ -3,7 +3,7 @@
 
 use model::civil::{Civil, Readings, Zone};
 use model::event::{Details, Provenance, UserId};
-use model::sql::statements;
+use model::sql::{is_schema_change, logged, statements};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
@@ -237,18 +237,9 @@ struct Classification {
 /// Returns the words of the first of the logged statements that changes the schema or privileges.
 /// Comments and other statements may stand before it.
 fn schema_change(text: &str) -> Option<Vec<String>> {
-    statements(text).into_iter().find(|words| {
-        let first = words.first().map_or("", String::as_str);
-        let sets_replication_role = || words.iter().any(|w| w == "session_replication_role");
-        match first {
-            "create" | "alter" | "drop" | "truncate" | "grant" | "revoke" | "reassign"
-            | "security" | "comment" => true,
-            "import" => words.get(1).is_some_and(|w| w == "foreign"),
-            // As `replica`, no trigger runs.
-            "set" => sets_replication_role(),
-            _ => false,
-        }
-    })
+    statements(text)
+        .into_iter()
+        .find(|words| is_schema_change(words))
 }
 
 /// Returns the name of the object that a statement changes.
@@ -329,10 +320,7 @@ fn classify_message(m: &Message) -> Option<Classification> {
         });
     }
 
-    let logged = ["statement: ", "execute <unnamed>: "]
-        .iter()
-        .find_map(|prefix| m.message.strip_prefix(prefix));
-    if let Some(words) = logged.and_then(schema_change) {
+    if let Some(words) = logged(&m.message).and_then(schema_change) {
         let object = object_of(&words);
         return Some(Classification {
             category: Category::Admin,

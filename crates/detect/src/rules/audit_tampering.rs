@@ -2,10 +2,11 @@
 //! protection.
 
 use model::event::EventTags;
-use model::sql::statements;
+use model::sql::{is_schema_change, statements};
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::account_changes::logged_statement;
 use crate::keyed::Key;
 use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
@@ -87,6 +88,12 @@ impl AuditTampering {
     /// not count: anyone whose words reach a statement can write into them. PostgreSQL itself names
     /// the object of a refusal, so a statement that also mentions others proves nothing.
     fn touches_protected(&self, event: &SecurityEvent<'_>) -> bool {
+        if &*event.action == "schema_change"
+            && let Some(logged) = logged_statement(event)
+        {
+            return self.changes_protected(&logged);
+        }
+
         let statement = event.details.text("statement").unwrap_or_default();
         let object = event.resource_id.as_deref().unwrap_or_default();
         let text = match &*event.action {
@@ -95,11 +102,97 @@ impl AuditTampering {
             _ => &statement,
         };
 
-        statements(text).iter().flatten().any(|name| {
-            self.protected
-                .iter()
-                .any(|protected| is_protected(name, protected))
+        statements(text)
+            .iter()
+            .flatten()
+            .any(|name| self.protects(name))
+    }
+
+    fn protects(&self, name: &str) -> bool {
+        self.protected
+            .iter()
+            .any(|protected| is_protected(name, protected))
+    }
+
+    /// Returns whether one of the statements in `text` changes a protected object, wherever in the
+    /// statement it is named.
+    fn changes_protected(&self, text: &str) -> bool {
+        statements(text)
+            .iter()
+            .filter(|words| is_schema_change(words))
+            .any(|words| {
+                disables_triggers(words) || words_at_risk(words).iter().any(|w| self.protects(w))
+            })
+    }
+}
+
+/// Returns whether a statement sets `session_replication_role`, so that no trigger runs.
+fn disables_triggers(words: &[String]) -> bool {
+    let has = |word: &str| words.iter().any(|w| w == word);
+    has("session_replication_role")
+        && matches!(words.first().map(String::as_str), Some("set" | "alter"))
+        && !["reset", "default", "origin", "local"].iter().any(|word| {
+            words
+                .get(2..)
+                .is_some_and(|rest| rest.iter().any(|w| w == word))
         })
+}
+
+/// Returns the words of a statement that name what it changes. A new view, table or function may
+/// mention a protected table without a change to it, and so may a privilege to read.
+fn words_at_risk(words: &[String]) -> &[String] {
+    const MODIFIERS: [&str; 8] = [
+        "or",
+        "replace",
+        "temp",
+        "temporary",
+        "unlogged",
+        "global",
+        "local",
+        "recursive",
+    ];
+    const NEW: [&str; 9] = [
+        "table",
+        "view",
+        "materialized",
+        "index",
+        "unique",
+        "function",
+        "procedure",
+        "statistics",
+        "sequence",
+    ];
+    const READS: [&str; 2] = ["select", "references"];
+
+    match words.first().map(String::as_str) {
+        Some("create") => {
+            let kind = words[1..]
+                .iter()
+                .position(|w| !MODIFIERS.contains(&w.as_str()))
+                .map_or(words.len(), |at| at + 1);
+            let is_new = words.get(kind).is_some_and(|w| NEW.contains(&w.as_str()));
+            if !is_new {
+                return words;
+            }
+
+            let name = words[kind + 1..]
+                .iter()
+                .position(|w| !matches!(w.as_str(), "view" | "index" | "if" | "not" | "exists"))
+                .map_or(words.len(), |at| kind + 1 + at);
+            words.get(name..=name).unwrap_or_default()
+        }
+        Some("grant") if words.get(1).is_some_and(|w| READS.contains(&w.as_str())) => {
+            let on = words.iter().position(|w| w == "on").unwrap_or(words.len());
+            let writes = [
+                "insert", "update", "delete", "truncate", "trigger", "maintain",
+            ];
+            if words[..on].iter().any(|w| writes.contains(&w.as_str())) {
+                words
+            } else {
+                &[]
+            }
+        }
+        _ => words,
     }
 }
 

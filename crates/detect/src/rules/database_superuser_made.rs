@@ -16,7 +16,7 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("database_superuser_made"),
         name: "Database superuser made",
-        description: "A statement made a role of PostgreSQL a superuser.",
+        description: "A statement made a role of PostgreSQL a superuser, or a member of one.",
         severity: Severity::Critical,
         controls: &[
             ControlId::known("3.1.5"),
@@ -30,9 +30,10 @@ pub(super) const RULE: Definition = Definition {
     defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/database_superuser_made.ndjson"),
     build: |value, _| {
-        let _: Params = parse_params(value)?;
+        let p: Params = parse_params(value)?;
         Ok(Built {
             rule: Box::new(DatabaseSuperuserMade {
+                superusers: p.superusers,
                 pending: Pending::new(PATIENCE),
             }),
             cooldown: Span::hours(1),
@@ -44,20 +45,35 @@ pub(super) const RULE: Definition = Definition {
 /// PostgreSQL logs a statement before it runs it, and the refusal right after.
 const PATIENCE: Span = Span::secs(2);
 
-/// No parameters of its own.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Params {}
+struct Params {
+    /// Roles that are superusers, in lowercase: their members can become them.
+    superusers: Vec<String>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            superusers: vec!["postgres".to_owned()],
+        }
+    }
+}
 
 struct DatabaseSuperuserMade {
+    superusers: Vec<String>,
     pending: Pending,
 }
 
-fn superuser(event: &SecurityEvent<'_>) -> Option<String> {
+/// Returns the role that an event makes a superuser, or a member of one of `superusers`.
+fn superuser(event: &SecurityEvent<'_>, superusers: &[String]) -> Option<String> {
     account_changes(event)
         .into_iter()
         .find_map(|change| match change {
             AccountChange::Superuser(name) => Some(name),
+            AccountChange::Granted { account, group } if superusers.contains(&group) => {
+                Some(account)
+            }
             _ => None,
         })
 }
@@ -68,8 +84,7 @@ fn is_same_session(a: &SecurityEvent<'_>, b: &SecurityEvent<'_>) -> bool {
     pid(a).is_some() && pid(a) == pid(b) && a.host() == b.host()
 }
 
-fn fire(key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-    let Some(name) = superuser(event) else { return };
+fn fire(key: Key, name: &str, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
     cx.fire(key, event, || {
         let place = super::place_of(event);
         let by = event
@@ -80,9 +95,9 @@ fn fire(key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let description = format!(
             "The role {name} was made a superuser of PostgreSQL{place}{by}. A superuser can change \
                 the audit trail and the triggers that protect it. Unless this was planned, revoke \
-                it (ALTER ROLE … NOSUPERUSER) and find out what the role did since."
+                it (ALTER ROLE … NOSUPERUSER, or REVOKE) and find out what the role did since."
         );
-        NewDetection::new(EntityKind::User, &name, title, description)
+        NewDetection::new(EntityKind::User, name, title, description)
     });
 }
 
@@ -99,17 +114,19 @@ impl Rule for DatabaseSuperuserMade {
             return;
         }
 
-        if let Some(name) = superuser(event) {
+        if let Some(name) = superuser(event, &self.superusers) {
             let key = Key::new(event.source, cx.key_hasher.hash_name(&name));
             if let Some((key, event)) = self.pending.push(key, event) {
-                fire(key, &event, cx);
+                fire(key, &name, &event, cx);
             }
         }
     }
 
     fn advance_watermark(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
         for (key, event) in self.pending.take_due(source, now, cx) {
-            fire(key, &event, cx);
+            if let Some(name) = superuser(&event, &self.superusers) {
+                fire(key, &name, &event, cx);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::apply::Owners;
+use super::owners::Owners;
 use super::written::{SERVICES_MAX, Written, rounds};
 use crate::StoreError;
 

@@ -5,6 +5,7 @@ mod batch;
 mod inhibition;
 mod join;
 mod messages;
+mod owners;
 mod pending;
 mod preview;
 mod written;

@@ -6,7 +6,8 @@ use model::{
 };
 use sqlx::PgConnection;
 
-use super::apply::{event_owners, unwritten};
+use super::apply::unwritten;
+use super::owners::event_owners;
 use crate::StoreError;
 
 /// An alert that a change would open.

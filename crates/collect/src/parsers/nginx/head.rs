@@ -36,7 +36,7 @@ pub(super) fn parse_head(head: &[u8]) -> Option<Head<'_>> {
     // A virtual host before a host name.
     if let Some((host, rest)) = second
         && host != b"-"
-        && address_of(first).is_none()
+        && is_virtual_host(first)
         && is_client(host)
         && rest.starts_with(b"- ")
     {
