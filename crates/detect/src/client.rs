@@ -38,7 +38,22 @@ impl Client {
             })
         };
 
-        event.ip_address.map(Self::Address).or_else(by_origin)
+        // An application passed on an address that is none (`X-Forwarded-For: junk`): whoever sent it
+        // would otherwise be counted nowhere.
+        let by_service = || {
+            let junk = event.details.text("ip_address_sent");
+            junk.filter(|_| event.source == Source::AuditDb)?;
+            let service = event.details.text("service");
+            Some(Self::Unnamed(
+                service.unwrap_or_else(|| "an application".to_owned()),
+            ))
+        };
+
+        event
+            .ip_address
+            .map(Self::Address)
+            .or_else(by_origin)
+            .or_else(by_service)
     }
 
     pub(crate) fn key(&self, event: &SecurityEvent<'_>, cx: &Context<'_>) -> Key {

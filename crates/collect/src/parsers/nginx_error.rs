@@ -392,26 +392,39 @@ fn is_denied(message: &[u8]) -> bool {
             && memmem::find(message, b": authorization failure for").is_some())
 }
 
-/// Returns whether a message of PHP starts with `beginning`: one that the server passes on from
+/// Where in an entry a message of PHP stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where the server itself put it.
+    First,
+    /// Behind another message, whose text a client may have chosen, with this beginning.
+    Later,
+}
+
+/// Returns where a message of PHP starts with `beginning`: one that the server passes on from
 /// FastCGI, or the message itself for PHP within Apache. Elsewhere in an entry a client could have
 /// sent these words.
-fn php_message_starts_with(message: &[u8], beginning: &[u8]) -> bool {
+fn php_message_place(message: &[u8], beginning: &[u8]) -> Option<Place> {
     const MESSAGE: &[u8] = b"PHP message: ";
     let message = without_module(message);
     let passed_on = [&b"FastCGI sent in stderr: \""[..], b"Got error '"];
-    let Some(said) = passed_on
+    let said = passed_on
         .iter()
         .find_map(|mark| message.strip_prefix(*mark))
-    else {
-        return message.starts_with(beginning);
-    };
+        .unwrap_or(message);
+    let first = said.strip_prefix(MESSAGE).unwrap_or(said);
+    if first.starts_with(beginning) {
+        return Some(Place::First);
+    }
 
     // Several messages are separated by newlines, since PHP 7.4 by semicolons.
-    memmem::find_iter(said, MESSAGE).any(|at| {
+    let is_later = |at: usize| {
         let before = &said[..at];
-        let is_first = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"; ");
-        is_first && said[at + MESSAGE.len()..].starts_with(beginning)
-    }) || said.starts_with(beginning)
+        (before.ends_with(b"\n") || before.ends_with(b"; "))
+            && said[at + MESSAGE.len()..].starts_with(beginning)
+    };
+    let passed_on = said.len() < message.len();
+    (passed_on && memmem::find_iter(said, MESSAGE).any(is_later)).then_some(Place::Later)
 }
 
 impl<'a> ErrorEntry<'a> {
@@ -434,15 +447,14 @@ impl<'a> ErrorEntry<'a> {
             .unwrap_or_default()
             .trim_ascii();
 
+        let audit_failure = AUDIT_FAILURES
+            .iter()
+            .filter_map(|start| php_message_place(message, start))
+            .min_by_key(|place| *place != Place::First);
         let (category, action) = match refused {
             _ if refused > 0 => (Category::Auth, "login_failed"),
-            _ if AUDIT_FAILURES
-                .iter()
-                .any(|start| php_message_starts_with(message, start)) =>
-            {
-                (Category::System, "audit_failure")
-            }
-            _ if php_message_starts_with(message, b"PHP Fatal error") => {
+            _ if audit_failure.is_some() => (Category::System, "audit_failure"),
+            _ if php_message_place(message, b"PHP Fatal error").is_some() => {
                 (Category::System, "php_fatal")
             }
             _ if is_denied(message) => (Category::Network, "access_denied"),
@@ -476,6 +488,9 @@ impl<'a> ErrorEntry<'a> {
             .text_field("level", level)
             .text_field("message", &first[..first.len().min(MESSAGE_MAX)]);
 
+        if action == "audit_failure" && audit_failure == Some(Place::Later) {
+            details.text_field("certainty", b"unconfirmed");
+        }
         if refused > 0 && unclear {
             details.text_field("origin", b"web server");
         }

@@ -283,6 +283,31 @@ fn is_authorized(m: &Message) -> bool {
     m.state == "00000" && m.status == "authentication" && !m.user.is_empty() && names_user
 }
 
+/// Returns whether a message is the one of blueteam's trigger: `SCHEMA.TABLE is append-only: DELETE
+/// refused`. A text that an application stored could hold the words, and an error quotes such texts.
+fn is_refusal(message: &str) -> bool {
+    let Some((table, refused)) = message.split_once(" is append-only: ") else {
+        return false;
+    };
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '$');
+    !table.is_empty()
+        && table.chars().all(is_name)
+        && matches!(
+            refused,
+            "UPDATE refused" | "DELETE refused" | "TRUNCATE refused"
+        )
+}
+
+/// Returns whether a statement changes or removes rows. What raises in a query or an INSERT is an
+/// application's own check, which a stranger's input may fail.
+fn changes_rows(statement: &str) -> bool {
+    statements(statement).iter().any(|words| {
+        let verbs = ["update", "delete", "truncate", "merge"];
+        let first = words.first().map_or("", String::as_str);
+        verbs.contains(&first) || (first == "with" && words.iter().any(|w| verbs.contains(&&**w)))
+    })
+}
+
 fn classify_message(m: &Message) -> Option<Classification> {
     let quoted = || m.message.split('"').nth(1).map(str::to_owned);
     match m.state.as_str() {
@@ -332,8 +357,9 @@ fn classify_message(m: &Message) -> Option<Classification> {
 
     // The trigger of an append-only table raises this for a refused change.
     if m.severity == "ERROR"
-        && (m.message.contains("append-only") || m.state == "P0001")
+        && m.state == "P0001"
         && !m.statement.is_empty()
+        && (is_refusal(&m.message) || changes_rows(&m.statement))
     {
         return Some(Classification {
             category: Category::Data,
@@ -409,12 +435,15 @@ impl Classification {
         }
 
         // With `log_hostname` the host is a name instead of an address; a socket's `[local]` is
-        // neither.
-        if action == "login_failed"
-            && event.ip_address.is_none()
-            && !matches!(&*m.host, "" | "[local]")
-        {
-            add_named_origin(&mut details, m.host.as_bytes());
+        // neither, and counts for the machine of the database.
+        if action == "login_failed" && event.ip_address.is_none() {
+            match &*m.host {
+                "" => {}
+                "[local]" => {
+                    details.text_field("origin", b"local connections");
+                }
+                name => add_named_origin(&mut details, name.as_bytes()),
+            }
         }
 
         event.details = Details::from_json(details.finish());

@@ -180,7 +180,16 @@ impl Rule for AuditLogGap {
             });
         } else if header.marks.intersects(EventTags::AUDIT_FAILURE) {
             let source = event.source;
-            cx.fire(Key::source(source), event, || {
+            // A client may have written the words into another message.
+            let unconfirmed = source == Source::Nginx
+                && event.details.text("certainty").as_deref() == Some("unconfirmed");
+            let key = if unconfirmed {
+                let name = format!("{source}, unconfirmed");
+                Key::new(source, cx.key_hasher.hash_name(&name))
+            } else {
+                Key::source(source)
+            };
+            cx.fire(key, event, || {
                 let what = event
                     .details
                     .text("message")
@@ -191,8 +200,18 @@ impl Rule for AuditLogGap {
                     "{source} reports that audit events could not be recorded{what}. Events may \
                         be missing from this time on."
                 );
+                if !unconfirmed {
+                    return NewDetection::new(EntityKind::Source, source, title, description);
+                }
 
+                let title = format!("Audit logging may have failed in {source}{what}");
+                let description = format!(
+                    "{description} The words stand behind another message of the same log entry, \
+                        where a client may have written them; the log of the application says \
+                        whether it failed."
+                );
                 NewDetection::new(EntityKind::Source, source, title, description)
+                    .with_severity(Severity::Medium)
             });
         }
     }

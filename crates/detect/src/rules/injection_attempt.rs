@@ -8,6 +8,7 @@ use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::client;
 use crate::clock_cache::ClockCache;
 use crate::event_header::RulePredicate;
 use crate::injection::{Code, Field, find_code, is_suspicious};
@@ -200,7 +201,18 @@ impl InjectionAttempt {
     }
 
     fn observe_attempt(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(ip), Some((code, field))) = (event.ip_address, find_code(event)) else {
+        let Some((code, field)) = find_code(event) else {
+            return;
+        };
+        let Some(sender) = client::Client::of(event) else {
+            return;
+        };
+        // Of a client that the log names by its host, only attempts are told.
+        let Some(ip) = event.ip_address else {
+            let key = sender.key(event, cx);
+            cx.fire_episode(key, ATTEMPT, event, || {
+                attempt_opening(event, &sender, code, field)
+            });
             return;
         };
 
@@ -219,7 +231,7 @@ impl InjectionAttempt {
         let key = Key::ip(event.source, ip);
         if reason.is_none() && !goes_on {
             cx.fire_episode(key, ATTEMPT, event, || {
-                attempt_opening(event, ip, code, field)
+                attempt_opening(event, &sender, code, field)
             });
             return;
         }
@@ -282,16 +294,16 @@ impl InjectionAttempt {
 
 fn attempt_opening(
     event: &SecurityEvent<'_>,
-    ip: IpAddr,
+    sender: &client::Client,
     code: Code,
     field: Field,
 ) -> NewDetection {
     let (code, field) = (code.as_str(), field.as_str());
     let answered = event.details.number("status").unwrap_or(0);
     let title =
-        format!("Injection attempt: {code} in a request from {ip}, answered with {answered}");
+        format!("Injection attempt: {code} in a request from {sender}, answered with {answered}");
     let description = format!(
-        "The {field} of a request from {ip} contains code ({code}). {} Block the address if it is \
+        "The {field} of a request from {sender} contains code ({code}). {} Block the address if it is \
             not one of yours.",
         if answered < 300 {
             "The server answered with success: find out what it did."
@@ -302,7 +314,7 @@ fn attempt_opening(
         }
     );
 
-    NewDetection::new(EntityKind::Ip, ip, title, description)
+    NewDetection::new(sender.entity_kind(), sender, title, description)
 }
 
 fn success_opening(ip: IpAddr, reason: &str) -> NewDetection {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::{Counting, Distinct};
+use crate::client::Client;
 use crate::clock_cache::ClockCache;
 use crate::event_header::RulePredicate;
 use crate::glob::{Glob, plain_path};
@@ -358,18 +359,20 @@ impl Rule for WebScanner {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Some(ip) = event.ip_address else { return };
-        let key = Key::ip(event.source, ip);
+        let Some(client) = Client::of(event) else {
+            return;
+        };
+        let key = client.key(event, cx);
         if Traits::of(event, &self.health_checks).is_leak {
             cx.fire_episode(key, LEAK, event, || {
                 let target = event.resource_id.as_deref().unwrap_or_default();
-                let title = format!("Web scanner: {ip} was served {target}");
+                let title = format!("Web scanner: {client} was served {target}");
                 let description = format!(
-                    "The web server answered a request from {ip} for {target} with success. Find \
+                    "The web server answered a request from {client} for {target} with success. Find \
                         out what it served, remove the file, and replace the keys and passwords \
                         in it."
                 );
-                NewDetection::new(EntityKind::Ip, ip, title, description)
+                NewDetection::new(client.entity_kind(), &client, title, description)
                     .with_severity(Severity::High)
             });
         }
@@ -378,13 +381,13 @@ impl Rule for WebScanner {
             return;
         };
         cx.fire_episode(key, SCAN, event, || {
-            let title = format!("Web scanner: {ip}, {verdict}");
+            let title = format!("Web scanner: {client}, {verdict}");
             let description = format!(
-                "Someone at {ip} is probing the web server for vulnerabilities: {verdict}. Block \
+                "Someone at {client} is probing the web server for vulnerabilities: {verdict}. Block \
                     the address if it is not one of yours, and look at the requests that were \
                     answered with 200."
             );
-            NewDetection::new(EntityKind::Ip, ip, title, description)
+            NewDetection::new(client.entity_kind(), &client, title, description)
         });
     }
 

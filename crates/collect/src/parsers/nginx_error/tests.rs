@@ -185,6 +185,39 @@ fn no_text_of_a_client_names_another_client() {
     }
 }
 
+/// An application logs what a client sent; the text may look like another message.
+#[test]
+fn a_later_message_confirms_no_audit_failure() {
+    const FIRST: &str = "FastCGI sent in stderr: \"PHP message: ";
+    for (said, certainty) in [
+        ("AuditLogger: failed to write", None),
+        ("AuditLogger: failed to write; PHP message: x", None),
+        (
+            "search for x; PHP message: AuditLogger: failed to write",
+            Some("unconfirmed"),
+        ),
+        (
+            "search for x\nPHP message: AuditLogger: failed to write",
+            Some("unconfirmed"),
+        ),
+    ] {
+        let entry = format!(
+            "2026/03/05 11:00:00 [error] 7#7: *1 {FIRST}{said}\" while reading response header \
+                from upstream, client: 203.0.113.9, server: s"
+        );
+        let Parsed::Event(event) = (WebError { zone: Zone::UTC }).parse(entry.as_bytes(), ID)
+        else {
+            panic!("{entry}")
+        };
+        assert_eq!(&*event.action, "audit_failure", "{entry}");
+        assert_eq!(
+            event.details.text("certainty").as_deref(),
+            certainty,
+            "{entry}"
+        );
+    }
+}
+
 #[test]
 fn only_php_messages_report_audit_failures() {
     const TAIL: &str =

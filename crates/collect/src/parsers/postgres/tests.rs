@@ -196,7 +196,7 @@ fn a_client_without_an_address_is_counted_by_its_name() {
         (json("evil.example"), Some("evil.example")),
         (json("evil.example."), Some("evil.example")),
         (json("192.0.2.7"), None),
-        (json("[local]"), None),
+        (json("[local]"), Some("local connections")),
         (json(""), None),
     ] {
         let parsed = Postgres { zone: Zone::UTC };
@@ -204,6 +204,51 @@ fn a_client_without_an_address_is_counted_by_its_name() {
             panic!("{entry}")
         };
         assert_eq!(event.details.text("origin").as_deref(), expected, "{entry}");
+    }
+}
+
+/// What a stranger sent may stand in a message, and fail a check of the application.
+#[test]
+fn only_a_refused_change_of_rows_is_one() {
+    for (state, message, statement, refused) in [
+        (
+            "P0001",
+            "public.audit_events is append-only: DELETE refused",
+            "SELECT clean_up()",
+            true,
+        ),
+        (
+            "P0001",
+            "no",
+            "WITH d AS (DELETE FROM audit_events) SELECT 1",
+            true,
+        ),
+        (
+            "P0001",
+            "too long",
+            "INSERT INTO audit_events VALUES ($1)",
+            false,
+        ),
+        ("P0001", "no such user", "SELECT * FROM audit_events", false),
+        (
+            "22P02",
+            "invalid input syntax: \\\"x is append-only: DELETE refused\\\"",
+            "INSERT INTO audit_events VALUES ($1)",
+            false,
+        ),
+        (
+            "P0001",
+            "name x y is append-only: DELETE refused",
+            "SELECT register($1)",
+            false,
+        ),
+    ] {
+        let entry = format!(
+            r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","error_severity":"ERROR","state_code":"{state}","message":"{message}","statement":"{statement}"}}"#
+        );
+        let parsed = Postgres { zone: Zone::UTC }.parse(entry.as_bytes(), ID);
+        let found = matches!(&parsed, Parsed::Event(e) if &*e.action == "write_refused");
+        assert_eq!(found, refused, "{entry}");
     }
 }
 
