@@ -11,12 +11,14 @@ mod advisories;
 mod alerts;
 mod analysis;
 mod backtest;
+mod completions;
 mod compliance;
 mod config;
 mod demo;
 mod events;
 mod incidents;
 mod keys;
+mod man_pages;
 mod migrate;
 mod monitors;
 mod out;
@@ -76,6 +78,8 @@ const ALL: &[&Command] = &[
     &backtest::COMMAND,
     &demo::COMMAND,
     &config::COMMAND,
+    &completions::COMMAND,
+    &man_pages::COMMAND,
 ];
 
 /// The program with its commands, as clap has it.

@@ -107,6 +107,20 @@ impl<'a> StandIns<'a> {
             return Cow::Borrowed(text);
         }
 
+        // A mark that stood alone joins the `]` of the stand-in before it, and no font may have the
+        // two. Each pass replaces at least one character, so the passes end.
+        let mut out = self.pass(text, face);
+        while let next = self.pass(&out, face)
+            && next != out
+        {
+            out = next;
+        }
+
+        Cow::Owned(out)
+    }
+
+    /// Replaces the clusters of the text that cannot be shown.
+    fn pass(&self, text: &str, face: Face) -> String {
         let mut out = String::with_capacity(text.len() + 16);
         for cluster in text.graphemes(true) {
             match cluster {
@@ -119,7 +133,7 @@ impl<'a> StandIns<'a> {
             }
         }
 
-        Cow::Owned(out)
+        out
     }
 
     /// Writes a cluster that no font has as a whole: its letter if a font has it, and stand-ins for

@@ -342,6 +342,14 @@ fn a_picture_that_cannot_be_typeset_is_named_instead() {
     ])));
 }
 
+/// A mark that no font sets on a bracket is named too: the cluster in front of it is ours.
+#[test]
+fn marks_behind_a_stand_in_can_be_typeset() {
+    let text = "\u{feff}\u{1ac2}\u{1c16}\u{96c}\u{fc28}\u{1b5}\u{ffd9}";
+    typeset_without_retry(text);
+    assert!(with_prose_stand_ins(text).starts_with("[U+FEFF][U+1AC2]"));
+}
+
 #[test]
 fn stand_ins_are_not_broken_across_lines() {
     let text = "\u{1fc00}".repeat(6);

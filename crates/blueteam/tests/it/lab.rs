@@ -47,7 +47,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     let proof = &row(&after, "brute_force")["last_proven"];
     assert_eq!(
         (&proof["cases"], &proof["failed"]),
-        (&Value::from(9), &Value::from(0)),
+        (&Value::from(10), &Value::from(0)),
         "{proof}"
     );
     assert_eq!(proof["version"], env!("CARGO_PKG_VERSION"));
