@@ -31,6 +31,7 @@ mod separate_owner;
 mod services;
 mod sources;
 mod spools;
+mod state;
 mod stops;
 mod storm;
 mod stuck;
