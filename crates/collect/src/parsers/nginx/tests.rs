@@ -332,3 +332,22 @@ proptest! {
         prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));
     }
 }
+
+/// A payload behind the beginning of an agent or referrer would be cut off before rules see it.
+#[test]
+fn long_headers_are_kept_for_the_rules() {
+    let pad = "x".repeat(3000);
+    let line = format!(
+        "192.0.2.7 - - [04/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"{pad}R\" \"{pad}A\""
+    );
+    let Parsed::Event(event) = Access::new(ParseContext::utc(Timestamp::from_secs(1_772_712_451)))
+        .parse(line.as_bytes(), LineId { file: 1, offset: 0 })
+    else {
+        panic!("not an event");
+    };
+    assert_eq!(event.user_agent.as_deref().map(str::len), Some(500));
+    for (field, end) in [("referer", "R"), ("user_agent", "A")] {
+        let text = event.details.text(field).unwrap();
+        assert!(text.len() == 3001 && text.ends_with(end), "{field}");
+    }
+}

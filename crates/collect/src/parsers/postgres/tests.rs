@@ -325,3 +325,52 @@ proptest! {
         let _ = parser.parse(format!("2026-03-04 10:00:00.123 UTC,{tail}").as_bytes(), ID);
     }
 }
+
+/// A comment of any length before a statement would hide it from the rules.
+#[test]
+fn a_long_statement_hides_no_change_at_its_end() {
+    let parser = Postgres { zone: Zone::UTC };
+    let details = |entry: &str| match parser.parse(entry.as_bytes(), ID) {
+        Parsed::Event(e) => {
+            let number = e.details.number("unjudged_after");
+            let statement = e.details.text("statement").unwrap_or_default();
+            (e.action.to_string(), statement, number)
+        }
+        other => panic!("{other:?}"),
+    };
+    let json = |message: &str| {
+        format!(
+            r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"eve","error_severity":"LOG","message":"{message}"}}"#
+        )
+    };
+    let csv = |message: &str| {
+        format!(
+            "2026-03-04 10:00:00.123 UTC,\"eve\",\"db\",77,\"[local]\",65e.1,1,\"idle\",2026-03-04 \
+                10:00:00 UTC,3/1,0,LOG,00000,\"{message}\",,,,,,,,,\"psql\",\"client backend\",,0"
+        )
+    };
+
+    let pad = "x".repeat(5000);
+    let text = format!(
+        "statement: /*{pad}*/ INSERT INTO t VALUES ('{pad}'); ALTER ROLE eve SUPERUSER; SELECT '{pad}'"
+    );
+    for entry in [json(&text), csv(&text)] {
+        let (action, statement, unjudged) = details(&entry);
+        assert_eq!(
+            (&*action, &*statement, unjudged),
+            ("schema_change", "alter role eve superuser", None)
+        );
+    }
+
+    // Nothing is known of what is behind the end of an entry that was cut.
+    for entry in [json(&text), csv(&text)] {
+        let cut = &entry[..1500];
+        let (action, statement, unjudged) = details(cut);
+        assert_eq!((&*action, &*statement), ("schema_change", ""));
+        assert!(unjudged.is_some_and(|after| after > 1000));
+    }
+
+    let columns = ", a_long_name int".repeat(5_000);
+    let many = format!("statement: CREATE TABLE t (a int{columns}); ALTER ROLE eve SUPERUSER");
+    assert!(details(&json(&many)).2.is_some());
+}
