@@ -17,6 +17,7 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: None,
+        quotes: None,
     }),
     parser: |reference| {
         Box::new(Php {

@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: Some(continues),
+        quotes: None,
     }),
     parser: |context: ParseContext| Box::new(Postgres { zone: context.zone }),
 };
