@@ -76,6 +76,7 @@ mod tests {
     const BRACKETS: EntryRules = EntryRules {
         is_entry_start: |line| line.starts_with(b"["),
         continues: None,
+        is_certain_start: None,
         quotes: None,
     };
 

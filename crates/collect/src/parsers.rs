@@ -60,6 +60,9 @@ pub struct EntryRules {
     /// Returns whether an entry certainly continues after a line, so the next line is part of it
     /// whatever it looks like.
     pub continues: Option<Continues>,
+    /// Returns whether a line is the first of an entry wherever it stands, since no text of strangers
+    /// can look like it: the entry before it was torn.
+    pub is_certain_start: Option<fn(&[u8]) -> bool>,
     /// Entries that quote text which strangers may have chosen.
     pub quotes: Option<QuotedText>,
 }
@@ -98,7 +101,14 @@ impl OpenEntry {
             return false;
         }
 
-        let within = self.certain.filter(|before| *before < Self::MAX);
+        let within = self
+            .certain
+            .filter(|before| *before < Self::MAX)
+            .filter(|_| {
+                !rules
+                    .is_certain_start
+                    .is_some_and(|is_start| is_start(line))
+            });
         let is_start = within.is_none() && (rules.is_entry_start)(line);
         let continues = |before| rules.continues.is_some_and(|decide| decide(before, line));
 

@@ -23,6 +23,7 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: Some(continues),
+        is_certain_start: None,
         quotes: Some(QuotedText {
             opens: opens_fastcgi,
             is_worth_forging,

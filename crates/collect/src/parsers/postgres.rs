@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: Some(continues),
+        is_certain_start: Some(is_row_head),
         quotes: None,
     }),
     parser: |context: ParseContext| Box::new(Postgres { zone: context.zone }),
@@ -55,6 +56,62 @@ fn continues(before: Option<usize>, line: &[u8]) -> bool {
     // A quotation mark within a text is doubled.
     let odd = memchr::memchr_iter(b'"', line).count() % 2 == 1;
     odd != before.is_some()
+}
+
+/// Returns whether a line is the beginning of a row of CSV, up to its message, and cannot be text
+/// within a quoted field: there every quotation mark is doubled, so none opens a field. A row of
+/// which a crash or a full disk took the end leaves such a field open.
+fn is_row_head(line: &[u8]) -> bool {
+    const FIELDS_BEFORE_MESSAGE: usize = 13;
+    if !is_entry_start(line) || line.starts_with(b"{") {
+        return false;
+    }
+
+    let mut rest = line;
+    for place in 0..FIELDS_BEFORE_MESSAGE {
+        let (field, after) = match rest.strip_prefix(b"\"") {
+            Some(quoted) => match quoted_end(quoted) {
+                Some(end) => (&quoted[..end], &quoted[end + 1..]),
+                None => return false,
+            },
+            None => rest.split_at(memchr::memchr(b',', rest).unwrap_or(rest.len())),
+        };
+        let is_plain = !rest.starts_with(b"\"");
+        let is_right = match place {
+            // The process, its session, the number of the line in it, and the severity.
+            3 | 6 => is_plain && !field.is_empty() && field.iter().all(u8::is_ascii_digit),
+            5 => is_plain && memchr::memchr(b'.', field).is_some(),
+            11 => is_plain && !field.is_empty() && field.iter().all(u8::is_ascii_uppercase),
+            12 => is_plain && field.len() == 5,
+            // User, database, client and status are quoted, or missing.
+            1 | 2 | 4 | 7 => !is_plain || field.is_empty(),
+            _ => is_plain,
+        };
+        match (is_right, after.strip_prefix(b",")) {
+            (true, Some(next)) => rest = next,
+            _ => return false,
+        }
+    }
+
+    // The message: its marks are even in number at the beginning where they stand within a text.
+    let marks = rest.iter().take_while(|c| **c == b'"').count();
+    let ends_rightly = || match quoted_end(&rest[1..]) {
+        Some(end) => rest.get(end + 2).is_none_or(|c| *c == b','),
+        None => true,
+    };
+    marks % 2 == 1 && ends_rightly()
+}
+
+/// Returns the offset of the mark that ends a quoted field.
+fn quoted_end(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr(b'"', text.get(at..)?)?;
+        if text.get(at + 1) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 struct Postgres {
