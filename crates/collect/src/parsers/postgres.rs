@@ -504,7 +504,7 @@ impl Classification {
 
         // With `log_hostname` the host is a name instead of an address; a socket's `[local]` is
         // neither, and counts for the machine of the database.
-        if action == "login_failed" && event.ip_address.is_none() {
+        if matches!(action, "login_failed" | "login") && event.ip_address.is_none() {
             match &*m.host {
                 "" => {}
                 "[local]" => {
