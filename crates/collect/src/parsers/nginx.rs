@@ -53,11 +53,12 @@ impl Access {
 
     /// Parses a line, below `depth` prefixes or wrappers that others put around it.
     fn parse_wrapped<'a>(&self, line: &'a [u8], id: LineId, depth: u8) -> Parsed<'a> {
-        if line.starts_with(b"{") {
+        let request = parse_combined(line);
+        // A virtual host, which clients choose, may begin with a brace, too.
+        if line.starts_with(b"{") && request.is_err() {
             return self.parse_json(line, id, depth);
         }
-
-        let problem = match parse_combined(line) {
+        let problem = match request {
             Ok(request) => return Parsed::Event(request.into_event(id, &self.trusted_proxies)),
             Err(problem) => problem,
         };

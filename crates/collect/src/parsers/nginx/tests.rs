@@ -351,3 +351,43 @@ fn long_headers_are_kept_for_the_rules() {
         assert!(text.len() == 3001 && text.ends_with(end), "{field}");
     }
 }
+
+/// A client chooses the virtual host: with an odd one it would hide, or accuse another.
+#[test]
+fn no_virtual_host_hides_its_client_or_names_another() {
+    for host in [
+        "{",
+        "{x}",
+        "<x",
+        "<190>Oct",
+        "<38>2026-03-05T11:00:00Z",
+        "2026-03-05T11:00:00Z",
+        "11:00:00",
+        "a:b",
+        "9.9.9.9",
+        "9.9.9.9,8.8.8.8",
+        "9.9.9.9,",
+        "[9.9.9.9]:80",
+        "2001:db8::1",
+        "[pod",
+        "x|y",
+        "|",
+        "-",
+        "unix:",
+        "stdout",
+    ] {
+        let described = describe(&format!("{host} 203.0.113.9 - ann {REQUEST}"));
+        let address = described.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(address, "203.0.113.9", "{host}: {described}");
+    }
+
+    // Before a client that has only a name.
+    for host in ["9.9.9.9", "www.example.com", "2001:db8::1"] {
+        let described = describe(&format!("{host} crawler.example.org - ann {REQUEST}"));
+        assert!(
+            described.contains(r#""origin":"crawler.example.org""#)
+                && !described.contains("9.9.9.9"),
+            "{described}"
+        );
+    }
+}
