@@ -2,6 +2,7 @@
 //! layer by layer, normalized, and judged by its tokens, not by literal payloads.
 
 mod decode;
+mod interpreters;
 mod ordinary;
 mod path;
 mod prefilter;
@@ -85,7 +86,8 @@ fn code_in_text(text: &str) -> Option<Code> {
     } else if path::is_traversal(text, Place::Value, false) {
         Some(Code::Traversal)
     } else {
-        shell::is_command_or_code(text).then_some(Code::Command)
+        let is_command = shell::is_command_or_code(text) || interpreters::is_code(text);
+        is_command.then_some(Code::Command)
     }
 }
 
