@@ -25,6 +25,7 @@ mod monitor_command;
 mod monitors;
 mod nginx;
 mod notices;
+mod odd_feeds;
 mod offline;
 mod provenance;
 mod separate_owner;
