@@ -195,7 +195,7 @@ pub async fn gather(
 
 /// What the running daemon has written down about the clocks.
 pub(crate) fn clock_doubt(state: &StateDir) -> Option<ClockDoubt> {
-    let bytes = std::fs::read(state.join(CLOCK_FILE)).ok()?;
+    let bytes = state.read_small(CLOCK_FILE)?;
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -224,7 +224,7 @@ impl RunningDaemon {
 
     /// The daemon on a state directory; none where it is older than this file's content.
     pub fn of(state: &StateDir) -> Option<Self> {
-        let bytes = std::fs::read(state.join(DAEMON_LOCK)).ok()?;
+        let bytes = state.read_small(DAEMON_LOCK)?;
         serde_json::from_slice(&bytes).ok()
     }
 }

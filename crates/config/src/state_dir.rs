@@ -1,10 +1,14 @@
 //! The state directory: everything that must survive a restart.
 
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
+
+/// The largest small file, in bytes.
+const SMALL_MAX: u64 = 4096;
 
 /// Where everything is kept.
 #[derive(Clone, Debug)]
@@ -116,6 +120,24 @@ impl StateDir {
         self.0.join(name)
     }
 
+    /// Reads a small file; none where it is missing, no file, or larger than a page. Never waits, as
+    /// reading a pipe that lies in its place would.
+    pub fn read_small(&self, name: &str) -> Option<Vec<u8>> {
+        let file = std::fs::File::options()
+            .read(true)
+            .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
+            .open(self.join(name))
+            .ok()?;
+        let about = file.metadata().ok()?;
+        if !about.is_file() || about.len() > SMALL_MAX {
+            return None;
+        }
+
+        let mut content = Vec::new();
+        file.take(SMALL_MAX).read_to_end(&mut content).ok()?;
+        Some(content)
+    }
+
     /// Replaces a small file as a whole: a reader sees the old content or the new.
     pub fn replace(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         let path = self.join(name);
@@ -134,6 +156,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_small_file_is_read_and_nothing_else_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir(dir.path().to_owned());
+        std::fs::write(state.join("small"), "x").unwrap();
+        assert_eq!(state.read_small("small").unwrap(), b"x");
+
+        std::fs::write(state.join("large"), vec![0; 5000]).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", state.join("link")).unwrap();
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(state.join("pipe"))
+            .status();
+        assert!(pipe.unwrap().success());
+        for name in ["large", "link", "pipe", "missing", "."] {
+            assert_eq!(state.read_small(name), None, "{name}");
+        }
+    }
 
     fn set_mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -54,7 +54,8 @@ pub struct Scrubber {
 impl Scrubber {
     /// One that knows the secrets of a configuration.
     pub fn new(secrets: Option<&Secrets>) -> Self {
-        let mut known = secrets.map(values).unwrap_or_default();
+        let known = secrets.map(values).unwrap_or_default();
+        let mut known: Vec<String> = known.iter().flat_map(|one| spellings(one)).collect();
         known.retain(|secret| secret.len() >= SECRET_MIN);
         // Of two secrets one may hold the other.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -79,6 +80,36 @@ impl Scrubber {
     }
 }
 
+/// A secret as texts of several kinds write it: as it is, within a string of JSON or TOML, and as a
+/// URL hides it.
+fn spellings(secret: &str) -> Vec<String> {
+    let escaped = serde_json::to_string(secret).unwrap_or_default();
+    let decoded = percent_decoded(secret);
+    let within = escaped.trim_matches('"').to_owned();
+    vec![secret.to_owned(), within, decoded]
+}
+
+/// The text that `%40` and its like stand for.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Every secret of a configuration, and the passwords within URLs.
 fn values(secrets: &Secrets) -> Vec<String> {
     let named = secrets.channels.values();
@@ -99,6 +130,13 @@ fn values(secrets: &Secrets) -> Vec<String> {
             .and_then(|(_, rest)| rest.rsplit_once('@'))
             .and_then(|(login, _)| login.split_once(':'));
         found.extend(login.map(|(_, password)| password.to_owned()));
+        let query = text.split_once('?').map_or("", |(_, query)| query);
+        let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+        found.extend(
+            parameters
+                .filter(|(name, _)| name.contains("password"))
+                .map(|(_, v)| v.to_owned()),
+        );
     }
     found
 }
@@ -238,6 +276,15 @@ fn own_log() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_known_in_every_spelling() {
+        let scrubber = Scrubber {
+            secrets: spellings(r#"p%40ss"w\ord"#),
+        };
+        let text = scrubber.clean(r#"a p%40ss"w\ord b "p%40ss\"w\\ord" c p@ss"w\ord d"#);
+        assert_eq!(text, "a *** b \"***\" c *** d\n");
+    }
 
     #[test]
     fn secrets_go_by_value_and_by_form() {
