@@ -105,7 +105,7 @@ pub fn advisory_feed(data: &[u8]) {
     let ours = [("deb", "openssl", "3.0.11-1"), ("cargo", "rsa", "0.9.6"), ("npm", "@a/b", ""), ("", "Sudo", "1.9.13p3")];
     let ours = ours.map(|(ecosystem, name, version)| advisories::Component::new(ecosystem, name, version));
     let index = advisories::Index::new(&ours);
-    for advisory in &all {
+    for advisory in &all.advisories {
         assert!(!advisory.id.is_empty() && advisory.id.len() <= 300 && advisory.vulnerability().len() <= 300);
         assert!(advisory.title.chars().count() <= 300 && advisory.summary.chars().count() <= 4000);
         assert!(advisory.due.as_ref().is_none_or(|day| day.len() == 10 && day.is_ascii()));

@@ -186,8 +186,9 @@ mod tests {
             .map(|text| super::feeds::read(text, None))
             .collect();
         for format in super::feeds::ALL {
-            let of_format = |read: &Vec<super::Advisory>| {
-                read.iter().any(|advisory| advisory.feed == format.name)
+            let of_format = |read: &super::feeds::Reading| {
+                let mut advisories = read.advisories.iter();
+                advisories.any(|advisory| advisory.feed == format.name)
             };
             assert!(
                 feeds.iter().flatten().any(of_format),

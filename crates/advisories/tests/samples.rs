@@ -142,7 +142,7 @@ fn encode(version: &str) -> String {
 fn verdict(inventory: &str, feed: &str, vulnerability: &str) -> &'static str {
     let components = inventory::read(inventory, None).unwrap();
     let index = Index::new(&components);
-    let advisories = feeds::read(feed, None).unwrap();
+    let advisories = feeds::read(feed, None).unwrap().advisories;
     let best = advisories
         .iter()
         .filter(|advisory| advisory.id.ends_with(vulnerability))

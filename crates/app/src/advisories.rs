@@ -16,7 +16,7 @@ use crate::{AppError, Session};
 
 pub use ::advisories::Advisory;
 pub use fetch::fetch;
-pub use import::{Done, Source, import, read_file};
+pub use import::{Defects, Done, Source, import, read_file};
 pub use store::advisories::{Filter, Match, Origin};
 
 /// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is

@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use cluster::{Cluster, ClusterConfig, Login};
 use secrecy::ExposeSecret as _;
 pub use store::PgPool as Pool;
-use store::{PgConnectOptions, PgConnection};
+pub use store::Step;
+use store::{Outlook, Patience, PgConnectOptions, PgConnection};
 use tokio::sync::Mutex;
 
 use config::Loaded;
@@ -18,6 +19,9 @@ const NAME: &str = "blueteam";
 
 /// What stopped, in front of why.
 const UNMIGRATED: &str = "the database cannot be migrated";
+
+/// Is told of each migration before it is applied.
+pub type OnStep<'a> = dyn FnMut(Step<'_>) + Send + 'a;
 
 /// On whose behalf a connection works: decides what the database lets it do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,12 +137,39 @@ impl Database {
         self.external.as_ref()
     }
 
+    /// A database that is withheld: whoever connects finds nobody there, so that what comes in
+    /// meanwhile is kept on disk.
+    pub fn withheld(state: &StateDir) -> Self {
+        Self {
+            cluster: None,
+            logins: None,
+            external: Some(store::unreachable(&state.join("withheld"))),
+        }
+    }
+
+    /// What migrating would do. Of a database that has not been made yet, everything.
+    pub async fn outlook(&self) -> anyhow::Result<Outlook> {
+        let options = match (&self.logins, &self.external) {
+            (Some(logins), _) => {
+                store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
+                &logins.owner
+            }
+            (None, Some(options)) => options,
+            (None, None) => bail!("there is no database to connect to"),
+        };
+        let mut conn = store::connect(options)
+            .await
+            .context("cannot connect to the database")?;
+        store::outlook(&mut conn).await.context(UNMIGRATED)
+    }
+
     /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's
-    /// partitions. Where the schema is up to date, a login that owns nothing may call it.
-    pub async fn migrate(&self) -> anyhow::Result<()> {
+    /// partitions; tells of each migration before it is applied. Where the schema is up to date, a
+    /// login that owns nothing may call it.
+    pub async fn migrate(&self, on_step: &mut OnStep<'_>) -> anyhow::Result<()> {
         match &self.logins {
-            Some(logins) => self.migrate_private(logins).await?,
-            None => self.migrate_external().await?,
+            Some(logins) => self.migrate_private(logins, on_step).await?,
+            None => self.migrate_external(on_step).await?,
         }
 
         let mut engine = self.connect(Role::Engine).await?;
@@ -146,10 +177,16 @@ impl Database {
         Ok(())
     }
 
-    async fn migrate_private(&self, logins: &Logins) -> anyhow::Result<()> {
+    async fn migrate_private(
+        &self,
+        logins: &Logins,
+        on_step: &mut OnStep<'_>,
+    ) -> anyhow::Result<()> {
         store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
         let mut owner = store::connect(&logins.owner).await?;
-        store::migrate(&mut owner).await.context(UNMIGRATED)?;
+        store::migrate_within(&mut owner, Patience::default(), on_step)
+            .await
+            .context(UNMIGRATED)?;
 
         if let Some(cluster) = &self.cluster {
             let cluster = cluster.lock().await;
@@ -162,7 +199,7 @@ impl Database {
         Ok(())
     }
 
-    async fn migrate_external(&self) -> anyhow::Result<()> {
+    async fn migrate_external(&self, on_step: &mut OnStep<'_>) -> anyhow::Result<()> {
         let Some(options) = &self.external else {
             bail!("there is no database to connect to")
         };
@@ -171,7 +208,9 @@ impl Database {
             .context("cannot connect to the database (DATABASE_URL)")?;
 
         if !store::is_current(&mut conn).await.context(UNMIGRATED)? {
-            store::migrate(&mut conn).await.context(UNMIGRATED)?;
+            store::migrate_within(&mut conn, Patience::default(), on_step)
+                .await
+                .context(UNMIGRATED)?;
         }
 
         Ok(())

@@ -15,6 +15,7 @@ pub mod clock_sync;
 pub mod compliance;
 pub mod database;
 pub mod demo;
+pub mod doctor;
 mod error;
 pub mod events;
 pub mod health;
@@ -35,6 +36,7 @@ pub mod spools;
 pub mod status;
 pub mod temp_files;
 pub mod tls;
+pub mod upgrade;
 
 pub use error::AppError;
 pub use session::{Session, SessionError};

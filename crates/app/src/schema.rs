@@ -1,12 +1,12 @@
 //! The schema, and the tables that the program fills: rules, monitors and requirements.
 
 use config::{Loaded, StateDir};
-use model::Actor;
+use model::{Actor, Clock as _, SystemClock};
 use store::{Connection as _, PgConnection};
 
 use crate::actor::{Permission, require};
-use crate::database::{Database, Role};
-use crate::{AppError, rules};
+use crate::database::{Database, OnStep, Role};
+use crate::{AppError, rules, upgrade};
 
 /// What a migration did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +23,39 @@ pub struct Migrated {
     pub requirements_written: u64,
 }
 
+/// Whether a schema may be migrated without a backup of the last day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// As `database.migrate_without_backup` says.
+    AsConfigured,
+    /// Whoever asks says that none is needed.
+    NotNeeded,
+}
+
 /// Brings the schema up to date and writes the rules, monitors and requirements that the program
-/// knows. Makes the database where there is none.
+/// knows; tells of each migration before it is applied. Makes the database where there is none.
 pub async fn migrate(
     loaded: &Loaded,
     state: &StateDir,
     actor: &Actor,
+    backup: Backup,
+    on_step: &mut OnStep<'_>,
 ) -> Result<Migrated, AppError> {
     require(actor, Permission::Operate)?;
     let sigma = config::rules::sigma(&loaded.config)?;
     let database = Database::open(loaded, state).await?;
-    let done = bring_up_to_date(&database, &sigma).await;
+    let done = async {
+        if backup == Backup::AsConfigured {
+            let outlook = database.outlook().await?;
+            let postponed = upgrade::postponed(&outlook, &loaded.config, SystemClock.now());
+            if let Some(postponed) = postponed {
+                return Err(AppError::conflict(postponed.to_string()));
+            }
+        }
+        bring_up_to_date(&database, &sigma, on_step).await
+    };
+
+    let done = done.await;
     database.leave().await?;
     done
 }
@@ -41,6 +63,7 @@ pub async fn migrate(
 async fn bring_up_to_date(
     database: &Database,
     sigma: &detect::sigma::Sigma,
+    on_step: &mut OnStep<'_>,
 ) -> Result<Migrated, AppError> {
     let before = match database.connect(Role::Operator).await {
         Ok(mut conn) => schema_version(&mut conn).await.unwrap_or(0),
@@ -48,7 +71,7 @@ async fn bring_up_to_date(
         Err(_) => 0,
     };
 
-    database.migrate().await?;
+    database.migrate(on_step).await?;
     let mut conn = database.connect(Role::Operator).await?;
     let migrated = Migrated {
         before,

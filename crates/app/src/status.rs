@@ -24,8 +24,8 @@ pub use store::overview::{
 
 /// The file that says what is wrong with the clock, as long as something is.
 pub const CLOCK_FILE: &str = "clock.json";
-/// The file that a running daemon holds a lock on.
-const DAEMON_LOCK: &str = "daemon.lock";
+/// The file that a running daemon holds a lock on, and in which it says what it is.
+pub const DAEMON_LOCK: &str = "daemon.lock";
 /// How long after its discovery an incident must be reported (DFARS 252.204-7012).
 const DFARS_LIMIT: Span = Span::hours(72);
 /// Rows that the rules could not read are named this long.
@@ -194,17 +194,39 @@ pub async fn gather(
 }
 
 /// What the running daemon has written down about the clocks.
-fn clock_doubt(state: &StateDir) -> Option<ClockDoubt> {
+pub(crate) fn clock_doubt(state: &StateDir) -> Option<ClockDoubt> {
     let bytes = std::fs::read(state.join(CLOCK_FILE)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 /// Whether a daemon holds the lock. The lock taken here is shared and released at once.
-fn daemon_runs(state: &StateDir) -> bool {
+pub(crate) fn daemon_runs(state: &StateDir) -> bool {
     let Ok(file) = std::fs::File::open(state.join(DAEMON_LOCK)) else {
         return false;
     };
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+/// What a running daemon says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RunningDaemon {
+    /// The version of the program.
+    pub version: String,
+}
+
+impl RunningDaemon {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The daemon on a state directory; none where it is older than this file's content.
+    pub fn of(state: &StateDir) -> Option<Self> {
+        let bytes = std::fs::read(state.join(DAEMON_LOCK)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
 }
 
 async fn gather_findings(

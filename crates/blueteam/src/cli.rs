@@ -15,6 +15,7 @@ mod completions;
 mod compliance;
 mod config;
 mod demo;
+mod doctor;
 mod events;
 mod incidents;
 mod keys;
@@ -61,6 +62,7 @@ const ALL: &[&Command] = &[
     &serve::MONITOR,
     &migrate::COMMAND,
     &status::COMMAND,
+    &doctor::COMMAND,
     &alerts::COMMAND,
     &alerts::rules::COMMAND,
     &alerts::silences::COMMAND,

@@ -76,6 +76,8 @@ mod tests {
     const BRACKETS: EntryRules = EntryRules {
         is_entry_start: |line| line.starts_with(b"["),
         continues: None,
+        is_certain_start: None,
+        quotes: None,
     };
 
     fn numbered_lines<'a>(text: &'a [&'a str]) -> impl Iterator<Item = (LineId, &'a [u8])> {

@@ -18,11 +18,29 @@ pub(crate) fn parse_object(line: &[u8]) -> Option<Map<String, Value>> {
     })
 }
 
-/// Parses the fields before the end of an object that was cut off. `None` when there are none.
+/// Parses the fields of an object that was cut off; of the last text, what there is of it. `None`
+/// when there are none.
 pub(crate) fn parse_beginning(line: &[u8]) -> Option<Map<String, Value>> {
-    let mut object = Map::new();
-    let whole = LenientReader { line, at: 0 }.read_object(&mut object);
-    (whole.is_some() || !object.is_empty()).then_some(object)
+    // The cut may divide an escape.
+    let escape = memchr::memrchr(b'\\', line).filter(|at| line.len() - at < 6);
+    let ends = [Some(line.len()), escape];
+    ends.into_iter()
+        .flatten()
+        .find_map(|end| {
+            let closed = [&line[..end], b"\"}"].concat();
+            let mut object = Map::new();
+            let reader = LenientReader {
+                line: &closed,
+                at: 0,
+            };
+            let whole = reader.read_object(&mut object).is_some();
+            (whole || (end < line.len() && !object.is_empty())).then_some(object)
+        })
+        .or_else(|| {
+            let mut object = Map::new();
+            let whole = LenientReader { line, at: 0 }.read_object(&mut object);
+            (whole.is_some() || !object.is_empty()).then_some(object)
+        })
 }
 
 /// Reads nearly valid JSON. A value that is neither a string nor valid JSON is kept as its text.
@@ -247,6 +265,20 @@ mod tests {
         let read = |line: &str| parse_beginning(line.as_bytes()).map(Value::Object);
         assert_eq!(
             read(r#"{"state":"42501","statement":"x"#),
+            Some(json!({ "state": "42501", "statement": "x" }))
+        );
+        for cut in [r"\", r"\u", r"\u00", r"\u004"] {
+            assert_eq!(
+                read(&format!(r#"{{"state":"42501","statement":"x{cut}"#)).unwrap()["state"],
+                "42501"
+            );
+        }
+        assert_eq!(
+            read(r#"{"state":"42501","statement":"x\"#),
+            Some(json!({ "state": "42501", "statement": "x" }))
+        );
+        assert_eq!(
+            read(r#"{"state":"42501","sta"#),
             Some(json!({ "state": "42501" }))
         );
         assert_eq!(read(r#"{"state"#), None);

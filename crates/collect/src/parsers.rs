@@ -60,6 +60,25 @@ pub struct EntryRules {
     /// Returns whether an entry certainly continues after a line, so the next line is part of it
     /// whatever it looks like.
     pub continues: Option<Continues>,
+    /// Returns whether a line is the first of an entry wherever it stands, since no text of strangers
+    /// can look like it: the entry before it was torn.
+    pub is_certain_start: Option<fn(&[u8]) -> bool>,
+    /// Entries that quote text which strangers may have chosen.
+    pub quotes: Option<QuotedText>,
+}
+
+/// How entries are read whose text comes from strangers, with newlines as they came: a line of it
+/// may look like the first of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotedText {
+    /// Returns whether the first line of an entry leaves such a text open.
+    pub opens: fn(&[u8]) -> bool,
+    /// Returns whether a line that looks like the first of an entry is worth forging. It is part of
+    /// the entry before it, as long as the text may last: what looks like its end, or like another
+    /// entry, may be in the text, too.
+    pub is_worth_forging: fn(&[u8]) -> bool,
+    /// The longest entry.
+    pub entry_max: usize,
 }
 
 /// The state of an entry that is being assembled line by line.
@@ -67,6 +86,8 @@ pub struct EntryRules {
 pub struct OpenEntry {
     /// Its length so far, while it certainly continues.
     certain: Option<usize>,
+    /// The length of a text of strangers so far, while it may last.
+    quoted: Option<usize>,
 }
 
 impl OpenEntry {
@@ -76,7 +97,18 @@ impl OpenEntry {
 
     /// Adds the next line and returns whether it begins an entry.
     pub fn push_line(&mut self, rules: &EntryRules, line: &[u8]) -> bool {
-        let within = self.certain.filter(|before| *before < Self::MAX);
+        if self.is_quoted(rules, line) {
+            return false;
+        }
+
+        let within = self
+            .certain
+            .filter(|before| *before < Self::MAX)
+            .filter(|_| {
+                !rules
+                    .is_certain_start
+                    .is_some_and(|is_start| is_start(line))
+            });
         let is_start = within.is_none() && (rules.is_entry_start)(line);
         let continues = |before| rules.continues.is_some_and(|decide| decide(before, line));
 
@@ -84,8 +116,21 @@ impl OpenEntry {
             Some(before) => continues(within).then_some(before + 1 + line.len()),
             None => (is_start && continues(None)).then_some(line.len()),
         };
+        if is_start && rules.quotes.is_some_and(|text| (text.opens)(line)) {
+            self.quoted = Some(line.len());
+        }
 
         is_start
+    }
+
+    /// Returns whether a line may be part of a text of strangers, and would be worth forging.
+    fn is_quoted(&mut self, rules: &EntryRules, line: &[u8]) -> bool {
+        let (Some(before), Some(text)) = (self.quoted, rules.quotes) else {
+            return false;
+        };
+        let length = before + 1 + line.len();
+        self.quoted = (length < text.entry_max).then_some(length);
+        self.quoted.is_some() && (rules.is_entry_start)(line) && (text.is_worth_forging)(line)
     }
 }
 

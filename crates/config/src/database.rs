@@ -14,6 +14,10 @@ pub struct Database {
     pub url_file: String,
     /// The most connections that the program opens.
     pub max_connections: u32,
+    /// Whether the schema may be brought up to date although `monitors.backup_files` shows no
+    /// backup of the last day. Otherwise `serve` waits for one, or for `blueteam migrate
+    /// --without-backup`; meanwhile it keeps what applications send on disk.
+    pub migrate_without_backup: bool,
 }
 
 impl Default for Database {
@@ -22,6 +26,7 @@ impl Default for Database {
             url: String::new(),
             url_file: String::new(),
             max_connections: 16,
+            migrate_without_backup: false,
         }
     }
 }

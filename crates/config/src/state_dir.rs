@@ -77,7 +77,7 @@ impl StateDir {
 
     /// Refuses a directory that other users can write to or own: its files decide who is let in and
     /// where data is written.
-    fn check_private(&self) -> anyhow::Result<()> {
+    pub fn check_private(&self) -> anyhow::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         let path = self.0.display();
         let of = |path: &Path| {

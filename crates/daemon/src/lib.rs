@@ -18,6 +18,7 @@ pub mod watched_clock;
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use app::certificates::{self, Certificates};
-use app::database::{Database, Role};
+use app::database::{Database, Role, Step};
 use app::self_audit::{self, Failures};
+use app::status::{DAEMON_LOCK, RunningDaemon};
+use app::upgrade::{self, Postponed};
 use config::{Loaded, StateDir};
 use model::time::Calendar;
 use model::{Clock, SystemClock};
@@ -34,7 +37,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use store::PgConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::context::{
     Arrivals, Connections, FoundSources, Health, Outbox, TaskContext, open_channels,
@@ -43,9 +46,6 @@ use crate::http_server::HttpServer;
 use crate::supervisor::{Lifetime, Supervisor};
 use crate::tasks::{clock_watch, self_check};
 use crate::watched_clock::WatchedClock;
-
-/// The file that says, by its lock, that a daemon runs on a state directory.
-pub const LOCK: &str = "daemon.lock";
 
 /// What is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +98,7 @@ pub async fn run(
         control: &control,
     };
 
-    let intake = Intake::new(&loaded);
-    let outcome = match daemon.await_database(&loaded, intake).await {
+    let outcome = match daemon.await_ready_database(&loaded).await {
         Ok(Some(intake)) => {
             let greet = |listen| {
                 on_ready(&Ready {
@@ -149,7 +148,7 @@ impl Intake {
 
 /// Keeps a second daemon off the same state directory, for as long as the file lives.
 fn lock_state(state: &StateDir) -> anyhow::Result<File> {
-    let path = state.join(LOCK);
+    let path = state.join(DAEMON_LOCK);
     // Nobody else may open it: whoever can, can hold the lock.
     let file = File::options()
         .create(true)
@@ -171,13 +170,40 @@ fn lock_state(state: &StateDir) -> anyhow::Result<File> {
         );
     }
 
+    // For people who look at it; the lock alone decides.
+    serde_json::to_vec(&RunningDaemon::this())
+        .map_err(std::io::Error::from)
+        .and_then(|text| {
+            file.set_len(0)?;
+            (&file).write_all(&text)
+        })
+        .with_context(|| format!("cannot write {}", path.display()))?;
+
     Ok(file)
 }
+
+/// How often to look for the consent to an upgrade.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Brings the schema and the tables of rules and requirements up to date, and tests the rules.
 async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
     certificates::log_warnings(&loaded.config, SystemClock.now());
-    database.migrate().await?;
+    let is_new = database.outlook().await?.made.is_none();
+    let mut on_step = |step: Step<'_>| {
+        let Step {
+            number,
+            of,
+            version,
+            description,
+        } = step;
+        // Of a new database they are all, and take a second or two.
+        if is_new {
+            debug!("migration {number} of {of}: {version:04} {description}");
+        } else {
+            info!("migration {number} of {of}: {version:04} {description}");
+        }
+    };
+    database.migrate(&mut on_step).await?;
 
     let mut operator = database.connect(Role::Operator).await?;
     let login = store::overview::login(&mut operator).await?;
@@ -210,6 +236,95 @@ struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
+    /// Waits until there is a database that may be used. None when told to stop first.
+    async fn await_ready_database(&self, loaded: &Loaded) -> anyhow::Result<Option<Intake>> {
+        let intake = self.await_database(loaded, Intake::new(loaded)).await?;
+        match intake {
+            Some(intake) => self.await_consent(loaded, intake).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for a backup, or for a person who says that none is needed, before a schema is brought
+    /// up to date. Meanwhile people are notified, and the HTTP server spools what it takes in as if
+    /// the database were unreachable. None when told to stop first.
+    async fn await_consent(
+        &self,
+        loaded: &Loaded,
+        intake: Intake,
+    ) -> anyhow::Result<Option<Intake>> {
+        let ask = async || -> anyhow::Result<Option<Postponed>> {
+            let outlook = self.database.outlook().await?;
+            Ok(upgrade::postponed(
+                &outlook,
+                &loaded.config,
+                SystemClock.now(),
+            ))
+        };
+        let asked = ask().await;
+        let Some(postponed) = asked.as_ref().map_or(None, Option::as_ref) else {
+            if let Err(error) = asked {
+                intake.close().await;
+                return Err(error);
+            }
+            return Ok(Some(intake));
+        };
+
+        error!("not upgrading: {postponed}; waiting, and nothing is detected");
+        intake.close().await;
+        let withheld = Database::withheld(self.state);
+        let waiting = Daemon {
+            database: &withheld,
+            ..*self
+        };
+        let mut intake = Intake::new(loaded);
+        waiting.open_http(loaded, &mut intake).await?;
+        let reached = self.control.stop.child_token();
+        let watch = self.watch(loaded, &withheld, &intake, Some(postponed.to_string()))?;
+        let watch = tokio::spawn(self_check::run(watch, reached.clone()));
+
+        let mut may = false;
+        while !may && !self.control.stop.is_cancelled() {
+            tokio::select! {
+                // A connection that fails now is no answer.
+                () = tokio::time::sleep(ASK_AGAIN) => may = matches!(ask().await, Ok(None)),
+                () = self.control.stop.cancelled() => {}
+            }
+        }
+
+        reached.cancel();
+        watch.await??;
+        intake.close().await;
+        if may {
+            info!("the upgrade may begin");
+        }
+        Ok(may.then(|| Intake::new(loaded)))
+    }
+
+    /// What the self-check needs while the database cannot be used.
+    fn watch(
+        &self,
+        loaded: &Loaded,
+        database: &Database,
+        intake: &Intake,
+        withheld: Option<String>,
+    ) -> anyhow::Result<self_check::Options> {
+        let external = database.external();
+        Ok(self_check::Options {
+            database: external
+                .context("there is no database to look for")?
+                .clone(),
+            channels: open_channels(loaded)?,
+            patience: self_check::Patience::of(&loaded.config.watchdog),
+            state: self.state.clone(),
+            clock: intake.clock.clone(),
+            signs: self_check::Signs::default(),
+            verdict: Arc::default(),
+            failures: None,
+            withheld,
+        })
+    }
+
     /// Waits for a database that is unreachable at the start. Meanwhile people are notified, and
     /// the HTTP server takes in events and spools them. None when told to stop first. A database
     /// that answers, but not as expected, is a mistake of the configuration and ends the start.
@@ -238,16 +353,7 @@ impl Daemon<'_> {
             info!(%listen, "events with a known API key are taken in and spooled meanwhile");
         }
 
-        let options = self_check::Options {
-            database: external.clone(),
-            channels: open_channels(loaded)?,
-            patience: self_check::Patience::of(&loaded.config.watchdog),
-            state: self.state.clone(),
-            clock: intake.clock.clone(),
-            signs: self_check::Signs::default(),
-            verdict: Arc::default(),
-            failures: None,
-        };
+        let options = self.watch(loaded, self.database, &intake, None)?;
 
         let stop = &self.control.stop;
         let reached = stop.child_token();

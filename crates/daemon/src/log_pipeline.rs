@@ -14,7 +14,7 @@ use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Source, Span, Text, Timestamp};
 use store::PgConnection;
 use store::log_events::{Account, Position};
-use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
+use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow, weigh_time};
 use tracing::warn;
 
 mod senders;
@@ -387,9 +387,12 @@ fn weigh_event(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Spa
             .newest
             .is_some_and(|newest| event.timestamp < newest.minus(settle)),
     );
-    account.newest = account.newest.max(Some(event.timestamp));
-    let behind = account.now.since(event.timestamp);
-    account.skew = Some(account.skew.map_or(behind, |least| least.min(behind)));
+    weigh_time(
+        &mut account.newest,
+        &mut account.skew,
+        event.timestamp,
+        account.now,
+    );
 }
 
 fn to_dead_letter(id: LineId, reason: String, entry: &[u8]) -> DeadLetter {

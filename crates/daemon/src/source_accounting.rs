@@ -10,7 +10,7 @@ use model::event::EventTags;
 use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Source, Span, Timestamp};
 use store::PgConnection;
-use store::sources::{self, Cause, Gap, Intake};
+use store::sources::{self, Cause, Gap, Intake, weigh_time};
 
 use app::self_audit::{Component, Failures};
 
@@ -62,10 +62,7 @@ fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, now: Timestamp, set
             .newest
             .is_some_and(|newest| event.timestamp < newest.minus(settle)),
     );
-    intake.newest = intake.newest.max(Some(event.timestamp));
-
-    let behind = now.since(event.timestamp);
-    intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
+    weigh_time(&mut intake.newest, &mut intake.skew, event.timestamp, now);
 }
 
 fn hours_at(calendar: &mut Calendar, now: Timestamp) -> Hours {

@@ -2,6 +2,7 @@
 //! layer by layer, normalized, and judged by its tokens, not by literal payloads.
 
 mod decode;
+mod interpreters;
 mod ordinary;
 mod path;
 mod prefilter;
@@ -12,6 +13,8 @@ mod sql;
 mod tests;
 mod tokens;
 
+use std::borrow::Cow;
+
 use model::SecurityEvent;
 
 use decode::{in_each_layer, unescape_log};
@@ -19,6 +22,11 @@ use path::Place;
 
 /// Maximum number of examined bytes of a field.
 const FIELD_BYTES_MAX: usize = 8192;
+/// A field of this length may have been cut, within a character, where logs are read: nobody knows
+/// what stands behind it.
+const FIELD_BYTES_FULL: usize = FIELD_BYTES_MAX - 3;
+/// The details hold all of a user agent of this length or longer.
+const AGENT_BYTES_FULL: usize = 500 - 3;
 
 /// A kind of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +35,8 @@ pub(crate) enum Code {
     Script,
     Traversal,
     Command,
+    /// A text so long that code may stand behind what was judged.
+    TooLong,
 }
 
 impl Code {
@@ -37,6 +47,7 @@ impl Code {
             Self::Script => "script",
             Self::Traversal => "path out of the web root",
             Self::Command => "shell command",
+            Self::TooLong => "text too long to be judged",
         }
     }
 }
@@ -75,7 +86,8 @@ fn code_in_text(text: &str) -> Option<Code> {
     } else if path::is_traversal(text, Place::Value, false) {
         Some(Code::Traversal)
     } else {
-        shell::is_command_or_code(text).then_some(Code::Command)
+        let is_command = shell::is_command_or_code(text) || interpreters::is_code(text);
+        is_command.then_some(Code::Command)
     }
 }
 
@@ -228,13 +240,43 @@ fn raw_field<'a>(event: &'a SecurityEvent<'_>, key: &str) -> Option<&'a str> {
 pub(crate) fn is_suspicious(event: &SecurityEvent<'_>) -> bool {
     let target = event.resource_id.as_deref().unwrap_or_default();
     let agent = event.user_agent.as_deref().unwrap_or_default();
+    let may_hold_code = |text: &str| {
+        text.len() >= FIELD_BYTES_FULL || prefilter::is_suspicious_target(text.as_bytes())
+    };
 
-    prefilter::is_suspicious_target(examined(target))
-        || prefilter::is_suspicious_agent(examined(agent))
-        || raw_field(event, "referer")
-            .is_some_and(|referer| prefilter::is_suspicious_target(behind_host(referer).as_bytes()))
-        || raw_field(event, "body")
-            .is_some_and(|body| prefilter::is_suspicious_target(body.as_bytes()))
+    may_hold_code(target)
+        || agent.len() >= AGENT_BYTES_FULL
+        || prefilter::is_suspicious_agent(agent.as_bytes())
+        || raw_field(event, "referer").is_some_and(|referer| {
+            referer.len() >= FIELD_BYTES_FULL || may_hold_code(behind_host(referer))
+        })
+        || raw_field(event, "body").is_some_and(may_hold_code)
+}
+
+/// Returns the user agent of a request, all of it where the details have it.
+fn whole_agent<'a>(event: &'a SecurityEvent<'_>) -> Option<Cow<'a, str>> {
+    let agent = event.user_agent.as_deref()?;
+    if agent.len() >= AGENT_BYTES_FULL && raw_field(event, "user_agent").is_some() {
+        return event.details.text("user_agent").map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(agent))
+}
+
+/// Returns the field of a request that is too long to be judged.
+fn find_too_long(event: &SecurityEvent<'_>) -> Option<Field> {
+    let is_full = |text: &str| text.len() >= FIELD_BYTES_FULL;
+    let detail = |key| raw_field(event, key).is_some_and(is_full);
+    let target = event.resource_id.as_deref().is_some_and(is_full);
+    let agent = whole_agent(event).is_some_and(|agent| is_full(&agent));
+
+    [
+        (target, Field::Target),
+        (agent, Field::UserAgent),
+        (detail("referer"), Field::Referer),
+        (detail("body"), Field::Body),
+    ]
+    .into_iter()
+    .find_map(|(full, field)| full.then_some(field))
 }
 
 /// Returns the kind of code that a request holds, and in which field.
@@ -244,8 +286,8 @@ pub(crate) fn find_code(event: &SecurityEvent<'_>) -> Option<(Code, Field)> {
         code_in_target(target).map(|code| (code, Field::Target))
     };
     let in_agent = || {
-        let agent = event.user_agent.as_deref()?;
-        code_in_agent(agent).map(|code| (code, Field::UserAgent))
+        let agent = whole_agent(event)?;
+        code_in_agent(&agent).map(|code| (code, Field::UserAgent))
     };
     let in_referer = || {
         raw_field(event, "referer")?;
@@ -262,4 +304,5 @@ pub(crate) fn find_code(event: &SecurityEvent<'_>) -> Option<(Code, Field)> {
         .or_else(in_agent)
         .or_else(in_referer)
         .or_else(in_body)
+        .or_else(|| find_too_long(event).map(|field| (Code::TooLong, field)))
 }

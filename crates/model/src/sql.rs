@@ -1,23 +1,38 @@
 //! The words of SQL statements, without what strangers can write into them: comments and strings.
 
 /// Returns the statement in a message of PostgreSQL that logs one: `statement: …`, or `execute
-/// NAME: …` of a prepared one. The client chooses the name; one that holds `: ` reads as a part of
-/// the statement.
+/// NAME: …` of a prepared one, also behind the time it took, `duration: 0.1 ms  statement: …`. The
+/// client chooses the name; one that holds `: ` reads as a part of the statement.
 pub fn logged(message: &str) -> Option<&str> {
+    let timed = message.strip_prefix("duration: ");
+    let message = timed
+        .and_then(|rest| Some(rest.split_once(" ms  ")?.1))
+        .unwrap_or(message);
     let (kind, statement) = message.split_once(": ")?;
     (kind == "statement" || kind.starts_with("execute ")).then_some(statement)
 }
 
 /// Returns the words of each statement in `text`, in lowercase: keywords, and names with the dots
-/// that qualify them. Strings, dollar-quoted ones too, and comments are left out.
+/// that qualify them. Strings, dollar-quoted ones too, and comments are left out, but for those of
+/// `SET` and of `set_config`, which name settings and their values.
 pub fn statements(text: &str) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        let string = match c {
+            '\'' => Some(quoted_length(rest, '\'')),
+            'e' | 'E' if rest[1..].starts_with('\'') => Some(1 + escape_string_length(&rest[1..])),
+            '$' => dollar_quoted_length(rest),
+            _ => None,
+        };
+        if let (Some(length), Some(statement)) = (string, found.last_mut())
+            && sets(statement)
+        {
+            statement.push(setting_in_string(&rest[..length]));
+        }
+
         let length = match c {
-            '\'' => quoted_length(rest, '\''),
-            'e' | 'E' if rest[1..].starts_with('\'') => 1 + escape_string_length(&rest[1..]),
-            '$' => dollar_quoted_length(rest).unwrap_or(1),
+            _ if string.is_some() => string.unwrap_or(1),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => comment_length(rest),
             ';' => {
@@ -40,15 +55,77 @@ pub fn statements(text: &str) -> Vec<Vec<String>> {
     found
 }
 
+/// Returns the words of `text`, as [`statements`] reads them, in as few bytes: what a long statement
+/// does stands in its words, however many comments and values are between them. Only statements
+/// that `keep` wants are kept. What is beyond `most` bytes is cut; then the second value is true.
+pub fn condensed(text: &str, most: usize, keep: fn(&[String]) -> bool) -> (String, bool) {
+    let mut out = String::new();
+    for words in statements(text) {
+        if !keep(&words) {
+            continue;
+        }
+        for word in &words {
+            let plain = word.split('.').all(|part| {
+                part.starts_with(is_word) && part.chars().all(|c| is_word(c) || c == '$')
+            });
+            if plain {
+                out.push_str(word);
+            } else if !word.is_empty() {
+                out.push('"');
+                out.push_str(&word.replace('"', "_"));
+                out.push('"');
+            }
+            out.push(' ');
+        }
+        out.pop();
+        out.push_str("; ");
+    }
+
+    out.truncate(out.trim_end_matches("; ").len());
+    let is_cut = out.len() > most;
+    out.truncate(out.floor_char_boundary(most));
+    (out, is_cut)
+}
+
+/// Settings of PostgreSQL that decide whether triggers run and what is logged.
+const WATCHED_SETTINGS: [&str; 6] = [
+    "session_replication_role",
+    "log_statement",
+    "log_min_messages",
+    "log_min_error_statement",
+    "log_min_duration_statement",
+    "pgaudit.log",
+];
+
+/// Returns whether a statement is `SET`, or calls the function that does the same.
+pub fn sets(words: &[String]) -> bool {
+    let is_call = |word: &String| word == "set_config" || word == "pg_catalog.set_config";
+    words.first().is_some_and(|word| word == "set") || words.iter().any(is_call)
+}
+
+/// Returns what a string says that names a setting or a value of one, without the marks around it.
+fn setting_in_string(string: &str) -> String {
+    let dollar = string
+        .strip_prefix('$')
+        .and_then(|rest| rest.split_once('$'));
+    let inner = match dollar {
+        Some((tag, body)) => {
+            let end = body.len().saturating_sub(tag.len() + 2);
+            body.get(..end).unwrap_or_default()
+        }
+        None => string.trim_start_matches(['e', 'E']).trim_matches('\''),
+    };
+    inner.to_lowercase()
+}
+
 /// Returns whether the words of a statement change the schema, privileges, or whether triggers run.
 pub fn is_schema_change(words: &[String]) -> bool {
     match words.first().map_or("", String::as_str) {
         "create" | "alter" | "drop" | "truncate" | "grant" | "revoke" | "reassign" | "security"
         | "comment" => true,
         "import" => words.get(1).is_some_and(|w| w == "foreign"),
-        // As `replica`, no trigger runs.
-        "set" => words.iter().any(|w| w == "session_replication_role"),
-        _ => false,
+        // As `replica`, no trigger runs; others end the log of the session.
+        _ => sets(words) && words.iter().any(|w| WATCHED_SETTINGS.contains(&w.as_str())),
     }
 }
 
@@ -228,6 +305,11 @@ mod tests {
             (r#"DROP s.U&"a\005f\+00005fb""#, vec!["drop s.a__b"]),
             (r#"DROP u&"a!005f!!" UESCAPE '!'"#, vec!["drop a_! uescape"]),
             ("COMMENT ON TABLE t IS 'x'", vec!["comment on table t is"]),
+            ("SET log_statement = 'none'", vec!["set log_statement none"]),
+            (
+                "SELECT pg_catalog.set_config('Session_Replication_Role', $a$replica$a$, false), 'x'",
+                vec!["select pg_catalog.set_config session_replication_role replica false x"],
+            ),
             ("a.'x' $1 é.\"", vec!["a 1 é."]),
             ("", vec![]),
         ] {
@@ -236,7 +318,75 @@ mod tests {
         }
     }
 
+    #[test]
+    fn settings_that_end_triggers_or_the_log_are_changes() {
+        let is_change = |text: &str| statements(text).iter().any(|words| is_schema_change(words));
+        for text in [
+            "SET session_replication_role = replica",
+            "SELECT set_config('session_replication_role', 'replica', false)",
+            "WITH x AS (SELECT 1) SELECT pg_catalog.set_config(E'session_replication_role', 'replica', true)",
+            "SET LOCAL log_statement TO 'none'",
+            "SET pgaudit.log = 'none'",
+        ] {
+            assert!(is_change(text), "{text}");
+        }
+        for text in [
+            "SET search_path = public",
+            "SELECT set_config('app.user', 'ann', true)",
+            "SELECT 'set_config session_replication_role'",
+            "SELECT note FROM t WHERE name = 'session_replication_role'",
+        ] {
+            assert!(!is_change(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn statements_are_found_behind_their_duration() {
+        let message = "duration: 0.312 ms  statement: DROP TABLE t";
+        assert_eq!(logged(message), Some("DROP TABLE t"));
+        assert_eq!(
+            logged("duration: 0.3 ms  execute s: DROP t"),
+            Some("DROP t")
+        );
+        assert_eq!(logged("duration: 0.312 ms"), None);
+    }
+
+    #[test]
+    fn long_statements_are_condensed_to_their_words() {
+        let all = |_: &[String]| true;
+        let pad = "x".repeat(5000);
+        let text = format!(
+            "/*{pad}*/ ALTER ROLE \"It's; \"\"me\"/*{pad}*/ SUPERUSER; INSERT INTO t VALUES ('{pad}')"
+        );
+        assert_eq!(
+            condensed(&text, 100, is_schema_change),
+            ("alter role \"it's; __me\" superuser".to_owned(), false)
+        );
+        assert_eq!(condensed("a b; c", 3, all), ("a b".to_owned(), true));
+        assert_eq!(condensed("", 3, all), (String::new(), false));
+    }
+
     proptest::proptest! {
+        /// However names are quoted, what is condensed has the same words.
+        #[test]
+        fn condensing_keeps_the_words(text in "[a-z \"'$;.\\-/*()\n]{0,60}") {
+            let words = |text: &str| -> Vec<Vec<String>> {
+                let mut found = statements(text);
+                for words in &mut found {
+                    for word in words.iter_mut() {
+                        *word = word.replace('"', "_");
+                    }
+                    words.retain(|word| !word.is_empty());
+                }
+                found.retain(|words| !words.is_empty());
+                found
+            };
+            let (condensed, _) = condensed(&text, usize::MAX, |words| !sets(words));
+            let mut expected = words(&text);
+            expected.retain(|words| !sets(words));
+            proptest::prop_assert_eq!(words(&condensed), expected, "{}", condensed);
+        }
+
         #[test]
         fn strings_and_comments_add_no_words(inner in "[^'*/]{0,40}") {
             let text = format!("SELECT '{inner}' FROM t /*{inner}*/");

@@ -18,35 +18,57 @@ pub(super) const MONITOR: Monitor = Monitor {
     measure: |around| Box::pin(std::future::ready(Ok(measure_backups(around)))),
 };
 
-/// The oldest of the newest files: each pattern is a backup of its own.
 fn measure_backups(around: &Around<'_>) -> Measured {
-    if around.backups.is_empty() {
-        return Measured::NotWatched(
+    match newest_backups(around.backups) {
+        Backups::NotConfigured => Measured::NotWatched(
             "monitors.backup_files does not say where backups appear".to_owned(),
-        );
+        ),
+        Backups::Missing(why) => Measured::Worst(why),
+        Backups::Of { at, name } => {
+            let hours = around.now.since(at).as_micros().max(0) as f64 / 3.6e9;
+            Measured::Value(hours, format!("{name}, of {at}"))
+        }
     }
+}
 
+/// What there is of backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backups {
+    /// Nobody said where they appear.
+    NotConfigured,
+    /// At one of the places there is none, or it cannot be looked at; in a sentence without its end.
+    Missing(String),
+    /// The oldest of the newest files: each pattern is a backup of its own.
+    Of {
+        /// When it was written.
+        at: Timestamp,
+        /// The file.
+        name: String,
+    },
+}
+
+/// Looks for backups at `patterns`, paths whose last part may hold `*`.
+pub fn newest_backups(patterns: &[String]) -> Backups {
     let mut oldest: Option<(Timestamp, String)> = None;
-    for pattern in around.backups {
+    for pattern in patterns {
         match newest_backup(pattern) {
             Ok(Some((at, name))) if oldest.as_ref().is_none_or(|(old, _)| at < *old) => {
                 oldest = Some((at, name));
             }
             Ok(Some(_)) => {}
-            Ok(None) => return Measured::Worst(format!("there is no backup at {pattern}")),
+            Ok(None) => return Backups::Missing(format!("there is no backup at {pattern}")),
             Err(cause) => {
-                return Measured::Worst(format!(
+                return Backups::Missing(format!(
                     "backups at {pattern} cannot be looked at: {cause:#}"
                 ));
             }
         }
     }
 
-    let Some((at, name)) = oldest else {
-        return Measured::NotWatched("no path is configured".to_owned());
-    };
-    let hours = around.now.since(at).as_micros().max(0) as f64 / 3.6e9;
-    Measured::Value(hours, format!("{name}, of {at}"))
+    oldest.map_or(Backups::NotConfigured, |(at, name)| Backups::Of {
+        at,
+        name,
+    })
 }
 
 /// The newest file that fits a path whose last part may hold `*`. An empty file is no backup.

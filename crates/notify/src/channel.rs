@@ -106,10 +106,19 @@ pub trait Section: fmt::Debug + Send + Sync {
 /// A send under way.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send + 'a>>;
 
+/// A greeting under way.
+pub type Greeting<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+
 /// A configured channel. Every send ends within the channel's own time limit.
 pub trait Outlet: Send + Sync {
     /// Hands the message over, or says why not.
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a>;
+
+    /// Greets the other side and takes leave again, where that shows nobody a message; `None` where
+    /// it cannot be done.
+    fn greet(&self) -> Option<Greeting<'_>> {
+        None
+    }
 }
 
 /// A secret of a section, which is never in the configuration itself.

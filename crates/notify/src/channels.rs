@@ -6,8 +6,8 @@ use model::{Channel, Severity};
 use serde::{Deserialize, Serialize};
 
 pub use crate::channel::{
-    Audience, Definition, Outlet, Problems, Scheduled, SecretFile, Secrets, Section, Sending,
-    Setup, Surroundings,
+    Audience, Definition, Greeting, Outlet, Problems, Scheduled, SecretFile, Secrets, Section,
+    Sending, Setup, Surroundings,
 };
 use crate::error::{Receipt, SendError, SetupError};
 use crate::notification::Notification;
@@ -170,6 +170,14 @@ impl Channels {
                 format!("configure [channels.{channel}] or take it out of the routing"),
             )),
         }
+    }
+}
+
+impl Channels {
+    /// Greets the other side of a channel, without a message. `None` where that cannot be done.
+    pub async fn greet(&self, channel: Channel) -> Option<Result<(), SendError>> {
+        let (_, outlet) = self.open.iter().find(|(open, _)| *open == channel)?;
+        Some(outlet.greet()?.await)
     }
 }
 

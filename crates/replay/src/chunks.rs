@@ -39,11 +39,18 @@ pub(super) struct Chunk {
     pub(super) len: usize,
 }
 
-/// Returns the end of the entry whose first line is `first_line`.
-pub(super) fn entry_end(text: &[u8], first_line: Range<usize>, rules: &EntryRules) -> usize {
+/// Returns the end of the entry whose first line is `first_line`. `before` is the state before it,
+/// and then that before the next entry.
+pub(super) fn entry_end(
+    text: &[u8],
+    first_line: Range<usize>,
+    rules: &EntryRules,
+    before: &mut OpenEntry,
+) -> usize {
     let mut end = first_line.end;
-    let mut open = OpenEntry::default();
+    let mut open = *before;
     open.push_line(rules, &text[first_line]);
+    *before = open;
 
     while end < text.len() {
         let next = memchr::memchr(b'\n', &text[end + 1..]).map_or(text.len(), |i| end + 1 + i);
@@ -51,6 +58,7 @@ pub(super) fn entry_end(text: &[u8], first_line: Range<usize>, rules: &EntryRule
             break;
         }
         end = next;
+        *before = open;
     }
 
     // A newline at the very end does not begin an empty line.

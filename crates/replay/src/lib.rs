@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context as _;
-use collect::parsers::EntryRules;
+use collect::parsers::{EntryRules, OpenEntry};
 use collect::sequence::{Line, Note, Place, Sequencer};
 use collect::{LineId, LineParser, Parsed};
 use detect::{Engine, EventHeader, Prefilter};
@@ -203,12 +203,13 @@ impl<'a> ParsedChunk<'a> {
         headers.clear();
 
         let mut start = 0;
+        let mut open = OpenEntry::default();
         while start < buffer.len() {
             // Searching byte by byte would cost as much as parsing the lines.
             let first_end =
                 memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
             let end = options.entry_rules.map_or(first_end, |rules| {
-                entry_end(buffer, start..first_end, &rules)
+                entry_end(buffer, start..first_end, &rules, &mut open)
             });
             let text = &buffer[start..end];
             let id = LineId {

@@ -93,19 +93,22 @@ pub struct StoredComponent {
 
 /// Writes the advisories of a feed, all or none; what this feed said of them before is replaced,
 /// and those that this feed listed before and lists no longer are withdrawn, unless another one
-/// lists them. Must run in a transaction.
+/// lists them. With `keep_others` nothing is withdrawn. Must run in a transaction.
 pub async fn save_advisories(
     conn: &mut PgConnection,
     import: Import<'_>,
     advisories: &[StoredAdvisory],
+    keep_others: bool,
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
-    sqlx::query!(
-        "DELETE FROM blueteam.advisory_listings WHERE source = $1",
-        import.name
-    )
-    .execute(&mut *conn)
-    .await?;
+    if !keep_others {
+        sqlx::query!(
+            "DELETE FROM blueteam.advisory_listings WHERE source = $1",
+            import.name
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
 
     // In pieces: one statement with a hundred megabytes of parameters would be refused.
     for piece in advisories.chunks(500) {

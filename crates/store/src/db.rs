@@ -108,6 +108,11 @@ pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     })
 }
 
+/// How to connect to a place where no server is: a socket's folder that does not exist.
+pub fn unreachable(folder: &std::path::Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass().socket(folder)
+}
+
 /// Whether the server runs on this machine, as far as the address says.
 pub fn is_local(options: &PgConnectOptions) -> bool {
     let host = options.get_host();

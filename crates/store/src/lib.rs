@@ -45,12 +45,12 @@ pub mod users;
 
 pub use db::{
     begin, connect, ensure_database, ensure_login, ensure_partitions, is_local, parse_url, pool,
-    snapshot,
+    snapshot, unreachable,
 };
 pub use error::StoreError;
 pub use migrate::{
-    Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, is_current, migrate,
-    migrate_within,
+    Blocked, Holder, Lacking, MIGRATOR, MigrationError, Outlook, Patience, Step, is_current,
+    migrate, migrate_within, outlook,
 };
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};

@@ -1,5 +1,7 @@
 //! How things stand: what `status` shows, and what lists of rules add to them.
 
+use std::collections::BTreeMap;
+
 use model::{RuleId, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -92,6 +94,19 @@ pub async fn refused_keys(
         requests: row.requests.unsigned_abs(),
         records: row.records.unsigned_abs(),
     })
+}
+
+/// The settings of the server that decide whether it keeps what it has confirmed, and its version.
+pub async fn server_settings(
+    conn: &mut PgConnection,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let rows = sqlx::query_file!("src/overview/server_settings.sql")
+        .fetch_all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.name, row.setting))
+        .collect())
 }
 
 /// What the clock of the database server says.

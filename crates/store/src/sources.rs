@@ -217,6 +217,28 @@ pub async fn set_gone(
 /// How far a sender's clock may be ahead for its events to count as the newest of a source.
 const AHEAD: Span = Span::hours(24);
 
+/// Takes the time of an event into account: the newest time of its source, and how far the clock of
+/// that is from ours. One line with a wrong time, which a client may have chosen, says nothing of
+/// the clock, so an event that is far ahead counts only where no other one does.
+pub fn weigh_time(
+    newest: &mut Option<Timestamp>,
+    skew: &mut Option<Span>,
+    at: Timestamp,
+    now: Timestamp,
+) {
+    let behind = now.since(at);
+    let is_far_ahead = |behind: Span| behind.as_micros() < -AHEAD.as_micros();
+    if !is_far_ahead(behind) {
+        *newest = (*newest).max(Some(at));
+    }
+
+    *skew = Some(match *skew {
+        Some(least) if is_far_ahead(least) == is_far_ahead(behind) => least.min(behind),
+        Some(least) if is_far_ahead(behind) => least,
+        _ => behind,
+    });
+}
+
 /// Books what a batch of a source held. Belongs into the transaction that stores the batch.
 pub async fn book(
     conn: &mut PgConnection,
@@ -555,4 +577,36 @@ pub async fn dead_letters(
             },
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever gets a line of the year 2099 into a log would mark its clock as wrong, and all later
+    /// lines as late.
+    #[test]
+    fn a_line_from_the_future_says_nothing_of_the_clock() {
+        let now = Timestamp::from_secs(1_772_712_451);
+        let future = now.plus(Span::days(27_000));
+        let weighed = |times: &[Timestamp]| {
+            let (mut newest, mut skew) = (None, None);
+            for at in times {
+                weigh_time(&mut newest, &mut skew, *at, now);
+            }
+            (newest, skew)
+        };
+
+        let (near, ahead) = (now.minus(Span::secs(3)), now.plus(Span::secs(90)));
+        let normal = (Some(near), Some(Span::secs(3)));
+        assert_eq!(weighed(&[near]), normal);
+        assert_eq!(weighed(&[future, near]), normal);
+        assert_eq!(weighed(&[near, future]), normal);
+        assert_eq!(
+            weighed(&[near, ahead]),
+            (Some(ahead), Some(Span::secs(-90)))
+        );
+        // A clock that is wrong in all lines shows.
+        assert_eq!(weighed(&[future, future]), (None, Some(now.since(future))));
+    }
 }

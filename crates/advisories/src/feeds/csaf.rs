@@ -7,7 +7,7 @@ mod statuses;
 use model::Severity;
 use serde_json::Value;
 
-use super::Format;
+use super::{Format, Reading};
 use crate::json::{checked_time, items_of, non_empty, text_of};
 use crate::severity::{of_number, parse_score, parse_word};
 use crate::{Advisory, ReadError, SUMMARY_MAX, cut_text};
@@ -25,7 +25,7 @@ pub(super) const FORMAT: Format = Format {
     read: parse_document,
 };
 
-fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+fn parse_document(document: &Value) -> Result<Reading, ReadError> {
     let shape = |reason: &str| ReadError::Shape {
         format: "CSAF document",
         reason: reason.to_owned(),
@@ -46,9 +46,11 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             .get("aggregate_severity")
             .map_or("", |s| text_of(s, "text")),
     );
-    let published = checked_time(tracking, "current_release_date", "CSAF document")?;
+    let mut reading = Reading::default();
+    let released = checked_time(tracking, "current_release_date", "CSAF document");
+    let published = reading.optional(own, released);
 
-    Ok(items_of(document, "vulnerabilities")
+    reading.advisories = items_of(document, "vulnerabilities")
         .iter()
         .enumerate()
         .map(|(i, vulnerability)| {
@@ -90,7 +92,8 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                 unnamed: count_unnamed(vulnerability, &products),
             }
         })
-        .collect())
+        .collect();
+    Ok(reading)
 }
 
 /// Returns the highest severity that the scores give, otherwise the vendor's words about the
@@ -163,7 +166,9 @@ mod tests {
             }, { "product_status": { "known_affected": ["G"] } }]
         });
 
-        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        let read = crate::feeds::read(&document.to_string(), None)
+            .unwrap()
+            .advisories;
         assert_eq!(
             (
                 read[0].id.as_str(),
@@ -201,7 +206,9 @@ mod tests {
     }
 
     fn judge(document: &Value, purl: &str) -> Option<crate::Confidence> {
-        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        let read = crate::feeds::read(&document.to_string(), None)
+            .unwrap()
+            .advisories;
         let used = crate::PackageUrl::parse(purl).unwrap().component;
         let index = crate::Index::new([&used]);
         let found = index.find_matches(&read[0]);
@@ -270,7 +277,9 @@ mod tests {
             assert_eq!(judge("3.0.7-18.el9_2"), None);
             assert_eq!(judge("1.1.1k-9.el8"), None, "of another release");
             assert_eq!(judge("1.1.1k-7.el8_6"), Some(crate::Confidence::Affected));
-            let read = crate::feeds::read(&document.to_string(), None).unwrap();
+            let read = crate::feeds::read(&document.to_string(), None)
+                .unwrap()
+                .advisories;
             assert_eq!(read[0].severity, Some(Severity::High));
         }
     }
@@ -301,7 +310,9 @@ mod tests {
                 } } }]
             }]
         });
-        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        let read = crate::feeds::read(&document.to_string(), None)
+            .unwrap()
+            .advisories;
         assert_eq!(read[0].severity, Some(Severity::Critical));
         assert!(read[0].known_exploited);
         assert_eq!(

@@ -5,7 +5,7 @@
 use model::Severity;
 use serde_json::Value;
 
-use super::Format;
+use super::{Format, Reading};
 use crate::json::{checked_day, checked_time, items_of, non_empty, text_of};
 use crate::package::Package;
 use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut_text};
@@ -19,9 +19,10 @@ pub(super) const FORMAT: Format = Format {
     read: parse_catalog,
 };
 
-fn parse_catalog(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+fn parse_catalog(document: &Value) -> Result<Reading, ReadError> {
+    const CATALOG: &str = "KEV catalog";
     let shape = |reason: &str| ReadError::Shape {
-        format: "KEV catalog",
+        format: CATALOG,
         reason: reason.to_owned(),
     };
 
@@ -29,39 +30,40 @@ fn parse_catalog(document: &Value) -> Result<Vec<Advisory>, ReadError> {
         return Err(shape("it has no list `vulnerabilities`"));
     }
 
-    items_of(document, "vulnerabilities")
-        .iter()
-        .map(|entry| {
-            let id = text_of(entry, "cveID");
-            if !id.starts_with("CVE-") {
-                return Err(shape("an entry has no `cveID`"));
-            }
+    let mut reading = Reading::default();
+    for (place, entry) in (1..).zip(items_of(document, "vulnerabilities")) {
+        let id = text_of(entry, "cveID");
+        if !id.starts_with("CVE-") {
+            reading.add_defect(&format!("entry {place}"), &shape("it has no `cveID`"));
+            continue;
+        }
 
-            let package = Package::new("", text_of(entry, "product"));
+        let package = Package::new("", text_of(entry, "product"));
+        let advisory = Advisory {
+            id: id.to_owned(),
+            feed: FORMAT.name.to_owned(),
+            title: cut_text(text_of(entry, "vulnerabilityName"), 300),
+            summary: cut_text(text_of(entry, "shortDescription"), SUMMARY_MAX),
+            severity: Some(Severity::Critical),
+            aliases: Vec::new(),
+            related: Vec::new(),
+            known_exploited: true,
+            due: reading.optional(id, checked_day(entry, "dueDate", CATALOG)),
+            published: reading.optional(id, checked_time(entry, "dateAdded", CATALOG)),
+            action: non_empty(entry, "requiredAction"),
+            affected: vec![Affected::new(package)],
+            unnamed: 0,
+        };
+        reading.advisories.push(advisory);
+    }
 
-            Ok(Advisory {
-                id: id.to_owned(),
-                feed: FORMAT.name.to_owned(),
-                title: cut_text(text_of(entry, "vulnerabilityName"), 300),
-                summary: cut_text(text_of(entry, "shortDescription"), SUMMARY_MAX),
-                severity: Some(Severity::Critical),
-                aliases: Vec::new(),
-                related: Vec::new(),
-                known_exploited: true,
-                due: checked_day(entry, "dueDate", "KEV catalog")?,
-                published: checked_time(entry, "dateAdded", "KEV catalog")?,
-                action: non_empty(entry, "requiredAction"),
-                affected: vec![Affected::new(package)],
-                unnamed: 0,
-            })
-        })
-        .collect()
+    Ok(reading)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn entries_are_read_and_invalid_dates_rejected() {
+    fn entries_are_read_and_invalid_dates_left_out() {
         let catalog = serde_json::json!({
             "title": "CISA Catalog of Known Exploited Vulnerabilities",
             "catalogVersion": "2024.01.01",
@@ -80,7 +82,9 @@ mod tests {
             }]
         });
 
-        let read = crate::feeds::read(&catalog.to_string(), None).unwrap();
+        let read = crate::feeds::read(&catalog.to_string(), None)
+            .unwrap()
+            .advisories;
         assert_eq!(read.len(), 1);
         assert_eq!(
             (read[0].vulnerability(), read[0].due.as_deref()),
@@ -99,10 +103,14 @@ mod tests {
         ] {
             let mut wrong = catalog.clone();
             wrong["vulnerabilities"][0]["dueDate"] = date.into();
-            let error = crate::feeds::read(&wrong.to_string(), None)
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains("`dueDate` is not a date"), "{date}: {error}");
+            let reading = crate::feeds::read(&wrong.to_string(), None).unwrap();
+            assert_eq!(reading.advisories[0].due, None, "{date}");
+            let defect = &reading.defects[0];
+            assert_eq!(defect.entry, "CVE-2021-3156");
+            assert!(
+                defect.reason.contains("`dueDate` is not a date"),
+                "{date}: {defect:?}"
+            );
         }
 
         let wrong = serde_json::json!({ "catalogVersion": "1", "vulnerabilities": [{}] });

@@ -4,7 +4,7 @@
 use model::Severity;
 use serde_json::Value;
 
-use super::Format;
+use super::{Format, Reading};
 use crate::json::{checked_time, items_of, non_empty, text_of, texts_of};
 use crate::package::{Ecosystem, Package, PackageUrl};
 use crate::range::{Event, ranges_of_events};
@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     read: parse_entry,
 };
 
-fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+fn parse_entry(document: &Value) -> Result<Reading, ReadError> {
     let id = text_of(document, "id");
     if id.is_empty() {
         return Err(ReadError::Shape {
@@ -39,7 +39,11 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     let title = non_empty(document, "summary")
         .unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
 
-    Ok(vec![Advisory {
+    let mut reading = Reading::default();
+    let mut time = |key| reading.optional(id, checked_time(document, key, "OSV entry"));
+    let published = time("published").or_else(|| time("modified"));
+
+    reading.advisories.push(Advisory {
         id: id.to_owned(),
         feed: FORMAT.name.to_owned(),
         title: cut_text(&title, 300),
@@ -55,14 +59,12 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             .collect(),
         known_exploited: false,
         due: None,
-        published: match checked_time(document, "published", "OSV entry")? {
-            Some(published) => Some(published),
-            None => checked_time(document, "modified", "OSV entry")?,
-        },
+        published,
         action: None,
         unnamed: entries.len() - affected.len(),
         affected,
-    }])
+    });
+    Ok(reading)
 }
 
 fn parse_affected(entry: &Value) -> Option<Affected> {
@@ -160,7 +162,9 @@ mod tests {
             }]
         });
 
-        let read = crate::feeds::read(&entry.to_string(), None).unwrap();
+        let read = crate::feeds::read(&entry.to_string(), None)
+            .unwrap()
+            .advisories;
         assert_eq!(read[0].severity, Some(Severity::Medium));
         assert_eq!(
             read[0].affected[0].ranges,
@@ -183,7 +187,13 @@ mod tests {
             Package::of_osv("Debian:12", "rust-rsa")
         );
         let lines = format!("{entry}\n\n{entry}\n");
-        assert_eq!(crate::feeds::read(&lines, Some("osv")).unwrap().len(), 2);
+        assert_eq!(
+            crate::feeds::read(&lines, Some("osv"))
+                .unwrap()
+                .advisories
+                .len(),
+            2
+        );
 
         let withdrawn = serde_json::json!({
             "id": "X",
@@ -191,7 +201,9 @@ mod tests {
             "withdrawn": "2024-01-02T00:00:00Z"
         });
         assert!(
-            crate::feeds::read(&withdrawn.to_string(), None).unwrap()[0]
+            crate::feeds::read(&withdrawn.to_string(), None)
+                .unwrap()
+                .advisories[0]
                 .affected
                 .is_empty()
         );
@@ -216,7 +228,10 @@ mod tests {
         let severity = |mut entry: Value| {
             entry["id"] = "X".into();
             entry["modified"] = "2024-01-01T00:00:00Z".into();
-            crate::feeds::read(&entry.to_string(), None).unwrap()[0].severity
+            crate::feeds::read(&entry.to_string(), None)
+                .unwrap()
+                .advisories[0]
+                .severity
         };
         let scored = |score: &str| serde_json::json!({ "severity": [{ "score": score }] });
 
@@ -250,12 +265,16 @@ mod tests {
                 "type": "GIT", "repo": "https://example.com/x", "events": [{ "introduced": "0" }]
             }] }]
         });
-        let read = crate::feeds::read(&entry.to_string(), None).unwrap();
+        let read = crate::feeds::read(&entry.to_string(), None)
+            .unwrap()
+            .advisories;
         assert!(read[0].is_unmatchable());
 
         let mut withdrawn = entry;
         withdrawn["withdrawn"] = "2024-01-02T00:00:00Z".into();
-        let read = crate::feeds::read(&withdrawn.to_string(), None).unwrap();
+        let read = crate::feeds::read(&withdrawn.to_string(), None)
+            .unwrap()
+            .advisories;
         assert!(!read[0].is_unmatchable());
     }
 
@@ -263,7 +282,9 @@ mod tests {
     fn an_escaped_backslash_is_not_nul() {
         let feed = r#"{"id":"X","modified":"2024-01-01T00:00:00Z","summary":"a\\u0000b",
             "details":"c\u0000d"}"#;
-        let read = crate::feeds::read(&format!("\u{feff}{feed}"), None).unwrap();
+        let read = crate::feeds::read(&format!("\u{feff}{feed}"), None)
+            .unwrap()
+            .advisories;
         assert_eq!(read[0].title, r"a\u0000b");
         assert_eq!(read[0].summary, "c\u{fffd}d");
     }

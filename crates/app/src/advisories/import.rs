@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use advisories::feeds::Defect;
 use advisories::{
     Advisory, Component, Coverage, Distribution, Ecosystem, Index, Package, feeds, inventory,
     matching,
@@ -50,8 +51,34 @@ pub struct Done {
     pub uncovered: BTreeMap<String, u64>,
     /// Of a feed, how many advisories name no package, so that nothing can be matched with them.
     pub unmatchable: usize,
+    /// Of a feed, the entries that could not be read, or not in full.
+    pub defects: Defects,
     /// The text was the same as last time.
     pub unchanged: bool,
+}
+
+/// Entries of a feed that could not be read, or not in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defects {
+    /// How many.
+    pub count: usize,
+    /// The first of them.
+    pub named: Vec<Defect>,
+}
+
+impl std::fmt::Display for Defects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 3;
+        let entries = if self.count == 1 { "entry" } else { "entries" };
+        write!(f, "{} {entries} could not be read in full", self.count)?;
+        for (i, Defect { entry, reason }) in self.named.iter().take(SHOWN).enumerate() {
+            write!(f, "{} {entry}: {reason}", if i == 0 { ":" } else { ";" })?;
+        }
+        if self.count > SHOWN {
+            f.write_str("; …")?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a file, within the limit.
@@ -91,7 +118,12 @@ pub async fn import(
         format,
     } = source;
     let digest = evidence_store::sha256(text.as_bytes());
-    if store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
+    // What could not be read in full is read again: otherwise its defects would be forgotten.
+    let origins = store::advisories::origins(conn).await?;
+    let had_failed = origins
+        .iter()
+        .any(|o| o.kind == kind.as_str() && o.name == name && o.failed.is_some());
+    if !had_failed && store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
         let mut tx = store::begin(conn, actor).await?;
         let refreshed = refresh(&mut tx, actor).await?;
         tx.commit().await.map_err(StoreError::from)?;
@@ -100,6 +132,7 @@ pub async fn import(
             found: refreshed.found,
             uncovered: refreshed.uncovered_of(kind, name),
             unmatchable: 0,
+            defects: Defects::default(),
             unchanged: true,
         });
     }
@@ -119,7 +152,7 @@ pub async fn import(
         tokio::task::spawn_blocking(move || parse_source(kind, &owner, &text, format.as_deref()))
             .await?;
     let read = read.with_context(|| origin.to_owned())?;
-    if matches!(&read, Read::Advisories(all, _) if all.is_empty()) {
+    if matches!(&read, Read::Advisories { all, .. } if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
         bail!(
             "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
@@ -130,20 +163,29 @@ pub async fn import(
     // In one transaction with the matching: a text that cannot be matched is not stored, or every
     // later import would fail on it.
     let mut tx = store::begin(conn, actor).await?;
-    let (items, unmatchable) = match &read {
-        Read::Advisories(all, unmatchable) => {
-            store::advisories::save_advisories(&mut tx, import, all)
+    let (items, unmatchable, defects) = match read {
+        Read::Advisories {
+            all,
+            unmatchable,
+            defects,
+        } => {
+            // An entry that cannot be read may be one that was listed before.
+            let keep = defects.count > 0;
+            store::advisories::save_advisories(&mut tx, import, &all, keep)
                 .await
                 .with_context(|| origin.to_owned())?;
-            (all.len(), *unmatchable)
+            (all.len(), unmatchable, defects)
         }
         Read::Components(all) => {
-            store::advisories::save_components(&mut tx, import, all)
+            store::advisories::save_components(&mut tx, import, &all)
                 .await
                 .with_context(|| origin.to_owned())?;
-            (all.len(), 0)
+            (all.len(), 0, Defects::default())
         }
     };
+    if defects.count > 0 {
+        store::advisories::note_failure(&mut tx, import, &defects.to_string()).await?;
+    }
 
     let refreshed = refresh(&mut tx, actor)
         .await
@@ -155,14 +197,19 @@ pub async fn import(
         found: refreshed.found,
         uncovered: refreshed.uncovered_of(kind, name),
         unmatchable,
+        defects,
         unchanged: false,
     })
 }
 
 /// What a text holds, as it is stored.
 enum Read {
-    /// The advisories, and how many of them name no package.
-    Advisories(Vec<StoredAdvisory>, usize),
+    Advisories {
+        all: Vec<StoredAdvisory>,
+        /// How many of them name no package.
+        unmatchable: usize,
+        defects: Defects,
+    },
     Components(Vec<StoredComponent>),
 }
 
@@ -170,9 +217,15 @@ fn parse_source(kind: Kind, name: &str, text: &str, format: Option<&str>) -> any
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
-            let unmatchable = read.iter().filter(|a| a.is_unmatchable()).count();
-            let stored = read.iter().map(to_stored).collect::<Result<_, _>>()?;
-            Ok(Read::Advisories(stored, unmatchable))
+            let advisories = read.advisories;
+            Ok(Read::Advisories {
+                unmatchable: advisories.iter().filter(|a| a.is_unmatchable()).count(),
+                all: advisories.iter().map(to_stored).collect::<Result<_, _>>()?,
+                defects: Defects {
+                    count: read.defective,
+                    named: read.defects,
+                },
+            })
         }
         Kind::Inventory => {
             let components = inventory::read(text, format)?;

@@ -237,6 +237,11 @@ fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::R
                     "unchanged": done.unchanged,
                     "uncovered": done.uncovered,
                     "unmatchable": done.unmatchable,
+                    "defective": done.defects.count,
+                    "defects": done.defects.named.iter().map(|d| json!({
+                        "entry": d.entry,
+                        "reason": d.reason,
+                    })).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -247,6 +252,9 @@ fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::R
     for one in &imported {
         out::line(describe_import(kind, one))?;
         print_uncovered(&one.done.uncovered)?;
+        if one.done.defects.count > 0 {
+            out::line(sanitize(&one.done.defects.to_string()))?;
+        }
         match one.done.unmatchable {
             0 => {}
             1 => out::line("1 advisory names no package, so that nothing can be matched")?,

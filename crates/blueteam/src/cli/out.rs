@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
+use app::doctor::Verdict;
 use comfy_table::{
     Attribute, Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets,
 };
@@ -77,6 +78,20 @@ impl Look {
                 format!("{style}{word}{style:#}")
             }
             _ => word,
+        }
+    }
+}
+
+impl Look {
+    /// A verdict in its color.
+    pub(super) fn verdict(self, verdict: Verdict) -> Cell {
+        let cell = Cell::new(verdict.as_str());
+        match verdict {
+            _ if !self.color => cell,
+            Verdict::Wrong => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+            Verdict::Warning => cell.fg(Color::Yellow),
+            Verdict::Ok => cell.fg(Color::Green),
+            Verdict::Unknown => cell,
         }
     }
 }

@@ -31,8 +31,11 @@ pub(super) const FORMAT: Format = Format {
 const TARGET_MAX: usize = 8192;
 /// Prefixes and wrappers around a line, such as a container's within a syslog daemon's.
 const WRAPPERS_MAX: u8 = 3;
-/// Bytes of a user agent that are kept.
+/// Bytes of a user agent that are kept as one. The details hold more of a longer one, since rules
+/// must see what a client puts behind its beginning.
 const AGENT_MAX: usize = 500;
+/// Bytes of a header that rules judge; they take one that is longer for suspicious.
+const HEADER_MAX: usize = 8192;
 
 struct Access {
     /// Reads the prefix of a syslog daemon.
@@ -50,11 +53,12 @@ impl Access {
 
     /// Parses a line, below `depth` prefixes or wrappers that others put around it.
     fn parse_wrapped<'a>(&self, line: &'a [u8], id: LineId, depth: u8) -> Parsed<'a> {
-        if line.starts_with(b"{") {
+        let request = parse_combined(line);
+        // A virtual host, which clients choose, may begin with a brace, too.
+        if line.starts_with(b"{") && request.is_err() {
             return self.parse_json(line, id, depth);
         }
-
-        let problem = match parse_combined(line) {
+        let problem = match request {
             Ok(request) => return Parsed::Event(request.into_event(id, &self.trusted_proxies)),
             Err(problem) => problem,
         };
@@ -177,7 +181,13 @@ impl<'a> Request<'a> {
             details.number_field("duration_ms", duration.to_string().as_bytes());
         }
         if let Some(referer) = non_empty(self.referer) {
-            details.text_field("referer", &referer[..referer.len().min(1024)]);
+            details.text_field("referer", lossy_prefix(referer, HEADER_MAX).as_bytes());
+        }
+        if self.agent.len() > AGENT_MAX {
+            details.text_field(
+                "user_agent",
+                lossy_prefix(self.agent, HEADER_MAX).as_bytes(),
+            );
         }
 
         // A host name keys the rules as an address does.

@@ -10,7 +10,7 @@ use model::event::{Details, Provenance};
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::php::AUDIT_FAILURES;
-use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
+use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed, QuotedText};
 use crate::sequence::Line;
 use crate::text::{Object, lossy_text, parse_pid, without_padding};
 
@@ -23,6 +23,12 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: Some(continues),
+        is_certain_start: None,
+        quotes: Some(QuotedText {
+            opens: opens_fastcgi,
+            is_worth_forging,
+            entry_max: ENTRY_MAX,
+        }),
     }),
     parser: |context: ParseContext| Box::new(WebError { zone: context.zone }),
 };
@@ -51,6 +57,33 @@ fn continues(before: Option<usize>, line: &[u8]) -> bool {
     };
     before + 1 + line.len() < ENTRY_MAX
 }
+
+/// Returns whether an entry passes on what an application wrote to FastCGI's `stderr`, and does not
+/// end in its first line. nginx writes newlines in it as they came, and an application may log what
+/// a client sent.
+fn opens_fastcgi(line: &[u8]) -> bool {
+    let line = without_padding(line);
+    let opening = nginx_stamp(line).and_then(|(_, rest)| parse_opening(rest));
+    opening.is_some_and(|(_, _, message)| {
+        message.starts_with(FASTCGI) && !appended::has_appended(message)
+    })
+}
+
+/// Returns whether an entry would accuse a client of more than an error: another format's entry
+/// has no place in a file.
+fn is_worth_forging(line: &[u8]) -> bool {
+    let line = without_padding(line);
+    nginx_stamp(line).is_none_or(|(_, rest)| {
+        parse_opening(rest).is_none_or(|(_, _, message)| {
+            refused_account(message).is_some()
+                || is_denied(message)
+                || is_audit_failure(message).is_some()
+        })
+    })
+}
+
+/// What precedes the output of an application.
+const FASTCGI: &[u8] = b"FastCGI sent in stderr: ";
 
 struct WebError {
     zone: Zone,
@@ -237,20 +270,24 @@ fn parse_nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<ErrorEntry<'
         refused,
     };
 
-    // A path with a newline: other entries, real or forged, may be among the lines. None names a
-    // client, and each refused password counts.
-    let is_spread = first_line.len() < message.len()
-        && numbered
-        && appended::continues(first_line, first_line.len());
-    if is_spread {
-        let others = message
-            .split(|c| *c == b'\n')
-            .skip(1)
-            .filter(|line| is_refusal(line))
-            .count();
+    // A path or an application's text with a newline: other entries, real or forged, may be among
+    // the lines. None names a client, and each refused password counts.
+    if first_line.len() < message.len() {
+        let later = || message.split(|c| *c == b'\n').skip(1);
+        let others = later().filter(|line| is_refusal(line)).count();
         let others = u32::try_from(others).unwrap_or(u32::MAX);
-        if others > 0 || own_refusal == 0 {
-            return Some(unclear(own_refusal.saturating_add(others)));
+        let is_path = numbered && appended::continues(first_line, first_line.len());
+        // An end behind the end: the entry is itself a line of a text that began before it.
+        let ends_twice = appended::has_appended(first_line) && later().any(appended::has_appended);
+        if others > 0 || ends_twice || (is_path && own_refusal == 0) {
+            return Some(ErrorEntry {
+                message: if is_path || ends_twice {
+                    first_line
+                } else {
+                    message
+                },
+                ..unclear(own_refusal.saturating_add(others))
+            });
         }
     }
 
@@ -280,9 +317,35 @@ fn parse_nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<ErrorEntry<'
 
 /// Returns whether a line looks like an entry about a refused password.
 fn is_refusal(line: &[u8]) -> bool {
-    nginx_stamp(line)
-        .and_then(|(_, rest)| parse_opening(rest))
-        .is_some_and(|(_, _, message)| refused_account(message).is_some())
+    if let Some((civil, rest)) = apache_stamp(line) {
+        let at = civil.readings(&Zone::UTC).map(|at| at.first);
+        return at
+            .and_then(|at| parse_apache(at, rest))
+            .is_some_and(|entry| entry.refused > 0);
+    }
+    entry_message(line).is_some_and(|message| refused_account(message).is_some())
+}
+
+/// Returns the message of a line that looks like the first of an nginx entry.
+fn entry_message(line: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = nginx_stamp(line)?;
+    Some(parse_opening(rest)?.2)
+}
+
+/// Returns where a message of PHP reports that an audit event could not be written.
+fn is_audit_failure(message: &[u8]) -> Option<Place> {
+    // What looks like another entry within this one may be one.
+    let within = || {
+        let later = message.split(|c| *c == b'\n').skip(1);
+        later
+            .filter_map(entry_message)
+            .any(|message| is_audit_failure(message).is_some())
+    };
+    AUDIT_FAILURES
+        .iter()
+        .filter_map(|start| php_message_place(message, start))
+        .min_by_key(|place| *place != Place::First)
+        .or_else(|| within().then_some(Place::Later))
 }
 
 /// Parses `[ssl:error] [pid 44570] [client 192.0.2.7:5] MESSAGE`.
@@ -447,10 +510,7 @@ impl<'a> ErrorEntry<'a> {
             .unwrap_or_default()
             .trim_ascii();
 
-        let audit_failure = AUDIT_FAILURES
-            .iter()
-            .filter_map(|start| php_message_place(message, start))
-            .min_by_key(|place| *place != Place::First);
+        let audit_failure = is_audit_failure(message);
         let (category, action) = match refused {
             _ if refused > 0 => (Category::Auth, "login_failed"),
             _ if audit_failure.is_some() => (Category::System, "audit_failure"),

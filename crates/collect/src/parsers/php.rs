@@ -17,6 +17,8 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: None,
+        is_certain_start: None,
+        quotes: None,
     }),
     parser: |reference| {
         Box::new(Php {

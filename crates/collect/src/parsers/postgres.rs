@@ -3,7 +3,7 @@
 
 use model::civil::{Civil, Readings, Zone};
 use model::event::{Details, Provenance, UserId};
-use model::sql::{is_schema_change, logged, statements};
+use model::sql::{condensed, is_schema_change, logged, statements};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
@@ -20,12 +20,16 @@ pub(super) const FORMAT: Format = Format {
     entry_rules: Some(EntryRules {
         is_entry_start,
         continues: Some(continues),
+        is_certain_start: Some(is_row_head),
+        quotes: None,
     }),
     parser: |context: ParseContext| Box::new(Postgres { zone: context.zone }),
 };
 
 /// Bytes of a message or a statement that are kept.
 const TEXT_MAX: usize = 1024;
+/// Bytes of the words of a longer statement that are kept, as what it does may stand at its end.
+const WORDS_MAX: usize = 64 * 1024;
 
 /// Returns whether a line begins a JSON object, which is one line, or a row of CSV, which begins
 /// with its time and whose texts may hold newlines.
@@ -54,6 +58,62 @@ fn continues(before: Option<usize>, line: &[u8]) -> bool {
     odd != before.is_some()
 }
 
+/// Returns whether a line is the beginning of a row of CSV, up to its message, and cannot be text
+/// within a quoted field: there every quotation mark is doubled, so none opens a field. A row of
+/// which a crash or a full disk took the end leaves such a field open.
+fn is_row_head(line: &[u8]) -> bool {
+    const FIELDS_BEFORE_MESSAGE: usize = 13;
+    if !is_entry_start(line) || line.starts_with(b"{") {
+        return false;
+    }
+
+    let mut rest = line;
+    for place in 0..FIELDS_BEFORE_MESSAGE {
+        let (field, after) = match rest.strip_prefix(b"\"") {
+            Some(quoted) => match quoted_end(quoted) {
+                Some(end) => (&quoted[..end], &quoted[end + 1..]),
+                None => return false,
+            },
+            None => rest.split_at(memchr::memchr(b',', rest).unwrap_or(rest.len())),
+        };
+        let is_plain = !rest.starts_with(b"\"");
+        let is_right = match place {
+            // The process, its session, the number of the line in it, and the severity.
+            3 | 6 => is_plain && !field.is_empty() && field.iter().all(u8::is_ascii_digit),
+            5 => is_plain && memchr::memchr(b'.', field).is_some(),
+            11 => is_plain && !field.is_empty() && field.iter().all(u8::is_ascii_uppercase),
+            12 => is_plain && field.len() == 5,
+            // User, database, client and status are quoted, or missing.
+            1 | 2 | 4 | 7 => !is_plain || field.is_empty(),
+            _ => is_plain,
+        };
+        match (is_right, after.strip_prefix(b",")) {
+            (true, Some(next)) => rest = next,
+            _ => return false,
+        }
+    }
+
+    // The message: its marks are even in number at the beginning where they stand within a text.
+    let marks = rest.iter().take_while(|c| **c == b'"').count();
+    let ends_rightly = || match quoted_end(&rest[1..]) {
+        Some(end) => rest.get(end + 2).is_none_or(|c| *c == b','),
+        None => true,
+    };
+    marks % 2 == 1 && ends_rightly()
+}
+
+/// Returns the offset of the mark that ends a quoted field.
+fn quoted_end(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr(b'"', text.get(at..)?)?;
+        if text.get(at + 1) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
 struct Postgres {
     zone: Zone,
 }
@@ -73,6 +133,8 @@ struct Message {
     /// What the process was doing.
     status: String,
     pid: Option<u32>,
+    /// Whether its end is missing.
+    is_cut: bool,
 }
 
 impl LineParser for Postgres {
@@ -87,8 +149,13 @@ impl LineParser for Postgres {
             None => return Parsed::Nothing.into(),
             // The end of an entry with a long statement may be missing; what matters comes before.
             Some(b'{') => {
-                match json::parse_object(entry).or_else(|| json::parse_beginning(entry)) {
-                    Some(object) => message_from_json(&object),
+                let whole = json::parse_object(entry);
+                let is_cut = whole.is_none();
+                match whole.or_else(|| json::parse_beginning(entry)) {
+                    Some(object) => Message {
+                        is_cut,
+                        ..message_from_json(&object)
+                    },
                     None => return rejected("not a JSON object"),
                 }
             }
@@ -101,7 +168,7 @@ impl LineParser for Postgres {
         match self.parse_time(&message.time) {
             Ok(at) => {
                 let class = classify_message(&message);
-                let event = class.map(|class| class.into_event(at.first, message, id));
+                let event = class.map(|class| class.into_event(at.first, &message, id));
                 Line::at(event.map_or(Parsed::Nothing, Parsed::Event), Some(at))
             }
             Err(why) => rejected(why),
@@ -150,6 +217,7 @@ fn message_from_json(object: &Map<String, Value>) -> Message {
             .get("pid")
             .and_then(Value::as_u64)
             .and_then(|pid| u32::try_from(pid).ok()),
+        is_cut: false,
     }
 }
 
@@ -202,6 +270,7 @@ fn message_from_csv(row: &[u8]) -> Option<Message> {
         return None;
     }
 
+    let columns = fields.len();
     let mut take = |i: usize| fields.get_mut(i).map(std::mem::take).unwrap_or_default();
     // `connection_from` is an address with its port, or `[local]`.
     let from = take(4);
@@ -222,6 +291,8 @@ fn message_from_csv(row: &[u8]) -> Option<Message> {
         application: take(22),
         status: take(7),
         pid: parse_pid(take(3).as_bytes()),
+        // The message is not the last column of a whole row.
+        is_cut: columns == 14,
     })
 }
 
@@ -345,13 +416,15 @@ fn classify_message(m: &Message) -> Option<Classification> {
         });
     }
 
-    if let Some(words) = logged(&m.message).and_then(schema_change) {
-        let object = object_of(&words);
+    // What stands behind the cut of a logged statement may be a change, so it counts as one that
+    // cannot be judged.
+    let change = logged(&m.message).and_then(schema_change);
+    if change.is_some() || (m.is_cut && logged(&m.message).is_some()) {
         return Some(Classification {
             category: Category::Admin,
             action: "schema_change",
             result: Outcome::Success,
-            object,
+            object: change.as_deref().and_then(object_of),
         });
     }
 
@@ -378,7 +451,7 @@ fn classify_message(m: &Message) -> Option<Classification> {
 }
 
 impl Classification {
-    fn into_event(self, at: Timestamp, m: Message, id: LineId) -> SecurityEvent<'static> {
+    fn into_event(self, at: Timestamp, m: &Message, id: LineId) -> SecurityEvent<'static> {
         let Self {
             category,
             action,
@@ -405,7 +478,7 @@ impl Classification {
         let user = if m.user.is_empty() {
             m.message.split('"').nth(1).unwrap_or_default().to_owned()
         } else {
-            m.user
+            m.user.clone()
         };
         if !user.is_empty() {
             let name = Text::from(user.replace('\0', "\u{fffd}"));
@@ -427,16 +500,11 @@ impl Classification {
             .text_field("state", m.state.as_bytes())
             .text_field("database", m.database.as_bytes())
             .text_field("message", truncate_text(&m.message, TEXT_MAX).as_bytes());
-        if !m.statement.is_empty() {
-            details.text_field(
-                "statement",
-                truncate_text(&m.statement, TEXT_MAX).as_bytes(),
-            );
-        }
+        add_statement(&mut details, m, action);
 
         // With `log_hostname` the host is a name instead of an address; a socket's `[local]` is
         // neither, and counts for the machine of the database.
-        if action == "login_failed" && event.ip_address.is_none() {
+        if matches!(action, "login_failed" | "login") && event.ip_address.is_none() {
             match &*m.host {
                 "" => {}
                 "[local]" => {
@@ -448,6 +516,27 @@ impl Classification {
 
         event.details = Details::from_json(details.finish());
         event.classify()
+    }
+}
+
+/// Adds the statement of a message. Rules judge it, so of a long one the words are kept: the client
+/// chooses how many comments and values stand before what matters.
+fn add_statement(details: &mut Object, m: &Message, action: &str) {
+    let of_message = logged(&m.message).filter(|_| action == "schema_change");
+    let (words, is_cut) = match of_message {
+        _ if m.statement.len() > TEXT_MAX => condensed(&m.statement, WORDS_MAX, |_| true),
+        Some(logged) if m.message.len() > TEXT_MAX => {
+            condensed(logged, WORDS_MAX, is_schema_change)
+        }
+        _ => (m.statement.clone(), false),
+    };
+
+    if !words.is_empty() {
+        details.text_field("statement", words.as_bytes());
+    }
+    if is_cut || (m.is_cut && of_message.is_some()) {
+        let length = m.message.len().max(m.statement.len());
+        details.number_field("unjudged_after", length.to_string().as_bytes());
     }
 }
 

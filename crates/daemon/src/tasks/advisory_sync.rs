@@ -133,13 +133,21 @@ async fn read_due(
 
         match read.await {
             Ok(done) if done.unchanged => {}
-            Ok(done) => info!(
-                source = input.name,
-                items = done.items,
-                found = done.found,
-                uncovered = done.uncovered.values().sum::<u64>(),
-                "advisories were read"
-            ),
+            Ok(done) => {
+                info!(
+                    source = input.name,
+                    items = done.items,
+                    found = done.found,
+                    uncovered = done.uncovered.values().sum::<u64>(),
+                    "advisories were read"
+                );
+                if done.defects.count > 0 {
+                    warn!(
+                        source = input.name,
+                        "skipping what cannot be read: {}", done.defects
+                    );
+                }
+            }
             Err(cause) => {
                 warn!(
                     "{} `{}` cannot be read: {cause:#}",

@@ -52,6 +52,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         },
         verdict: Arc::clone(&context.health.verdict),
         failures: Some(context.failures.clone()),
+        withheld: None,
     };
 
     Ok(Some(Box::pin(run(options, context.stop.clone()))))
@@ -76,22 +77,25 @@ pub enum Trouble {
     Alerting,
     /// The state directory cannot be written to.
     State,
+    /// The database waits for a person's consent to be brought up to date.
+    Upgrade,
 }
 
 impl Trouble {
     /// Every trouble.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Database,
         Self::Storing,
         Self::Reading,
         Self::Alerting,
         Self::State,
+        Self::Upgrade,
     ];
 
     /// How long it may last before people are notified, from the moment at which a look finds it.
     fn patience(self, patience: Patience) -> Span {
         match self {
-            Self::Database => patience.database,
+            Self::Database | Self::Upgrade => patience.database,
             Self::Storing | Self::Reading | Self::Alerting | Self::State => {
                 Span::micros(patience.stuck.as_micros() - patience.noticed().as_micros())
             }
@@ -105,6 +109,7 @@ impl Trouble {
             Self::Reading => "Events are not being analyzed",
             Self::Alerting => "Alerts cannot be written",
             Self::State => "The state directory cannot be written to",
+            Self::Upgrade => "The audit record waits for a backup before its upgrade",
         }
     }
 
@@ -136,6 +141,11 @@ impl Trouble {
                     is spooled when the database becomes unreachable, and the daemon cannot be \
                     started again. Look for a file system that was mounted read-only after an \
                     error, or for a full disk."
+            }
+            Self::Upgrade => {
+                "A newer blueteam was started, and nothing is recorded or analyzed until its \
+                    database is brought up to date. What applications send over HTTP is kept on \
+                    disk as long as there is room."
             }
         }
     }
@@ -184,6 +194,8 @@ pub struct Options {
     pub verdict: Arc<Verdict>,
     /// Where troubles that are over are recorded; `None` while there is no database.
     pub failures: Option<Failures>,
+    /// Why the database must not be used yet, if that is so.
+    pub withheld: Option<String>,
 }
 
 /// A trouble, as far as it is known.
@@ -271,7 +283,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             () = stop.cancelled() => return Ok(()),
         }
 
-        let mut findings = look.findings(&options.database, options.clock.now()).await;
+        let mut findings = if let Some(why) = &options.withheld {
+            // Nobody asks it, so nothing else is known.
+            BTreeMap::from([(Trouble::Upgrade, Finding::Stuck(why.clone()))])
+        } else {
+            let mut found = look.findings(&options.database, options.clock.now()).await;
+            found.insert(Trouble::Upgrade, Finding::Well);
+            found
+        };
         findings.insert(Trouble::State, state_finding(&options.state));
         if stop.is_cancelled() {
             return Ok(());

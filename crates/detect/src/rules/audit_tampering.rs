@@ -2,7 +2,7 @@
 //! protection.
 
 use model::event::EventTags;
-use model::sql::{is_schema_change, statements};
+use model::sql::{is_schema_change, sets, statements};
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
@@ -126,11 +126,12 @@ impl AuditTampering {
     }
 }
 
-/// Returns whether a statement sets `session_replication_role`, so that no trigger runs.
+/// Returns whether a statement sets `session_replication_role`, also by `set_config`, so that no
+/// trigger runs.
 fn disables_triggers(words: &[String]) -> bool {
     let has = |word: &str| words.iter().any(|w| w == word);
     has("session_replication_role")
-        && matches!(words.first().map(String::as_str), Some("set" | "alter"))
+        && (sets(words) || words.first().is_some_and(|word| word == "alter"))
         && !["reset", "default", "origin", "local"].iter().any(|word| {
             words
                 .get(2..)
@@ -207,6 +208,25 @@ fn is_read(event: &SecurityEvent<'_>) -> bool {
     }) && !statement.is_empty()
 }
 
+/// Reports a statement that is so long that its end could not be judged: whoever wants to hide a
+/// change puts it there.
+fn fire_unjudged(role: &str, after: u64, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+    let key = Key::new(
+        event.source,
+        cx.key_hasher.hash_name(&format!("unjudged {role}")),
+    );
+    cx.fire(key, event, || {
+        let title = format!("Audit trail: a statement of role {role} is too long to be judged");
+        let description = format!(
+            "The log of PostgreSQL holds a statement of the role {role} whose end is missing or was \
+                not judged, after {after} bytes. A change of the audit trail may stand there: look \
+                at the statement, or at the definitions of the protected tables."
+        );
+        NewDetection::new(EntityKind::User, role, title, description)
+            .with_severity(Severity::Medium)
+    });
+}
+
 impl Rule for AuditTampering {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let change = &*event.action == "schema_change";
@@ -219,7 +239,11 @@ impl Rule for AuditTampering {
             return;
         }
 
+        let unjudged = event.details.number("unjudged_after");
         if !self.touches_protected(event) {
+            if let Some(after) = unjudged {
+                fire_unjudged(role, after, event, cx);
+            }
             return;
         }
 

@@ -1,7 +1,7 @@
 //! A machine or a database stopped logging, or was ordered to.
 
 use model::event::EventTags;
-use model::sql::statements;
+use model::sql::{sets, statements};
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +79,13 @@ struct LoggingStopped {
     going_down: ClockCache<Option<Timestamp>>,
 }
 
-/// Returns whether a command of sudo ends logging.
+/// Returns whether a command of sudo ends logging. The working directory and the arguments may hold
+/// what looks like the fields around a command, so each possible command counts.
 fn ends_logging(command: &str) -> bool {
+    command.split("COMMAND=").any(is_end_of_logging)
+}
+
+fn is_end_of_logging(command: &str) -> bool {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default();
@@ -105,36 +110,67 @@ fn ends_logging(command: &str) -> bool {
     }
 }
 
-/// Settings of PostgreSQL that decide what it logs, and values that end it.
+/// Returns whether a statement ends PostgreSQL's log: for all sessions, or for some.
 fn ends_database_log(statement: &str) -> bool {
     statements(statement).iter().any(|words| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let [
-            "alter",
-            "system",
-            verb @ ("set" | "reset"),
-            setting,
-            value @ ..,
-        ] = words.as_slice()
-        else {
-            return false;
-        };
-        let is_off = matches!(value.last(), Some(&"off" | &"false" | &"none" | &"0"));
-        match *setting {
-            "logging_collector" | "log_connections" | "log_disconnections" => {
-                *verb == "reset" || is_off
-            }
-            // A value in quotation marks is no word, so any change counts.
-            "log_statement"
-            | "log_destination"
-            | "log_min_messages"
-            | "log_min_error_statement"
-            | "log_directory"
-            | "log_filename"
-            | "shared_preload_libraries" => true,
-            _ => false,
-        }
+        ends_log_of_all(&words) || ends_log_of_session(&words)
     })
+}
+
+/// Returns whether the words of `ALTER SYSTEM` end the log, by settings that decide what it holds.
+fn ends_log_of_all(words: &[&str]) -> bool {
+    let [
+        "alter",
+        "system",
+        verb @ ("set" | "reset"),
+        setting,
+        value @ ..,
+    ] = words
+    else {
+        return false;
+    };
+    let is_off = matches!(value.last(), Some(&"off" | &"false" | &"none" | &"0"));
+    match *setting {
+        "logging_collector" | "log_connections" | "log_disconnections" => {
+            *verb == "reset" || is_off
+        }
+        // A value in quotation marks is no word, so any change counts.
+        "log_statement"
+        | "log_destination"
+        | "log_min_messages"
+        | "log_min_error_statement"
+        | "log_directory"
+        | "log_filename"
+        | "shared_preload_libraries" => true,
+        _ => false,
+    }
+}
+
+/// Returns whether words set what is logged of a session, or of those of a role or database, to
+/// nothing.
+fn ends_log_of_session(words: &[&str]) -> bool {
+    const SETTINGS: [&str; 4] = [
+        "log_statement",
+        "log_min_messages",
+        "log_min_error_statement",
+        "pgaudit.log",
+    ];
+    let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let Some(at) = words.iter().position(|word| SETTINGS.contains(word)) else {
+        return false;
+    };
+
+    // Of `ALTER ROLE … SET` the value may be in quotation marks, which is no word.
+    let value = words.get(at + 1..).unwrap_or_default();
+    let value = value.iter().find(|word| **word != "to");
+    let is_off = matches!(
+        value,
+        None | Some(&("none" | "off" | "fatal" | "panic" | "false" | "0"))
+    );
+    let alters = matches!(words, ["alter", "role" | "user" | "database", ..])
+        && words.get(at.wrapping_sub(1)) == Some(&"set");
+    (sets(&owned) || alters) && is_off
 }
 
 fn machine(event: &SecurityEvent<'_>) -> String {
@@ -259,6 +295,7 @@ mod tests {
             "/sbin/auditctl -e 0",
             "/sbin/auditctl -D",
             "/usr/bin/pkill -9 rsyslogd",
+            "/bin/ls ; USER=root ; COMMAND=/bin/systemctl stop rsyslog",
         ] {
             assert!(ends_logging(command), "{command}");
         }
@@ -280,12 +317,21 @@ mod tests {
             "ALTER SYSTEM SET logging_collector = off",
             "alter system set log_statement = 'none'",
             "SELECT 1; ALTER SYSTEM RESET log_connections",
+            "SET log_statement = 'none'",
+            "SET SESSION log_min_messages TO panic",
+            "SELECT set_config('log_statement', 'none', false)",
+            "ALTER ROLE eve SET log_statement = 'none'",
+            "ALTER DATABASE app SET pgaudit.log TO none",
         ] {
             assert!(ends_database_log(statement), "{statement}");
         }
         for statement in [
             "ALTER SYSTEM SET log_connections = on",
             "ALTER SYSTEM SET work_mem = '64MB'",
+            "SET log_statement = 'all'",
+            "SELECT set_config('log_min_messages', 'warning', false)",
+            "ALTER ROLE eve RESET log_statement",
+            "SELECT 'none' FROM log_statement",
             "SELECT 'ALTER SYSTEM SET logging_collector = off'",
         ] {
             assert!(!ends_database_log(statement), "{statement}");

@@ -188,8 +188,31 @@ const ADMIN_PAGES: [&str; 14] = [
 /// Pages by which one signs in to WordPress.
 const SIGN_INS: [&str; 2] = ["/wp-login.php", "/xmlrpc.php"];
 
+/// Returns a path as the servers that are the most forgiving resolve it: a backslash is a slash,
+/// blanks and dots at the end of a name are nothing, and so is all behind NUL.
+fn resolved(path: &str) -> String {
+    // Nearly all paths are plain.
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    if path.bytes().all(is_plain) && !path.contains("./") && !path.ends_with('.') {
+        return path.to_ascii_lowercase();
+    }
+
+    let path = path.split('\0').next().unwrap_or_default();
+    let is_ignored = |c: char| c.is_whitespace() || c.is_control();
+    let segments: Vec<&str> = path
+        .split(['/', '\\'])
+        .map(|name| {
+            let trimmed = name.trim_end_matches(|c| is_ignored(c) || c == '.');
+            // A name of dots alone is none of a file.
+            let name = if trimmed.is_empty() { name } else { trimmed };
+            name.trim_start_matches(is_ignored)
+        })
+        .collect();
+    segments.join("/").to_lowercase()
+}
+
 /// Returns whether `part` stands in `path` at the beginning of a segment and ends with one, or with
-/// an extension.
+/// an extension or a stream.
 fn has_part(path: &str, part: &str) -> bool {
     let (name, is_folder) = match part.strip_suffix('/') {
         Some(folder) => (folder, true),
@@ -199,8 +222,8 @@ fn has_part(path: &str, part: &str) -> bool {
     path.match_indices(name).any(|(at, _)| {
         let rest = &path[at + name.len()..];
         rest.is_empty()
-            || rest.starts_with('/')
-            || !is_folder && rest.starts_with(['.', '~', '_', '-'])
+            || rest.starts_with(['/', ':', '?', '#'])
+            || !is_folder && rest.starts_with(|c: char| !c.is_alphanumeric())
             || part.ends_with('.')
     })
 }
@@ -224,7 +247,7 @@ impl Traits {
         let scheme = target.get(..8).unwrap_or(target).to_ascii_lowercase();
         let is_foreign =
             method == "CONNECT" || scheme.starts_with("http://") || scheme.starts_with("https://");
-        let path = plain_path(target).to_ascii_lowercase();
+        let path = resolved(&plain_path(target));
         let is_refused = is_refused(event);
         let is_served = (200..300).contains(&status);
 
@@ -239,7 +262,7 @@ impl Traits {
 
         Self {
             is_probe: !is_health_check && (is_foreign || asks_secret || asks_admin || asks_author),
-            is_leak: asks_secret && is_served && !is_foreign && method != "HEAD",
+            is_leak: asks_secret && is_served && !matches!(method, "HEAD" | "CONNECT"),
             is_sign_in: method == "POST" && SIGN_INS.iter().any(|page| path.ends_with(page)),
         }
     }
@@ -403,5 +426,76 @@ impl Rule for WebScanner {
             keys: used.iter().map(|u| u.keys).sum::<usize>() + self.paths.len(),
             evicted: used.iter().map(|u| u.evicted).sum::<u64>() + self.paths.evicted(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traits(method: &str, target: &str, status: u16) -> Traits {
+        let mut event = SecurityEvent::new(
+            model::EventId::from_u128(1),
+            model::Timestamp::from_micros(0),
+            Source::Nginx,
+            model::Category::Network,
+            "http_request".into(),
+            model::Outcome::Success,
+        );
+        event.resource_type = Some(method.to_owned().into());
+        event.resource_id = Some(target.to_owned().into());
+        let details = serde_json::json!({ "status": status });
+        event.details = model::event::Details::from_json(details.to_string());
+        Traits::of(&event.classify(), &health_checks(&Params::default()))
+    }
+
+    /// A server resolves many spellings to the same file.
+    #[test]
+    fn no_spelling_of_a_secret_hides_that_it_was_served() {
+        for target in [
+            "/.env",
+            "/.ENV",
+            "/.env%20",
+            "/.env.",
+            "/.env...",
+            "/.env%00.html",
+            "/.env%0a",
+            "/.env%3f",
+            "/.env;x",
+            "/%2eenv",
+            "/%252eenv",
+            "/.env::$DATA",
+            "/.env%20/",
+            "/app\\.env",
+            "/app%5c.env",
+            "/%20.env",
+            "/a/..;/.env",
+            "/.env?x=/a",
+            "/.env~",
+            "/.env%20.bak",
+            "/.git/config;x",
+            "/.git%20/config",
+            "/.git./config",
+            "/.git\\config",
+            "/.git%2fconfig",
+            "http://shop.example/.env",
+        ] {
+            assert!(traits("GET", target, 200).is_leak, "{target}");
+            assert!(traits("GET", target, 404).is_probe, "{target}");
+        }
+
+        for target in [
+            "/.environment",
+            "/.envoy/",
+            "/.github/workflows",
+            "/.gitignore",
+            "/docs/env",
+            "/a.env",
+            "/?file=.env",
+        ] {
+            assert!(!traits("GET", target, 200).is_leak, "{target}");
+        }
+        assert!(!traits("CONNECT", "shop.example:443", 200).is_leak);
+        assert!(!traits("HEAD", "/.env", 200).is_leak);
     }
 }

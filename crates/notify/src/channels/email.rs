@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Audience, Definition, Outlet, Scheduled, Sending};
+use super::{Audience, Definition, Greeting, Outlet, Scheduled, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain, tidy};
 use crate::notification::{Notification, Person};
 use crate::tls;
@@ -224,9 +224,28 @@ impl Outlet for Email {
             }
         })
     }
+
+    fn greet(&self) -> Option<Greeting<'_>> {
+        Some(Box::pin(async move {
+            match timeout(self.timeout, self.say_hello()).await {
+                Ok(result) => result,
+                Err(_) => Err(SendError::later(
+                    format!("{} did not answer in time", self.host),
+                    "check the server",
+                )),
+            }
+        }))
+    }
 }
 
 impl Email {
+    async fn say_hello(&self) -> Result<(), SendError> {
+        let mut connection = self.connect().await?;
+        // Whoever let us in is told that this was all; how that ends changes nothing.
+        connection.abort().await;
+        Ok(())
+    }
+
     async fn submit(&self, to: &[Mailbox], mail: &[u8]) -> Result<Receipt, SendError> {
         let mut connection = self.connect().await?;
         let outcome = self.converse(&mut connection, to, mail).await;

@@ -83,6 +83,34 @@ async fn starttls_and_login_come_before_the_mail() {
 }
 
 #[tokio::test]
+async fn a_greeting_shows_whether_the_server_lets_us_in_and_sends_no_mail() {
+    for (password, is_let_in) in [("s3cret", true), ("guessed", false)] {
+        let manners = Manners {
+            starttls: true,
+            login: LOGIN,
+            ..Manners::default()
+        };
+        let server = start(manners).await;
+        let channel = outlet(Mail {
+            ca_pem: Some(server.ca_pem),
+            login: Some(("soc".to_owned(), SecretString::from(password))),
+            ..mail(server.port, Security::StartTls)
+        });
+        let greeted = channel.unwrap().greet().unwrap().await;
+        assert_eq!(greeted.is_ok(), is_let_in, "{greeted:?}");
+        let said = server.conversation.await.unwrap();
+        assert!(
+            !said
+                .commands
+                .iter()
+                .any(|command| command.starts_with("MAIL")),
+            "{:?}",
+            said.commands
+        );
+    }
+}
+
+#[tokio::test]
 async fn tls_from_the_start_and_plain_on_this_machine() {
     let (result, said) = sent(
         Manners {

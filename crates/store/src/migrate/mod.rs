@@ -9,6 +9,9 @@
 //! - What the login lacks is found before the first statement, and said as the statements to run.
 
 mod needs;
+mod outlook;
+
+pub use outlook::{Outlook, outlook};
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -220,20 +223,37 @@ impl Display for Holder {
     }
 }
 
+/// A migration that is about to be applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Its place among those that are applied, from 1.
+    pub number: usize,
+    /// How many are applied.
+    pub of: usize,
+    /// Its number.
+    pub version: i64,
+    /// What it does, in a few words.
+    pub description: &'a str,
+}
+
 /// Brings the schema up to date; does nothing when it is. The login must own the database's
 /// objects, or be a superuser.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
-    migrate_within(conn, Patience::default()).await
+    migrate_within(conn, Patience::default(), &mut |_| {}).await
 }
 
-/// The same, with another limit to waiting for locks.
-pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Result<(), StoreError> {
+/// The same, with another limit to waiting for locks, and telling of each step before it is taken.
+pub async fn migrate_within(
+    conn: &mut PgConnection,
+    patience: Patience,
+    on_step: &mut (dyn FnMut(Step<'_>) + Send),
+) -> Result<(), StoreError> {
     // Migrations drop what may not exist and skip what does; the server's notices about that are
     // noise.
     conn.execute("SET client_min_messages = warning; SET statement_timeout = 0")
         .await?;
-    conn.lock().await?;
-    let result = run_migrations(conn, Instant::now() + patience.0, patience).await;
+    lock_out_others(conn, patience).await?;
+    let result = run_migrations(conn, Instant::now() + patience.0, patience, on_step).await;
 
     // A connection that broke gave its locks back, and why it broke is the better error.
     let unlocked = conn.unlock().await;
@@ -247,10 +267,36 @@ pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Resu
     Ok(())
 }
 
+/// Takes the lock that lets one program migrate at a time. Anybody may take such a lock, so it is
+/// not waited for without end.
+async fn lock_out_others(conn: &mut PgConnection, patience: Patience) -> Result<(), StoreError> {
+    let wait = patience.0.as_millis();
+    conn.execute(AssertSqlSafe(format!("SET lock_timeout = {wait}")))
+        .await?;
+    let locked = conn.lock().await;
+    conn.execute("RESET lock_timeout").await?;
+
+    match locked {
+        Err(MigrateError::Execute(error)) if is_lock(&error) => {
+            let holders = sqlx::query_as(include_str!("lock_holders.sql"))
+                .fetch_all(&mut *conn)
+                .await?;
+            Err(MigrationError::Blocked(Blocked {
+                what: "the lock of migrations".to_owned(),
+                tried: patience.0,
+                holders,
+            })
+            .into())
+        }
+        locked => Ok(locked?),
+    }
+}
+
 async fn run_migrations(
     conn: &mut PgConnection,
     deadline: Instant,
     patience: Patience,
+    on_step: &mut (dyn FnMut(Step<'_>) + Send),
 ) -> Result<(), StoreError> {
     let pending = pending_migrations(conn).await?;
     let base = pending.first().is_some_and(|first| first.version <= BASE);
@@ -275,7 +321,14 @@ async fn run_migrations(
         complete_tables(conn).await?;
     }
 
-    for migration in pending {
+    let of = pending.len();
+    for (before, migration) in pending.into_iter().enumerate() {
+        on_step(Step {
+            number: before + 1,
+            of,
+            version: migration.version,
+            description: &migration.description,
+        });
         apply_migration(conn, migration, deadline, patience).await?;
     }
 

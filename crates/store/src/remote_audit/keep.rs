@@ -67,13 +67,7 @@ pub async fn keep(
                 .is_some_and(|newest| at < newest.minus(account.settle)),
         );
 
-        // A clock that runs ahead must not make a source look alive for years.
-        if at <= now.plus(Span::days(1)) {
-            intake.newest = intake.newest.max(Some(at));
-        }
-
-        let behind = now.since(at);
-        intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
+        sources::weigh_time(&mut intake.newest, &mut intake.skew, at, now);
     }
 
     let mut tx = conn.begin().await?;

@@ -328,9 +328,13 @@ async fn an_open_transaction_delays_the_adoption_and_no_writer() {
 
     let writers = Writers::start(&app).await;
 
-    let error = store::migrate_within(&mut app.migrator().await, Patience(Duration::from_secs(4)))
-        .await
-        .unwrap_err();
+    let error = store::migrate_within(
+        &mut app.migrator().await,
+        Patience(Duration::from_secs(4)),
+        &mut |_| {},
+    )
+    .await
+    .unwrap_err();
     let text = error.to_string();
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
         .fetch_one(&mut reader)
@@ -387,9 +391,13 @@ async fn a_vacuum_gives_way_to_the_adoption() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let writers = Writers::start(&app).await;
-    store::migrate_within(&mut app.migrator().await, Patience(Duration::from_secs(30)))
-        .await
-        .unwrap();
+    store::migrate_within(
+        &mut app.migrator().await,
+        Patience(Duration::from_secs(30)),
+        &mut |_| {},
+    )
+    .await
+    .unwrap();
     writers.assert_undisturbed("beside a vacuum", quiet).await;
 }
 
@@ -408,9 +416,13 @@ async fn an_index_build_waits_for_old_transactions_and_is_taken_up_again() {
     .await;
 
     let writers = Writers::start(&app).await;
-    let error = store::migrate_within(&mut app.migrator().await, Patience(Duration::from_secs(6)))
-        .await
-        .unwrap_err();
+    let error = store::migrate_within(
+        &mut app.migrator().await,
+        Patience(Duration::from_secs(6)),
+        &mut |_| {},
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("building the index"), "{error}");
     sql(&mut reader, "COMMIT").await;
     store::migrate(&mut app.migrator().await).await.unwrap();

@@ -32,7 +32,7 @@ async fn earlier() -> Migrator {
 }
 
 /// The schema as `pg_dump` writes it, line by line, without what adoption may choose.
-fn schema(db: &TestDb) -> Vec<String> {
+pub(crate) fn schema(db: &TestDb) -> Vec<String> {
     let url = db.url();
     // What follows are parameters of the driver's own.
     let url = url.split('?').next().unwrap();

@@ -25,6 +25,7 @@ mod misc;
 mod reader;
 mod reader_property;
 mod record;
+mod releases;
 mod remote_audit;
 mod roles;
 mod schema_doc;

@@ -8,7 +8,7 @@ use super::daemon::{Client, Daemon, PATIENCE, alert_comes, failure};
 use super::spools::Server;
 
 /// Waits until the file of keys holds so many.
-async fn keys_kept(daemon: &Daemon, count: usize) {
+pub(super) async fn keys_kept(daemon: &Daemon, count: usize) {
     let since = Instant::now();
     loop {
         let text = std::fs::read_to_string(daemon.path("keys.json")).unwrap_or_default();

@@ -27,16 +27,18 @@ pub(super) fn parse_head(head: &[u8]) -> Option<Head<'_>> {
     // is in practice, because a client can claim any identity.
     if let Some((host, rest)) = second
         && address_of(host).is_some()
-        && (is_virtual_host(first) || (address_of(first).is_some() && rest.starts_with(b"- ")))
+        && (is_virtual_host(first)
+            || (address_of(first).is_some() && rest.starts_with(b"- "))
+            || is_only_a_user(rest))
         && let Some(user) = user_after_identity(rest)
     {
         return Some(Head { host, user });
     }
 
-    // A virtual host before a host name.
+    // A virtual host before a host name; it may be an address, as clients choose it.
     if let Some((host, rest)) = second
         && host != b"-"
-        && is_virtual_host(first)
+        && (is_virtual_host(first) || address_of(first).is_some())
         && is_client(host)
         && rest.starts_with(b"- ")
     {
@@ -50,6 +52,13 @@ pub(super) fn parse_head(head: &[u8]) -> Option<Head<'_>> {
     let identity_is_missing = after_first.starts_with(b"- ");
     let known = address_of(first).is_some() || (is_client(first) && identity_is_missing);
     known.then_some(Head { host: first, user })
+}
+
+/// Returns whether no more than a user stands behind a client. Then the word before the client is a
+/// virtual host, whatever it looks like: what a relay puts before a line is followed by all of it.
+fn is_only_a_user(rest: &[u8]) -> bool {
+    let user = rest.strip_prefix(b"- ");
+    user.is_some_and(|user| !user.is_empty() && memchr::memchr(b' ', user).is_none())
 }
 
 /// Returns whether a word can be a virtual host and is no address. A time is none: it begins a line

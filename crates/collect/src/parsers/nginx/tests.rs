@@ -332,3 +332,62 @@ proptest! {
         prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));
     }
 }
+
+/// A payload behind the beginning of an agent or referrer would be cut off before rules see it.
+#[test]
+fn long_headers_are_kept_for_the_rules() {
+    let pad = "x".repeat(3000);
+    let line = format!(
+        "192.0.2.7 - - [04/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"{pad}R\" \"{pad}A\""
+    );
+    let Parsed::Event(event) = Access::new(ParseContext::utc(Timestamp::from_secs(1_772_712_451)))
+        .parse(line.as_bytes(), LineId { file: 1, offset: 0 })
+    else {
+        panic!("not an event");
+    };
+    assert_eq!(event.user_agent.as_deref().map(str::len), Some(500));
+    for (field, end) in [("referer", "R"), ("user_agent", "A")] {
+        let text = event.details.text(field).unwrap();
+        assert!(text.len() == 3001 && text.ends_with(end), "{field}");
+    }
+}
+
+/// A client chooses the virtual host: with an odd one it would hide, or accuse another.
+#[test]
+fn no_virtual_host_hides_its_client_or_names_another() {
+    for host in [
+        "{",
+        "{x}",
+        "<x",
+        "<190>Oct",
+        "<38>2026-03-05T11:00:00Z",
+        "2026-03-05T11:00:00Z",
+        "11:00:00",
+        "a:b",
+        "9.9.9.9",
+        "9.9.9.9,8.8.8.8",
+        "9.9.9.9,",
+        "[9.9.9.9]:80",
+        "2001:db8::1",
+        "[pod",
+        "x|y",
+        "|",
+        "-",
+        "unix:",
+        "stdout",
+    ] {
+        let described = describe(&format!("{host} 203.0.113.9 - ann {REQUEST}"));
+        let address = described.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(address, "203.0.113.9", "{host}: {described}");
+    }
+
+    // Before a client that has only a name.
+    for host in ["9.9.9.9", "www.example.com", "2001:db8::1"] {
+        let described = describe(&format!("{host} crawler.example.org - ann {REQUEST}"));
+        assert!(
+            described.contains(r#""origin":"crawler.example.org""#)
+                && !described.contains("9.9.9.9"),
+            "{described}"
+        );
+    }
+}

@@ -349,6 +349,59 @@ fn a_newline_in_a_path_decides_neither_client_nor_count() {
     assert_eq!(read, ["server_error - x1", "login_failed 9.9.9.9 x1"]);
 }
 
+/// An application that logs what a client sent would let it write entries about others.
+#[test]
+fn a_newline_in_an_applications_text_accuses_no_other_client() {
+    const OPEN: &str = "2016/10/25 14:49:34 [error] 1#0: *1 FastCGI sent in stderr: \"PHP message: \
+        no such order: x";
+    const TAIL: &str = "y\" while reading response header from upstream, client: 203.0.113.9, \
+        server: s, request: \"GET / HTTP/1.1\"";
+    const FALSE_TAIL: &str = "y\" while reading response header from upstream, client: 9.9.9.9, \
+        server: s, request: \"GET / HTTP/1.1\"";
+    const REFUSED: &str = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": password mismatch, client: \
+        9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
+    const APACHE: &str = "[Sun Dec 04 04:47:44 2005] [error] [client 9.9.9.9] user a: authentication \
+        failure for \"/\": x";
+    const MISSING: &str = "2016/10/25 14:49:34 [error] 1#0: *2 open() \"/w/x\" failed (2: No such \
+        file), client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
+    const AUDIT: &str = "2016/10/25 14:49:34 [error] 1#0: *3 FastCGI sent in stderr: \"PHP message: \
+        AuditLogger: cannot write\" while reading, client: 9.9.9.9, server: y";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[OPEN, TAIL], &["server_error 203.0.113.9 x1"]),
+        (&[OPEN, REFUSED, TAIL], &["login_failed - x1"]),
+        (&[OPEN, APACHE, TAIL], &["login_failed - x1"]),
+        (
+            &[OPEN, MISSING, TAIL],
+            &["server_error - x1", "server_error - x1"],
+        ),
+        (&[OPEN, FALSE_TAIL, REFUSED, TAIL], &["login_failed - x1"]),
+        (
+            &[OPEN, FALSE_TAIL, REFUSED, REFUSED, TAIL],
+            &["login_failed - x2"],
+        ),
+        (
+            &[OPEN, FALSE_TAIL, MISSING, REFUSED, TAIL],
+            &["server_error 9.9.9.9 x1", "login_failed - x1"],
+        ),
+        (&[OPEN, AUDIT, TAIL], &["audit_failure 203.0.113.9 x1"]),
+        // Errors of other clients after it are believed.
+        (
+            &[OPEN, TAIL, MISSING],
+            &["server_error 203.0.113.9 x1", "server_error 9.9.9.9 x1"],
+        ),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(read_log(lines), *expected, "{lines:#?}");
+    }
+
+    // What comes after the longest entry is not part of it.
+    let long = "y".repeat(2040);
+    assert_eq!(
+        read_log(&[OPEN, &long, REFUSED]),
+        ["server_error - x1", "login_failed 9.9.9.9 x1"]
+    );
+}
+
 proptest! {
     /// Whatever a client sends in its fields, a refused password counts and is attributed to it.
     #[test]

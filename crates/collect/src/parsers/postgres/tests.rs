@@ -325,3 +325,134 @@ proptest! {
         let _ = parser.parse(format!("2026-03-04 10:00:00.123 UTC,{tail}").as_bytes(), ID);
     }
 }
+
+/// A comment of any length before a statement would hide it from the rules.
+#[test]
+fn a_long_statement_hides_no_change_at_its_end() {
+    let parser = Postgres { zone: Zone::UTC };
+    let details = |entry: &str| match parser.parse(entry.as_bytes(), ID) {
+        Parsed::Event(e) => {
+            let number = e.details.number("unjudged_after");
+            let statement = e.details.text("statement").unwrap_or_default();
+            (e.action.to_string(), statement, number)
+        }
+        other => panic!("{other:?}"),
+    };
+    let json = |message: &str| {
+        format!(
+            r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"eve","error_severity":"LOG","message":"{message}"}}"#
+        )
+    };
+    let csv = |message: &str| {
+        format!(
+            "2026-03-04 10:00:00.123 UTC,\"eve\",\"db\",77,\"[local]\",65e.1,1,\"idle\",2026-03-04 \
+                10:00:00 UTC,3/1,0,LOG,00000,\"{message}\",,,,,,,,,\"psql\",\"client backend\",,0"
+        )
+    };
+
+    let pad = "x".repeat(5000);
+    let text = format!(
+        "statement: /*{pad}*/ INSERT INTO t VALUES ('{pad}'); ALTER ROLE eve SUPERUSER; SELECT '{pad}'"
+    );
+    for entry in [json(&text), csv(&text)] {
+        let (action, statement, unjudged) = details(&entry);
+        assert_eq!(
+            (&*action, &*statement, unjudged),
+            ("schema_change", "alter role eve superuser", None)
+        );
+    }
+
+    // Nothing is known of what is behind the end of an entry that was cut.
+    for entry in [json(&text), csv(&text)] {
+        let cut = &entry[..1500];
+        let (action, statement, unjudged) = details(cut);
+        assert_eq!((&*action, &*statement), ("schema_change", ""));
+        assert!(unjudged.is_some_and(|after| after > 1000));
+    }
+
+    let columns = ", a_long_name int".repeat(5_000);
+    let many = format!("statement: CREATE TABLE t (a int{columns}); ALTER ROLE eve SUPERUSER");
+    assert!(details(&json(&many)).2.is_some());
+}
+
+/// Returns what the entries of lines say.
+fn read_rows(text: &str) -> Vec<String> {
+    let mut entries = crate::entries::Entries::of(&FORMAT);
+    let ids = text
+        .lines()
+        .zip(0..)
+        .map(|(line, offset)| (LineId { file: 7, offset }, line.as_bytes()));
+    let mut complete = entries.push(ids);
+    complete.extend(entries.finish());
+    complete
+        .iter()
+        .map(|(_, entry)| describe(str::from_utf8(entry).unwrap()))
+        .collect()
+}
+
+fn row(user: &str, state: &str, message: &str, statement: &str) -> String {
+    let escape = |text: &str| text.replace('"', "\"\"");
+    format!(
+        "2026-03-04 10:00:00.123 UTC,\"{}\",\"db\",77,\"192.0.2.7:5432\",65e.1,1,\"authentication\",\
+            2026-03-04 10:00:00 UTC,3/1,0,FATAL,{state},\"{}\",,,,,,\"{}\",,,\"psql\",\"client \
+            backend\",,0",
+        escape(user),
+        escape(message),
+        escape(statement)
+    )
+}
+
+/// A row that a crash tore would swallow all that follow it.
+#[test]
+fn a_torn_row_costs_no_other() {
+    let failed = row("eve", "28P01", "password authentication failed", "");
+    let whole = row("bob", "28P01", "x", "SELECT\n1");
+    for end in [40, 60, 130, 150, failed.len() - 40] {
+        let read = read_rows(&format!("{}\n{whole}\n{failed}\n", &failed[..end]));
+        let expected = [
+            "2026-03-04T10:00:00.123Z login_failed bob 192.0.2.7 -",
+            "2026-03-04T10:00:00.123Z login_failed eve 192.0.2.7 -",
+        ];
+        assert_eq!(read.len(), 3, "{end}: {read:#?}");
+        assert_eq!(read[1..], expected, "{end}");
+    }
+
+    // A background process has neither user nor client.
+    let checkpoint = "2026-03-04 10:00:00.123 UTC,,,77,,65e.1,1,,2026-03-04 10:00:00 UTC,,0,LOG,00000,\
+        \"checkpoint complete\",,,,,,,,,\"\",\"checkpointer\",,0";
+    assert!(is_row_head(checkpoint.as_bytes()));
+}
+
+proptest! {
+    /// No text within a row, nor the row's own end after it, looks like another row.
+    #[test]
+    fn no_text_of_a_client_begins_a_row(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                Just(row("root", "28P01", "forged", "")),
+                Just("2026-03-04 10:00:00.123 UTC,".to_owned()),
+                Just(",,77,,65e.1,1,,2026-03-04 10:00:00 UTC,,0,LOG,00000,".to_owned()),
+                Just("2026-03-04 10:00:00.123 UTC,,,77,,65e.1,1,,2026-03-04 10:00:00 UTC,,0,LOG,\
+                    00000,".to_owned()),
+                Just("\n".to_owned()),
+                Just("\"".to_owned()),
+                Just(",".to_owned()),
+                "[a-z]{0,3}",
+            ],
+            0..6,
+        ),
+        in_message in any::<bool>(),
+    ) {
+        let text = parts.concat();
+        let entry = if in_message {
+            row("eve", "28P01", &text, "")
+        } else {
+            row("eve", "28P01", "x", &text)
+        };
+        let read = read_rows(&format!("{entry}\n{entry}"));
+        prop_assert_eq!(read.len(), 2, "{:#?}", read);
+        for one in read {
+            prop_assert_eq!(one, "2026-03-04T10:00:00.123Z login_failed eve 192.0.2.7 -");
+        }
+    }
+}

@@ -3,7 +3,87 @@
 use memchr::memmem;
 use model::{Category, Outcome};
 
+use super::LogMessage;
 use super::programs::{Activity, Remote};
+
+/// Programs that ask PAM, and log no text of strangers at the beginning of a message.
+const PROGRAMS: [&[u8]; 61] = [
+    b"apache2",
+    b"atd",
+    b"auth",
+    b"chage",
+    b"chfn",
+    b"chpasswd",
+    b"chsh",
+    b"cockpit-session",
+    b"cockpit-tls",
+    b"cron",
+    b"crond",
+    b"cupsd",
+    b"cyrus",
+    b"daemon",
+    b"doas",
+    b"dovecot",
+    b"dovecot-auth",
+    b"exim",
+    b"exim4",
+    b"freeradius",
+    b"gpasswd",
+    b"httpd",
+    b"imap",
+    b"imapd",
+    b"imaps",
+    b"kcheckpass",
+    b"kdm",
+    b"lightdm",
+    b"login",
+    b"mysqld",
+    b"nginx",
+    b"ocserv",
+    b"openvpn",
+    b"passwd",
+    b"pkexec",
+    b"polkitd",
+    b"pop3",
+    b"postgres",
+    b"postmaster",
+    b"pppd",
+    b"radiusd",
+    b"remote",
+    b"runuser",
+    b"saslauthd",
+    b"slapd",
+    b"smbd",
+    b"squid",
+    b"su",
+    b"sudo",
+    b"systemd",
+    b"unix_chkpwd",
+    b"useradd",
+    b"usermod",
+    b"vlock",
+    b"vmware-authd",
+    b"webmin",
+    b"winbindd",
+    b"xdm",
+    b"xinetd",
+    b"xrdp-sesman",
+    b"xscreensaver",
+];
+
+/// Returns whether a program is known to ask PAM.
+fn uses_pam(program: &[u8]) -> bool {
+    let program = program.strip_suffix(OLD).unwrap_or(program);
+    let name = program.to_ascii_lowercase();
+    PROGRAMS.contains(&&*name)
+        || name.ends_with(b"ftpd")
+        || [&b"gdm"[..], b"sddm", b"polkit-", b"sshd", b"pure-ftp"]
+            .iter()
+            .any(|start| name.starts_with(start))
+}
+
+/// The mark of the module after the name of a program, in the form of old Linux versions.
+const OLD: &[u8] = b"(pam_unix)";
 
 /// A line of a PAM module.
 #[derive(Clone, Copy)]
@@ -19,7 +99,6 @@ impl<'a> PamLine<'a> {
     /// Splits `pam_unix(cron:auth): TEXT`, `pam_unix: TEXT`, the old forms `(pam_unix) TEXT` and
     /// `program(pam_unix)`, and `PAM TEXT` of programs that link the module.
     pub(super) fn split(program: &'a [u8], message: &'a [u8]) -> Option<Self> {
-        const OLD: &[u8] = b"(pam_unix)";
         let of_unix = |service, text| Self {
             module: b"unix",
             service,
@@ -58,6 +137,30 @@ impl<'a> PamLine<'a> {
         })
     }
 
+    /// Returns what the line says happened, as far as the program that logged it can be believed.
+    pub(super) fn activity_of(self, logged: &LogMessage<'_>) -> Option<Activity<'a>> {
+        if uses_pam(logged.program) {
+            return self.activity();
+        }
+
+        // Any program may log what a stranger sent, such as a web application that logs the name it
+        // was given. The attempt counts, and nobody is named; the service must not be one whose own
+        // program would say so, and modules do not log as an application does.
+        let is_of_others = matches!(
+            self.service,
+            b"sshd" | b"sudo" | b"sudo-i" | b"su" | b"su-l"
+        );
+        let is_of_application = logged.facility == b"user" || logged.facility.starts_with(b"local");
+        if is_of_others || is_of_application || !self.is_failure() {
+            return None;
+        }
+        Some(
+            self.activity()?
+                .on_account(b"")
+                .with_remote(Remote::Unclear),
+        )
+    }
+
     /// Returns what the line says happened.
     pub(super) fn activity(self) -> Option<Activity<'a>> {
         if let Some(user) = self.text.strip_prefix(b"password changed for ") {
@@ -69,7 +172,7 @@ impl<'a> PamLine<'a> {
         }
 
         let (times, fields) = self.failures()?;
-        let (remote, user) = remote_and_user(fields, self.module);
+        let (remote, user) = remote_and_user(fields, self.module, self.service == b"sshd");
         Some(
             Activity::new(Category::Auth, "login_failed", Outcome::Failure)
                 .on_account(user)
@@ -106,31 +209,39 @@ impl<'a> PamLine<'a> {
 ///
 /// The client chooses R and U, which may hold anything, even names of fields. A line that can be
 /// read in more than one way names neither.
-fn remote_and_user<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]) {
+fn remote_and_user<'a>(
+    fields: &'a [u8],
+    module: &[u8],
+    is_of_sshd: bool,
+) -> (Remote<'a>, &'a [u8]) {
     // Skip the fields that the service sets itself.
     let fields = &fields[memmem::find(fields, b" ruser=").unwrap_or(0)..];
+    // sshd has no R, so the first host is the module's.
+    if is_of_sshd
+        && let Some(text) = fields.strip_prefix(b" ruser= rhost=")
+        && let Some(first) = host_and_user(text)
+    {
+        return (Remote::Host(first.host), first.user);
+    }
+
     let hosts: Vec<HostCandidate<'_>> = memmem::find_iter(fields, HOST)
         .filter_map(|at| host_and_user(&fields[at + HOST.len()..]))
         .collect();
 
-    // Prefer the form that the module writes to one that a relay may have made of it.
+    // Prefer the form that the module writes to one that a relay may have made of it. A relay may
+    // also cut the blank at the end.
     let own: &[HostForm] = match module {
         b"unix" => &[HostForm::TwoBlanks, HostForm::NoUser],
         b"sss" => &[HostForm::OneBlank],
-        _ => &[
-            HostForm::TwoBlanks,
-            HostForm::NoUser,
-            HostForm::OneBlank,
-            HostForm::Cut,
-        ],
+        _ => &[HostForm::TwoBlanks, HostForm::NoUser, HostForm::OneBlank],
     };
 
     let written = |found: &&HostCandidate<'_>| own.contains(&found.form);
-    let own: Vec<&HostCandidate<'_>> = hosts.iter().filter(written).collect();
-    let possible = if own.is_empty() {
-        hosts.iter().collect()
+    let is_possible = |found: &&HostCandidate<'_>| written(found) || found.form == HostForm::Cut;
+    let possible: Vec<&HostCandidate<'_>> = if hosts.iter().any(|found| written(&found)) {
+        hosts.iter().filter(is_possible).collect()
     } else {
-        own
+        hosts.iter().collect()
     };
 
     match *possible {
@@ -143,7 +254,7 @@ fn remote_and_user<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]
             Remote::Host(first.host),
             others.last().map_or(first.user, |last| last.user),
         ),
-        // A relay lost blanks, and no name was sent that could hold the first host.
+        // A relay lost blanks, and R, which does not begin with one, could not hold the first host.
         [first, ..]
             if module == b"unix" && !written(&first) && fields.starts_with(b" ruser= rhost=") =>
         {
@@ -267,6 +378,14 @@ mod tests {
                 CLIENT,
                 "eve rhost=9.9.9.9",
             ),
+            // A relay cut the blank at the end.
+            ("pam_unix", "ruser= rhost=203.0.113.9", CLIENT, ""),
+            (
+                "pam_unix",
+                "ruser=a rhost=9.9.9.9  user=x rhost=203.0.113.9",
+                "web1",
+                "",
+            ),
             (
                 "pam_unix",
                 "ruser= rhost=evil.example  user=x",
@@ -317,6 +436,61 @@ mod tests {
         }
     }
 
+    /// An application that logs what a stranger sent would let it accuse others.
+    #[test]
+    fn text_that_an_application_logs_accuses_nobody() {
+        let of = |program: &'static str, facility: &'static str, service: &str| {
+            let text = format!(
+                "pam_unix({service}:auth): authentication failure; logname= uid=0 euid=0 tty=x \
+                    ruser= rhost=9.9.9.9  user=root"
+            );
+            let message = super::super::LogMessage {
+                program: program.as_bytes(),
+                host: b"web1",
+                pid: b"",
+                facility: facility.as_bytes(),
+                text: text.as_bytes(),
+            };
+            let at = model::Timestamp::from_secs(1_772_712_451);
+            let id = crate::LineId {
+                file: 7,
+                offset: 42,
+            };
+            super::super::programs::activity_event(message, at, id).map(|event| {
+                let ip = event.ip_address.map(|ip| ip.to_string());
+                let account = event.account_name.as_deref().unwrap_or_default();
+                format!(
+                    "{} {account} {}",
+                    event.action,
+                    ip.or_else(|| event.details.text("origin"))
+                        .unwrap_or_default()
+                )
+            })
+        };
+
+        assert_eq!(of("shop", "", "sshd"), None);
+        assert_eq!(of("shop", "user", "shop"), None);
+        assert_eq!(of("shop", "local3", "ftp"), None);
+        assert_eq!(
+            of("shop", "", "shop"),
+            Some("login_failed  web1".to_owned())
+        );
+        for (program, service) in [
+            ("vsftpd", "vsftpd"),
+            ("login", "login"),
+            ("gdm-password]", "gdm-password"),
+            ("CRON", "cron"),
+            ("auth", "dovecot"),
+        ] {
+            let expected = "login_failed root 9.9.9.9".to_owned();
+            assert_eq!(
+                of(program, "authpriv", service),
+                Some(expected),
+                "{program}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn no_user_name_hides_its_client_or_names_another(
@@ -329,8 +503,15 @@ mod tests {
                     "pam_{module}(ftp:auth): authentication failure; logname= uid=0 euid=0 \
                         tty=ftp ruser={ruser} rhost={CLIENT}{blanks}user={user}"
                 );
-                let Some((host, _)) = describe(&line) else { panic!("not counted: {line}") };
-                prop_assert!(host == CLIENT || host == "web1", "{} of {}", host, line);
+                let without_user = format!(
+                    "pam_{module}(ftp:auth): authentication failure; logname= uid=0 euid=0 \
+                        tty=ftp ruser={} rhost={CLIENT}",
+                    ruser.trim_start()
+                );
+                for line in [line, without_user] {
+                    let Some((host, _)) = describe(&line) else { panic!("not counted: {line}") };
+                    prop_assert!(host == CLIENT || host == "web1", "{} of {}", host, line);
+                }
             }
         }
     }

@@ -102,7 +102,7 @@ pub(super) fn activity_event(
         ..
     } = logged;
 
-    let parse_pam = || PamLine::split(program, message).and_then(PamLine::activity);
+    let parse_pam = || PamLine::split(program, message)?.activity_of(&logged);
     let activity = match program {
         b"sudo" => parse_sudo(message).or_else(parse_pam),
         b"su" => parse_su(message).or_else(parse_pam),
@@ -177,37 +177,58 @@ fn parse_sudo(message: &[u8]) -> Option<Activity<'_>> {
     let actor = &message[..colon];
     let rest = &message[colon + 3..];
 
-    // The actor chooses the command, which is the last field, so nothing is looked for in it.
-    let (head, command) = match memmem::find(rest, b"COMMAND=") {
-        Some(at) => (&rest[..at], &rest[at + 8..]),
+    // The rest of a message that is too long for one line.
+    let continued = rest.strip_prefix(b"(command continued) ");
+    let rest = continued.unwrap_or(rest);
+
+    // The actor chooses the working directory before these fields and the command behind them, and
+    // either may hold more of them: then it is not known whose command it is, and all is kept.
+    let (head, command) = match field(rest, b"COMMAND=") {
+        Some(at) => (&rest[..at], &rest[at + b"COMMAND=".len()..]),
+        None if continued.is_some() => return None,
         None => (rest, &rest[..0]),
     };
+    let target = field(head, b"USER=").map_or(&head[..0], |at| {
+        let value = &head[at + b"USER=".len()..];
+        value[..memmem::find(value, b" ;").unwrap_or(value.len())].trim_ascii()
+    });
+    let is_ambiguous = field(command, b"USER=").is_some();
 
-    let target = text_between(head, b"USER=", b" ;").map_or(&head[..0], <[u8]>::trim_ascii);
-    let result =
-        if head.starts_with(b"TTY=") || head.starts_with(b"HOST=") || head.starts_with(b"PWD=") {
-            Outcome::Success
-        } else if memmem::find(head, b"NOT in sudoers").is_some()
-            || memmem::find(head, b"not allowed").is_some()
-        {
-            Outcome::Denied
-        } else if memmem::find(head, b"incorrect password attempt").is_some()
-            || memmem::find(head, b"a password is required").is_some()
-        {
-            Outcome::Failure
-        } else {
-            return None;
-        };
+    // The reason stands first, before what the actor chooses.
+    let reason = &head[..memmem::find(head, b" ; ").unwrap_or(head.len())];
+    let says = |words: &[u8]| memmem::find(reason, words).is_some();
+    let begins_plainly = [&b"TTY="[..], b"HOST=", b"PWD="]
+        .iter()
+        .any(|name| head.starts_with(name));
+    let result = if begins_plainly || continued.is_some() {
+        Outcome::Success
+    } else if says(b"NOT in sudoers") || says(b"not allowed") {
+        Outcome::Denied
+    } else if says(b"incorrect password attempt") || says(b"a password is required") {
+        Outcome::Failure
+    } else {
+        return None;
+    };
 
     Some(
         Activity::new(Category::Admin, "sudo", result)
             .by_actor(actor)
-            .on_account(target)
+            .on_account(if is_ambiguous { b"" } else { target })
             .with_detail(command),
     )
 }
 
-/// Parses the messages of shadow's and coreutils' `su`.
+/// Returns where a field of sudo begins: at the beginning, or behind the mark between fields.
+fn field(text: &[u8], name: &[u8]) -> Option<usize> {
+    if text.starts_with(name) {
+        return Some(0);
+    }
+    let mark = [&b" ; "[..], name].concat();
+    memmem::find(text, &mark).map(|at| at + 3)
+}
+
+/// Parses the messages of shadow's and coreutils' `su`. The actor chooses the name of the account,
+/// which may hold the words after it; what follows the last of them is the program's.
 fn parse_su(message: &[u8]) -> Option<Activity<'_>> {
     let message = message.trim_ascii();
     for (mark, result) in [
@@ -219,7 +240,7 @@ fn parse_su(message: &[u8]) -> Option<Activity<'_>> {
             continue;
         };
         if mark.ends_with(b"(to ") {
-            let close = memmem::find(rest, b") ")?;
+            let close = memmem::rfind(rest, b") ")?;
             let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
             return Some(
                 Activity::new(Category::Admin, "su", result)
@@ -228,7 +249,7 @@ fn parse_su(message: &[u8]) -> Option<Activity<'_>> {
             );
         }
 
-        let by = memmem::find(rest, b" by ")?;
+        let by = memmem::rfind(rest, b" by ")?;
         return Some(
             Activity::new(Category::Admin, "su", result)
                 .by_actor(&rest[by + 4..])
@@ -237,7 +258,7 @@ fn parse_su(message: &[u8]) -> Option<Activity<'_>> {
     }
 
     let rest = message.strip_prefix(b"(to ")?;
-    let close = memmem::find(rest, b") ")?;
+    let close = memmem::rfind(rest, b") ")?;
     let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
 
     Some(
@@ -284,4 +305,82 @@ fn parse_logind(message: &[u8]) -> Option<Activity<'_>> {
             .by_actor(user)
             .with_detail(&rest[..at]),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Describes a message by actor, account, result and command.
+    fn describe(program: &'static str, text: &str) -> String {
+        let message = LogMessage {
+            program: program.as_bytes(),
+            host: b"h",
+            pid: b"",
+            facility: b"",
+            text: text.as_bytes(),
+        };
+        let id = LineId {
+            file: 7,
+            offset: 42,
+        };
+        let at = Timestamp::from_secs(1_772_712_451);
+        activity_event(message, at, id).map_or_else(
+            || "nothing".to_owned(),
+            |e| {
+                format!(
+                    "{} as {} {} {}",
+                    e.user_id.map_or_else(String::new, |user| user.to_string()),
+                    e.account_name.as_deref().unwrap_or("?"),
+                    e.result.as_str(),
+                    e.resource_id.as_deref().unwrap_or_default()
+                )
+            },
+        )
+    }
+
+    #[test]
+    fn a_working_directory_hides_no_command_of_sudo() {
+        for (text, expected) in [
+            (
+                "eve : TTY=pts/0 ; PWD=/tmp/x ; USER=bob ; COMMAND=/bin/ls ; USER=root ; \
+                    COMMAND=/bin/sh",
+                "eve as ? success /bin/ls ; USER=root ; COMMAND=/bin/sh",
+            ),
+            (
+                "eve : TTY=pts/0 ; PWD=/tmp/COMMAND=x USER=bob ; USER=root ; COMMAND=/bin/sh",
+                "eve as root success /bin/sh",
+            ),
+            (
+                "eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/tmp/NOT in sudoers ; \
+                    USER=root ; COMMAND=/bin/sh",
+                "eve as root failure /bin/sh",
+            ),
+            (
+                "eve : (command continued) xxx ; USER=root ; COMMAND=/bin/systemctl stop auditd",
+                "eve as root success /bin/systemctl stop auditd",
+            ),
+            ("eve : (command continued) x y z", "nothing"),
+        ] {
+            assert_eq!(describe("sudo", text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_account_name_blames_no_other_user_of_su() {
+        for (text, expected) in [
+            (
+                "FAILED su for x by root by eve",
+                "eve as x by root failure ",
+            ),
+            (
+                "FAILED SU (to a) root on pts/9) eve on pts/1",
+                "eve as a) root on pts/9 failure ",
+            ),
+            ("(to root) ann on pts/1", "ann as root success "),
+            ("Successful su for root by ann", "ann as root success "),
+        ] {
+            assert_eq!(describe("su", text), expected, "{text}");
+        }
+    }
 }

@@ -1,0 +1,294 @@
+//! `blueteam doctor`: whether an installation is fit for its work, part by part, and what to do
+//! where it is not. `status` says what happened; this says whether anything could.
+//!
+//! Invariants: nothing is changed, started or sent; a part that hangs costs no other part its
+//! answer; what could not be looked at is [`Verdict::Unknown`], never well.
+
+mod backup;
+pub mod bundle;
+mod certificates;
+mod clock;
+mod configuration;
+mod daemon;
+mod database;
+mod disk;
+mod mail;
+mod permissions;
+mod ports;
+mod rules;
+mod sources;
+mod versions;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use config::{ConfigErrors, Loaded, StateDir};
+use futures_util::future::join_all;
+use model::{Actor, Clock as _, SystemClock, Timestamp};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::Session;
+use crate::actor::{Permission, require};
+use crate::database::Database;
+use crate::status::daemon_runs;
+
+/// A part of an installation that is looked at: one file, and its line in [`ALL`].
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    look: Look,
+}
+
+/// How a part is looked at. An error is a finding that nothing is known.
+enum Look {
+    /// By reading files, which may hang with their file system.
+    Files(fn(&Site) -> anyhow::Result<Vec<Finding>>),
+    /// By asking the database, or over the network.
+    Asks(for<'a> fn(&'a Site) -> Looking<'a>),
+}
+
+/// A look under way.
+type Looking<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Finding>>> + Send + 'a>>;
+
+/// Every part, in the order in which they are shown: what others rest on comes first.
+pub const ALL: &[&Part] = &[
+    &versions::PART,
+    &configuration::PART,
+    &permissions::PART,
+    &daemon::PART,
+    &database::PART,
+    &disk::PART,
+    &clock::PART,
+    &ports::PART,
+    &mail::PART,
+    &backup::PART,
+    &certificates::PART,
+    &sources::PART,
+    &rules::PART,
+];
+
+/// How long a part may take. All are looked at together.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is thought of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It could not be looked at.
+    Unknown,
+    /// It works, and a person should look at it.
+    Warning,
+    /// It does not work, or the record is in danger.
+    Wrong,
+}
+
+impl Verdict {
+    /// As it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Warning => "warning",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What is thought of it.
+    pub verdict: Verdict,
+    /// What is so, as a phrase.
+    pub says: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            says: says.into(),
+            advice: Some(advice.into()),
+        }
+    }
+
+    fn ok(says: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Ok,
+            says: says.into(),
+            advice: None,
+        }
+    }
+
+    fn warning(says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Verdict::Warning, says, advice)
+    }
+
+    fn wrong(says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Verdict::Wrong, says, advice)
+    }
+
+    fn unknown(says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Verdict::Unknown, says, advice)
+    }
+}
+
+/// A part as it was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Examined {
+    /// Its name.
+    pub part: &'static str,
+    /// The worst of its findings.
+    pub verdict: Verdict,
+    /// What was found, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// What was found of everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// When.
+    pub at: Timestamp,
+    /// The version of this program.
+    pub version: &'static str,
+    /// The worst of all.
+    pub verdict: Verdict,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The parts.
+    pub parts: Vec<Examined>,
+}
+
+impl Report {
+    /// How many parts are like this.
+    pub fn count(&self, verdict: Verdict) -> u64 {
+        let like = self.parts.iter().filter(|part| part.verdict == verdict);
+        like.count() as u64
+    }
+}
+
+/// An installation, as far as it can be reached.
+pub struct Site {
+    file: Option<PathBuf>,
+    loaded: Result<Loaded, ConfigErrors>,
+    state: StateDir,
+    daemon_runs: bool,
+    database: Result<Database, String>,
+    actor: Actor,
+}
+
+impl Site {
+    /// Reaches what can be reached. Starts no database: that is the daemon's work.
+    pub async fn reach(file: Option<&Path>, state: StateDir, actor: Actor) -> anyhow::Result<Self> {
+        require(&actor, Permission::Read)?;
+        let loaded = config::load(file, config::environment());
+        let daemon_runs = daemon_runs(&state);
+        let database = match &loaded {
+            Err(_) => Err("the configuration cannot be read".to_owned()),
+            Ok(loaded) if loaded.secrets.database_url.is_none() && !daemon_runs => {
+                Err("the private cluster runs with the daemon, which does not run".to_owned())
+            }
+            Ok(loaded) => match timeout(PATIENCE, Database::existing(loaded, &state)).await {
+                Ok(opened) => opened.map_err(|error| format!("{error:#}")),
+                Err(_) => Err("the database does not answer".to_owned()),
+            },
+        };
+
+        Ok(Self {
+            file: file.map(Path::to_owned),
+            loaded,
+            state,
+            daemon_runs,
+            database,
+            actor,
+        })
+    }
+
+    /// The configuration. An error is a finding of its own elsewhere.
+    fn loaded(&self) -> anyhow::Result<&Loaded> {
+        let loaded = self.loaded.as_ref().ok();
+        loaded.context("the configuration cannot be read")
+    }
+
+    /// A session of its own for each part, so that none waits for another.
+    async fn session(&self) -> anyhow::Result<Session> {
+        match &self.database {
+            Ok(database) => Session::open(database, self.actor.clone()).await,
+            Err(why) => anyhow::bail!("{why}"),
+        }
+    }
+
+    /// Looks at every part.
+    pub async fn examine(self: &Arc<Self>) -> Report {
+        let began = Instant::now();
+        let parts = join_all(ALL.iter().map(|part| self.look_at(part))).await;
+        let verdict = parts.iter().map(|part| part.verdict).max();
+
+        Report {
+            at: SystemClock.now(),
+            version: env!("CARGO_PKG_VERSION"),
+            verdict: verdict.unwrap_or(Verdict::Unknown),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            parts,
+        }
+    }
+
+    async fn look_at(self: &Arc<Self>, part: &Part) -> Examined {
+        let look = async {
+            match part.look {
+                Look::Asks(look) => look(self).await,
+                Look::Files(look) => {
+                    let site = Arc::clone(self);
+                    aside(move || look(&site)).await?
+                }
+            }
+        };
+        let mut findings = match timeout(PATIENCE, look).await {
+            Ok(Ok(findings)) => findings,
+            Ok(Err(error)) => vec![Finding {
+                verdict: Verdict::Unknown,
+                says: format!("{error:#}"),
+                advice: None,
+            }],
+            Err(_) => vec![Finding::unknown(
+                format!("no answer within {} s", PATIENCE.as_secs()),
+                "try again; if it stays so, look what the machine waits for",
+            )],
+        };
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
+
+        Examined {
+            part: part.name,
+            verdict: findings.first().map_or(Verdict::Unknown, |f| f.verdict),
+            findings,
+        }
+    }
+
+    /// Leaves everything as it was found.
+    pub async fn leave(self: Arc<Self>) -> anyhow::Result<()> {
+        match Arc::into_inner(self).map(|site| site.database) {
+            Some(Ok(database)) => database.leave().await,
+            // A look that hangs still holds it.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Does what may block on a thread of its own. One that never comes back ends with the program.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let (done, answer) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Whoever asked may have gone.
+        let _ = done.send(work());
+    });
+    answer.await.context("the look ended early")
+}

@@ -1,0 +1,257 @@
+//! A support archive: what someone who helps needs to know of an installation, without its
+//! secrets.
+//!
+//! Invariants: nothing of an event's content, no key, no hash of one. Every text goes through
+//! [`Scrubber`], which knows this installation's secrets by value and everybody's by their form; a
+//! file that holds secrets is never read for its content.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use collect::masking::raw_line;
+use config::{Loaded, Secrets};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::{Report, Site};
+use crate::{rules, sources, status};
+
+/// What stands where a secret stood.
+const MASK: &str = "***";
+/// A secret that is shorter would be found in every other word.
+const SECRET_MIN: usize = 4;
+/// The newest lines of the daemon's own log.
+const LOG_LINES: &str = "2000";
+
+/// What the archive holds, for whoever is about to send it.
+const README: &str = "\
+This archive describes an installation of blueteam, for someone who helps.
+
+doctor.json     what `blueteam doctor` found
+status.json     what `blueteam status` shows
+sources.json    the sources: names, counts, gaps
+rules.json      the rules as they run
+database.json   settings of the PostgreSQL server
+config.toml     the configuration in force, defaults included
+environment.txt names of variables that are set (not their values)
+state.txt       files of the state directory: mode, owner, size, name
+system.txt      operating system, processor, memory, disks
+log.txt         the newest lines of the daemon's own log, if it could be read
+
+Secrets are replaced by ***. Names of machines, people and networks are not: look through it before
+you send it to anybody who must not know them.
+";
+
+/// Takes secrets out of texts.
+pub struct Scrubber {
+    secrets: Vec<String>,
+}
+
+impl Scrubber {
+    /// One that knows the secrets of a configuration.
+    pub fn new(secrets: Option<&Secrets>) -> Self {
+        let mut known = secrets.map(values).unwrap_or_default();
+        known.retain(|secret| secret.len() >= SECRET_MIN);
+        // Of two secrets one may hold the other.
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        known.dedup();
+        Self { secrets: known }
+    }
+
+    /// The text without what is known to be secret, and without what looks like it.
+    pub fn clean(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for line in text.lines() {
+            let mut line = line.to_owned();
+            for secret in &self.secrets {
+                if line.contains(secret.as_str()) {
+                    line = line.replace(secret.as_str(), MASK);
+                }
+            }
+            out.push_str(&raw_line(line.as_bytes()));
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// Every secret of a configuration, and the passwords within URLs.
+fn values(secrets: &Secrets) -> Vec<String> {
+    let named = secrets.channels.values();
+    let all = secrets
+        .database_url
+        .iter()
+        .chain(&secrets.watchdog_url)
+        .chain(&secrets.databases)
+        .chain(named);
+
+    let mut found = Vec::new();
+    for secret in all {
+        let text = secret.expose_secret();
+        found.push(text.to_owned());
+        found.extend(text.lines().map(|line| line.trim().to_owned()));
+        let login = text
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'))
+            .and_then(|(login, _)| login.split_once(':'));
+        found.extend(login.map(|(_, password)| password.to_owned()));
+    }
+    found
+}
+
+/// Makes the archive, a ZIP file.
+pub async fn make(site: &Site, report: &Report) -> anyhow::Result<Vec<u8>> {
+    let scrubber = Scrubber::new(site.loaded.as_ref().ok().map(|loaded| &loaded.secrets));
+    let mut files: BTreeMap<&str, String> = BTreeMap::new();
+    files.insert("README.txt", README.to_owned());
+    files.insert("doctor.json", json(report)?);
+    files.insert("environment.txt", variables());
+    files.insert("state.txt", state_files(site));
+    files.insert("system.txt", system());
+    files.insert("log.txt", own_log());
+    match &site.loaded {
+        Ok(loaded) => {
+            let config = toml::to_string_pretty(&loaded.config);
+            files.insert("config.toml", config.context("the configuration")?);
+            // What the database holds is missing where it does not answer.
+            if let Err(error) = of_database(site, loaded, &mut files).await {
+                files.insert("database.json", json(&format!("{error:#}"))?);
+            }
+        }
+        Err(errors) => {
+            files.insert("config.toml", format!("# cannot be read: {errors}\n"));
+        }
+    }
+
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .unix_permissions(0o600);
+    for (name, text) in files {
+        zip.start_file(format!("blueteam-support/{name}"), options)?;
+        zip.write_all(scrubber.clean(&text).as_bytes())?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+async fn of_database(
+    site: &Site,
+    loaded: &Loaded,
+    files: &mut BTreeMap<&str, String>,
+) -> anyhow::Result<()> {
+    let mut session = site.session().await?;
+    let settings = store::overview::server_settings(session.read()?).await?;
+    files.insert("database.json", json(&settings)?);
+    let status = status::gather(&mut session, loaded, &site.state).await?;
+    files.insert("status.json", json(&status)?);
+    files.insert("sources.json", json(&sources::list(&mut session).await?)?);
+    let rules = rules::list(&mut session, &loaded.config).await?;
+    files.insert("rules.json", json(&rules)?);
+    session.close().await;
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)?)
+}
+
+/// The names of the variables that concern blueteam. A value may be a secret.
+fn variables() -> String {
+    let mut names: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("BLUETEAM") || name == "DATABASE_URL" || name == "TZ")
+        .collect();
+    names.sort();
+    names.join("\n")
+}
+
+/// What lies in the state directory, not what is in it.
+fn state_files(site: &Site) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let entries = match std::fs::read_dir(site.state.path()) {
+        Ok(entries) => entries,
+        Err(error) => return format!("{}: {error}", site.state.path().display()),
+    };
+    let mut lines: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some(format!(
+                "{:6o} {:5} {:12} {}",
+                meta.mode(),
+                meta.uid(),
+                meta.len(),
+                entry.file_name().to_string_lossy()
+            ))
+        })
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+fn system() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let uname = rustix::system::uname();
+    let processor = read("/proc/cpuinfo");
+    let model = processor
+        .lines()
+        .find(|line| line.starts_with("model name"));
+    let memory = read("/proc/meminfo");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+
+    format!(
+        "{}\n{} {}\n{}, {cores} cores\n{}\n{}",
+        read("/etc/os-release").trim_end(),
+        uname.sysname().to_string_lossy(),
+        uname.release().to_string_lossy(),
+        model.unwrap_or("processor unknown"),
+        memory.lines().take(3).collect::<Vec<_>>().join("\n"),
+        read("/proc/mounts")
+    )
+}
+
+/// The newest lines of the daemon's own log, as the journal has them.
+fn own_log() -> String {
+    let asked = Command::new("journalctl")
+        .args([
+            "--unit=blueteam",
+            "--lines",
+            LOG_LINES,
+            "--no-pager",
+            "--output=short-iso",
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    match asked {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => "the journal cannot be read: add the log of the service by hand".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_by_value_and_by_form() {
+        let scrubber = Scrubber {
+            secrets: vec!["hunter2hunter2".to_owned()],
+        };
+        let text = scrubber.clean(
+            "url = postgres://app:s3cr3tpw@db/app\nthe word hunter2hunter2 in a sentence\n\
+                Authorization: Bearer bt_AAAAAAAAAAAAAAAAAAAAAAAA\nport = 25",
+        );
+        assert_eq!(
+            text,
+            "url = postgres://app:***db/app\nthe word *** in a sentence\n\
+                Authorization: Bearer ***\nport = 25\n"
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! `doctor` says what is wrong with an installation, and its archive keeps the secrets.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::daemon::{Daemon, failure};
+use super::spools::Server;
+
+/// The verdict of a part, and all that it says.
+fn part(report: &Value, name: &str) -> (String, String) {
+    let parts = report["parts"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["part"] == name).unwrap();
+    let findings = part["findings"].as_array().unwrap();
+    let says: Vec<_> = findings
+        .iter()
+        .map(|finding| finding["says"].as_str().unwrap())
+        .collect();
+    (
+        part["verdict"].as_str().unwrap().to_owned(),
+        says.join("\n"),
+    )
+}
+
+fn doctor(daemon: &Daemon) -> (Output, Value) {
+    let ran = daemon
+        .command()
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let report = serde_json::from_slice(&ran.stdout).map_err(|error| format!("{error}: {ran:?}"));
+    (ran, report.unwrap())
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
+    let mut server = Server::new().await;
+    let url = server.url_file();
+    let backups = tempfile::tempdir().unwrap();
+    fs::write(backups.path().join("today.dump"), "a dump").unwrap();
+    let mut daemon = Daemon::new(&format!(
+        "[database]\nurl_file = \"{url}\"\n[monitors]\nbackup_files = [\"{}/*.dump\"]\n",
+        backups.path().display()
+    ))
+    .await;
+    let client = daemon.client();
+    client.answers(&[failure("192.0.2.79", "root")], 200).await;
+
+    let (ran, report) = doctor(&daemon);
+    // The tests' server trades safety for speed, and that is said.
+    let (verdict, says) = part(&report, "database");
+    assert!(
+        verdict == "wrong" && says.contains("fsync is off"),
+        "{report:#}"
+    );
+    assert_eq!(ran.status.code(), Some(3));
+    for name in ["versions", "permissions", "daemon", "ports", "backup"] {
+        assert_ne!(part(&report, name).0, "wrong", "{report:#}");
+    }
+    assert_eq!(part(&report, "daemon").0, "ok", "{report:#}");
+    assert_eq!(part(&report, "ports").0, "ok", "{report:#}");
+    assert!(report["took_ms"].as_u64().unwrap() < 3000, "{report:#}");
+
+    // A daemon of another version is not the one that this program speaks of.
+    fs::write(daemon.path("daemon.lock"), r#"{"version":"0.0.1"}"#).unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "versions");
+    assert!(verdict == "wrong" && says.contains("0.0.1"), "{says}");
+
+    // Stopped, with its port taken, its backup of last week and its state open to everybody.
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+    let held = TcpListener::bind(("127.0.0.1", daemon.port)).unwrap();
+    let week = std::time::Duration::from_hours(7 * 24);
+    fs::File::options()
+        .write(true)
+        .open(backups.path().join("today.dump"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - week)
+        .unwrap();
+    set_mode(&daemon.path("."), 0o777);
+    let (ran, report) = doctor(&daemon);
+    assert_eq!(ran.status.code(), Some(3));
+    for (name, what) in [
+        ("daemon", "nothing is detected"),
+        ("ports", "another program is at"),
+        ("backup", "168 h old"),
+        ("permissions", "not the daemon's own"),
+    ] {
+        let (verdict, says) = part(&report, name);
+        assert!(verdict == "wrong" && says.contains(what), "{name}: {says}");
+    }
+    drop(held);
+    set_mode(&daemon.path("."), 0o711);
+
+    // Without the database, and with a configuration that is wrong, the rest is still told.
+    server.stop().await;
+    let (verdict, _) = part(&doctor(&daemon).1, "database");
+    assert_eq!(verdict, "wrong");
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[ingest]\nlisten = 7\n")).unwrap();
+    let (ran, report) = doctor(&daemon);
+    assert_eq!(ran.status.code(), Some(3));
+    let (verdict, says) = part(&report, "configuration");
+    assert!(
+        verdict == "wrong" && says.contains("blueteam.toml"),
+        "{says}"
+    );
+    assert_eq!(part(&report, "disk").0, "unknown");
+    assert_eq!(part(&report, "permissions").0, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_archive_holds_no_secret() {
+    let secrets = tempfile::tempdir().unwrap();
+    let plant = |name: &str, text: &str| {
+        let path = secrets.path().join(name);
+        fs::write(&path, text).unwrap();
+        set_mode(&path, 0o600);
+        path.display().to_string()
+    };
+    let smtp = plant("smtp", "Planted-smtp-7aQ\n");
+    let hook = plant("hook", "https://hooks.example/services/Planted-hook-9xZ");
+    let sign = plant("sign", "Planted-sign-3kL-and-more-of-it");
+    let watchdog = plant("watchdog", "https://ping.example/Planted-watchdog-5pR");
+    let mut server = Server::new().await;
+    let url = server.url_file();
+    // The password is in the URL, whether or not the server asks for it.
+    let with_password = fs::read_to_string(&url).unwrap();
+    let mut daemon = Daemon::new(&format!(
+        "[database]\nurl_file = \"{url}\"\n\
+         [watchdog]\nurl_file = \"{watchdog}\"\n\
+         [channels.email]\nhost = \"127.0.0.1\"\nport = 9\nsecurity = \"plain\"\n\
+         from = \"a@example.com\"\nto = [\"b@example.com\"]\nusername = \"alerts\"\n\
+         password_file = \"{smtp}\"\n\
+         [channels.slack]\nurl_file = \"{hook}\"\n\
+         [channels.webhook]\nurl = \"https://siem.example/in\"\nsecret_file = \"{sign}\"\n"
+    ))
+    .await;
+    let key = daemon.key();
+    let client = daemon.client_with(key.clone());
+    let mut event = failure("192.0.2.80", "root");
+    event["metadata"]["password"] = Value::from("Planted-event-8mN");
+    client.answers(&[event], 200).await;
+
+    let archive = daemon.path("support.zip");
+    let mut command = daemon.command();
+    command.args(["doctor", "--bundle"]).arg(&archive);
+    command.env("BLUETEAM_CHANNELS__EMAIL__PASSWORD", "Planted-variable-2vT");
+    let ran = command.output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(told.contains("look through it"), "{told}");
+    assert_eq!(
+        fs::metadata(&archive).unwrap().permissions().mode() & 0o077,
+        0
+    );
+
+    let mut zip = zip::ZipArchive::new(fs::File::open(&archive).unwrap()).unwrap();
+    let mut names = Vec::new();
+    for n in 0..zip.len() {
+        let mut file = zip.by_index(n).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let name = file.name().unwrap().into_owned();
+        assert!(
+            !text.trim().is_empty() || name.ends_with("environment.txt"),
+            "{name} is empty"
+        );
+        let password = with_password
+            .trim()
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'))
+            .and_then(|(login, _)| login.split_once(':'))
+            .map(|(_, password)| password);
+        for secret in ["Planted", key.as_str()].into_iter().chain(password) {
+            assert!(!text.contains(secret), "{name} holds {secret}:\n{text}");
+        }
+        names.push(name);
+    }
+    for name in [
+        "config.toml",
+        "doctor.json",
+        "rules.json",
+        "status.json",
+        "system.txt",
+    ] {
+        assert!(
+            names.contains(&format!("blueteam-support/{name}")),
+            "{names:?}"
+        );
+    }
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+    server.stop().await;
+}

@@ -1,0 +1,56 @@
+//! Nobody but the daemon decides what becomes of its state directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use super::daemon::{Daemon, private_mounts};
+use super::spools::Server;
+
+/// A local user who could open the file could hold the lock, and keep the daemon from starting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_other_user_can_hold_the_daemons_lock() {
+    let daemon = Daemon::new("").await;
+    let lock = daemon.path("daemon.lock");
+    let mode = fs::metadata(&lock).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+
+    if rustix::process::geteuid().is_root() {
+        let stranger = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .args(["flock", "--nonblock"])
+            .arg(&lock)
+            .arg("true")
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&stranger.stderr).into_owned();
+        assert!(why.contains("Permission denied"), "{stranger:?}");
+    }
+}
+
+/// A file system that an error made read-only is said, not found out at the next restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_directory_that_takes_no_writes_needs_attention() {
+    let server = Server::new().await;
+    let url = server.url_file();
+    let daemon = Daemon::new(&format!("[database]\nurl_file = \"{url}\"\n")).await;
+    let script =
+        "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && shift && exec \"$@\"";
+    for (command, code, says) in [
+        ("status", 3, "takes no writes"),
+        ("doctor", 3, "nothing can be written"),
+    ] {
+        let inner = daemon.command();
+        let ran = private_mounts()
+            .args(["sh", "-c", script, "sh"])
+            .arg(daemon.path("."))
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .arg(command)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(said.contains(says), "{ran:?}");
+        assert_eq!(ran.status.code(), Some(code), "{said}");
+    }
+}
