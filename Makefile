@@ -1,5 +1,5 @@
 # Thin on purpose: what a target does is one line; what the machine lacks is scripts/setup's business.
-.PHONY: run demo test bench soak fuzz lint setup setup-tests
+.PHONY: run demo test bench soak fuzz lint deb image release setup setup-tests setup-package
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 run: setup
@@ -14,7 +14,7 @@ test: setup-tests
 bench: setup
 	scripts/bench
 
-soak: setup-tests
+soak: setup-tests setup-package
 	scripts/soak
 
 fuzz: setup
@@ -24,8 +24,20 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
+deb: setup-package
+	scripts/build-deb
+
+image: deb
+	scripts/build-image
+
+release: setup-package
+	scripts/release
+
 setup:
 	@scripts/setup
 
 setup-tests:
 	@scripts/setup --tests
+
+setup-package:
+	@scripts/setup --package

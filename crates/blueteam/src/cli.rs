@@ -115,8 +115,9 @@ pub fn main() -> ExitCode {
     let cli: Cli = parsed(&matches);
     let is_given = matches.value_source("state_dir") == Some(ValueSource::CommandLine);
     let state_dir = cli.state_dir.as_deref();
+    let config = session::config_file(cli.config.clone(), state_dir);
     let globals = Globals {
-        config: cli.config.as_deref(),
+        config: config.as_deref(),
         state_dir,
         given_state_dir: state_dir.filter(|_| is_given),
     };

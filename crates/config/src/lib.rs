@@ -55,7 +55,7 @@ pub use notify::Sections as Channels;
 pub use on_call::{Absence, OnCall};
 pub use reference::reference;
 pub use secrets::Secrets;
-pub use state_dir::StateDir;
+pub use state_dir::{StateDir, service_config};
 pub use watchdog::Watchdog;
 pub use wording::nearest;
 

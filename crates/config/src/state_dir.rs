@@ -10,13 +10,36 @@ use rustix::fs::OFlags;
 /// The largest small file, in bytes.
 const SMALL_MAX: u64 = 4096;
 
+/// The state directory of an installed service.
+const SERVICE_STATE: &str = "/var/lib/blueteam";
+
+/// The configuration of an installed service.
+const SERVICE_CONFIG: &str = "/etc/blueteam/blueteam.toml";
+
 /// Where everything is kept.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
 
+/// Whether this process acts for the installed service if nothing else is said: it is root, whose
+/// home no other user may enter and whose PostgreSQL runs as another user, or the user that owns the
+/// service's state.
+fn is_service() -> bool {
+    let own = rustix::process::geteuid();
+    own.is_root()
+        || std::fs::metadata(SERVICE_STATE)
+            .is_ok_and(|dir| dir.is_dir() && dir.uid() == own.as_raw())
+}
+
+/// Returns the configuration that goes with the default of [`StateDir::resolve`]: that of the
+/// installed service for those who act for it, so that their commands and the daemon agree.
+pub fn service_config() -> Option<PathBuf> {
+    let file = PathBuf::from(SERVICE_CONFIG);
+    (is_service() && file.exists()).then_some(file)
+}
+
 impl StateDir {
-    /// The given directory, or the default: `/var/lib/blueteam` for root, whose home no other user
-    /// may enter and whose PostgreSQL runs as another user; else the XDG state directory.
+    /// The given directory, or the default: `/var/lib/blueteam` for root and for the user that owns
+    /// it; else the XDG state directory.
     pub fn resolve(given: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(dir) = given {
             return std::path::absolute(dir)
@@ -24,8 +47,8 @@ impl StateDir {
                 .with_context(|| format!("cannot use {}", dir.display()));
         }
 
-        if rustix::process::geteuid().is_root() {
-            return Ok(Self(PathBuf::from("/var/lib/blueteam")));
+        if is_service() {
+            return Ok(Self(PathBuf::from(SERVICE_STATE)));
         }
 
         let xdg = std::env::var_os("XDG_STATE_HOME")

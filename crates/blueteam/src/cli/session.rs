@@ -1,7 +1,7 @@
 //! What every command that asks the database needs: a runtime, a connection, and a name for who
 //! asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 pub(super) use app::actor::operator as actor;
@@ -22,6 +22,12 @@ pub(super) struct Globals<'a> {
     pub state_dir: Option<&'a Path>,
     /// The state directory of the command line, and not of the environment.
     pub given_state_dir: Option<&'a Path>,
+}
+
+/// Returns the configuration file: the given one, or that of the installed service for those who
+/// act for it. Another state directory is another installation, whose file must be named as well.
+pub(super) fn config_file(given: Option<PathBuf>, state_dir: Option<&Path>) -> Option<PathBuf> {
+    given.or_else(|| state_dir.map_or_else(config::service_config, |_| None))
 }
 
 impl Globals<'_> {

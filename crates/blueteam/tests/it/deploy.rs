@@ -1,4 +1,24 @@
-//! The delivered systemd unit, as far as it can be checked without systemd.
+//! The delivered systemd unit and package, as far as they can be checked without systemd and dpkg.
+//! `scripts/test-deb` installs the package where it will live.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::cli::Program;
+
+/// A path from the root of the repository.
+fn at(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(at(path))
+        .map_err(|error| format!("{path}: {error}"))
+        .unwrap()
+}
 
 /// The values of a key in a section, in their order.
 fn values<'a>(unit: &'a str, section: &str, key: &str) -> Vec<&'a str> {
@@ -71,4 +91,94 @@ fn every_series_of_the_dashboard_has_a_target_of_its_own() {
     for expr in targets {
         assert!(!expr.contains(" or "), "{expr}");
     }
+}
+
+#[test]
+fn what_the_package_names_is_there() {
+    for name in read("deploy/debian/blueteam.docs").lines() {
+        let is_there = at(name).exists() || at(&format!("deploy/{name}")).exists();
+        assert!(is_there, "deploy/debian/blueteam.docs names {name}");
+    }
+
+    // Everything else is staged by the script, by these names.
+    let script = read("scripts/build-deb");
+    for line in read("deploy/debian/blueteam.install").lines() {
+        let staged = line.split(' ').next().unwrap().trim_end_matches(".gz");
+        assert!(
+            script.contains(&format!("$stage/{staged}")),
+            "scripts/build-deb does not stage {staged}, which deploy/debian/blueteam.install names"
+        );
+    }
+    for word in script.split_whitespace() {
+        let path = word.trim_matches('"');
+        let is_ours = path.starts_with("deploy/") || path.starts_with("scripts/");
+        assert!(!is_ours || at(path).exists(), "scripts/build-deb: {path}");
+    }
+}
+
+/// A path that one of them has otherwise would show when a stranger installs it.
+#[test]
+fn unit_package_and_image_agree_on_paths_and_the_user() {
+    let unit = read("deploy/blueteam.service");
+    let install = read("deploy/debian/blueteam.install");
+    assert_eq!(
+        values(&unit, "Service", "ExecStart"),
+        ["/usr/bin/blueteam serve"]
+    );
+    assert!(install.contains("blueteam usr/bin\n"));
+    assert!(install.contains("etc/blueteam.toml etc/blueteam\n"));
+
+    let environment =
+        "BLUETEAM_STATE_DIR=/var/lib/blueteam BLUETEAM_CONFIG=/etc/blueteam/blueteam.toml";
+    assert_eq!(values(&unit, "Service", "Environment"), [environment]);
+    for word in environment.split(' ') {
+        for file in ["deploy/debian/blueteam.postinst", "scripts/build-image"] {
+            assert!(read(file).contains(word), "{file}: {word}");
+        }
+    }
+    let postrm = read("deploy/debian/blueteam.postrm");
+    assert!(postrm.contains("STATE=/var/lib/blueteam\n"));
+
+    assert_eq!(values(&unit, "Service", "User"), ["blueteam"]);
+    assert!(read("deploy/blueteam.sysusers.conf").contains("\nu blueteam "));
+    for file in ["deploy/debian/blueteam.postinst", "deploy/first-alert"] {
+        assert!(read(file).contains("runuser -u blueteam"), "{file}");
+    }
+}
+
+#[test]
+fn every_command_has_a_page_and_shells_can_read_the_completions() {
+    let program = Program::new(None);
+    let pages = program.path("pages");
+    program
+        .run(&["man-pages", &pages.display().to_string()])
+        .good();
+
+    let help = program.run(&["--help"]).good();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // Continued descriptions are indented further.
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in commands {
+        let page = pages.join(format!("blueteam-{command}.1"));
+        assert!(page.exists(), "blueteam {command} has no manual page");
+    }
+
+    let script = program.run(&["completions", "bash"]).good();
+    let mut bash = Command::new("bash")
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = bash.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    assert!(bash.wait().unwrap().success());
 }

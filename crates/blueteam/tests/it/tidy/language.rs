@@ -94,6 +94,13 @@ fn documents() -> Vec<String> {
         "crates/compliance/data/system.sample.toml",
         "crates/app/src/demo/system.toml",
         "deploy/blueteam.service",
+        "deploy/compose.yaml",
+        "deploy/compose-slim.yaml",
+        "deploy/debian/blueteam.postinst",
+        "deploy/debian/blueteam.postrm",
+        "deploy/debian/blueteam.preinst",
+        "deploy/debian/blueteam.templates",
+        "deploy/debian/control",
         "deploy/prometheus-rules.yml",
         "deploy/grafana-dashboard.json",
     ]
