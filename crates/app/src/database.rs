@@ -2,6 +2,7 @@
 //! cluster.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cluster::{Cluster, ClusterConfig, Login};
@@ -13,6 +14,8 @@ use tokio::sync::Mutex;
 
 use config::Loaded;
 use config::StateDir;
+
+use crate::running::daemon_runs;
 
 /// The name of the product's own database in its private cluster.
 const NAME: &str = "blueteam";
@@ -44,6 +47,14 @@ impl Role {
     }
 }
 
+fn cluster_config(loaded: &Loaded, state: &StateDir) -> ClusterConfig {
+    let mut config = ClusterConfig::new(state.path());
+    config.max_connections = u16::try_from(loaded.config.database.max_connections)
+        .unwrap_or(u16::MAX)
+        .saturating_add(16);
+    config
+}
+
 /// How to connect to the private cluster.
 #[derive(Clone, Debug)]
 struct Logins {
@@ -71,7 +82,12 @@ pub struct Database {
     cluster: Option<Arc<Mutex<Cluster>>>,
     logins: Option<Logins>,
     external: Option<PgConnectOptions>,
+    /// Where a private cluster is kept.
+    state: Option<StateDir>,
 }
+
+/// How long a command waits while the daemon starts its cluster again.
+const RESTART_MAX: Duration = Duration::from_secs(10);
 
 impl Database {
     /// Connects to the configured database, or starts the private cluster. Migrates nothing.
@@ -85,23 +101,24 @@ impl Database {
                 cluster: None,
                 logins: None,
                 external: Some(options),
+                state: None,
             });
         }
 
         state.create()?;
-        let mut config = ClusterConfig::new(state.path());
-        config.max_connections = u16::try_from(loaded.config.database.max_connections)
-            .unwrap_or(u16::MAX)
-            .saturating_add(16);
-
-        let cluster = Cluster::start(config)
+        let cluster = Cluster::start(cluster_config(loaded, state))
             .await
             .context("the private PostgreSQL cluster does not start")?;
+        Self::private(cluster, state)
+    }
+
+    fn private(cluster: Cluster, state: &StateDir) -> anyhow::Result<Self> {
         let logins = Logins::of(&cluster)?;
         Ok(Self {
             cluster: Some(Arc::new(Mutex::new(cluster))),
             logins: Some(logins),
             external: None,
+            state: Some(state.clone()),
         })
     }
 
@@ -119,7 +136,35 @@ impl Database {
                     place with --state-dir or DATABASE_URL"
             );
         }
-        Self::open(loaded, state).await
+        if loaded.secrets.database_url.is_some() || !daemon_runs(state) {
+            return Self::open(loaded, state).await;
+        }
+
+        // The cluster is the daemon's: whoever starts it beside the daemon would stop it, too.
+        let since = Instant::now();
+        while since.elapsed() < RESTART_MAX {
+            if let Some(database) = Self::running(loaded, state).await? {
+                return Ok(database);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        bail!("the private PostgreSQL cluster of the daemon does not run; its log says why")
+    }
+
+    /// The private cluster that runs, or the configured database; never starts one.
+    pub async fn running(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Option<Self>> {
+        if loaded.secrets.database_url.is_some() {
+            return Self::open(loaded, state).await.map(Some);
+        }
+        if !cluster::exists(state.path()) {
+            return Ok(None);
+        }
+
+        let adopted = Cluster::adopt(cluster_config(loaded, state)).await;
+        let adopted = adopted.context("the private PostgreSQL cluster cannot be reached")?;
+        adopted
+            .map(|cluster| Self::private(cluster, state))
+            .transpose()
     }
 
     /// Returns whether the database is a private cluster.
@@ -144,6 +189,7 @@ impl Database {
             cluster: None,
             logins: None,
             external: Some(store::unreachable(&state.join("withheld"))),
+            state: None,
         }
     }
 
@@ -247,8 +293,12 @@ impl Database {
         }
     }
 
-    /// Leaves the private cluster as it was found: the end of a command that only looked.
+    /// Leaves the private cluster as it was found: the end of a command that only looked. What a
+    /// daemon has begun to use meanwhile stays.
     pub async fn leave(self) -> anyhow::Result<()> {
+        if self.state.as_ref().is_some_and(daemon_runs) {
+            return Ok(());
+        }
         match self
             .cluster
             .and_then(Arc::into_inner)

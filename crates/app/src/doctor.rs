@@ -2,7 +2,7 @@
 //! where it is not. `status` says what happened; this says whether anything could.
 //!
 //! Invariants: nothing is changed, started or sent; a part that hangs costs no other part its
-//! answer; what could not be looked at is [`Verdict::Unknown`], never well.
+//! answer, on a runtime with a thread for each; what could not be looked at is [`Verdict::Unknown`], never well.
 
 mod backup;
 pub mod bundle;
@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use crate::Session;
 use crate::actor::{Permission, require};
 use crate::database::Database;
-use crate::status::daemon_runs;
+use crate::running::daemon_runs;
 
 /// A part of an installation that is looked at: one file, and its line in [`ALL`].
 pub struct Part {
@@ -44,6 +44,7 @@ pub struct Part {
 }
 
 /// How a part is looked at. An error is a finding that nothing is known.
+#[derive(Clone, Copy)]
 enum Look {
     /// By reading files, which may hang with their file system.
     Files(fn(&Site) -> anyhow::Result<Vec<Finding>>),
@@ -190,15 +191,26 @@ impl Site {
     /// Reaches what can be reached. Starts no database: that is the daemon's work.
     pub async fn reach(file: Option<&Path>, state: StateDir, actor: Actor) -> anyhow::Result<Self> {
         require(&actor, Permission::Read)?;
-        let loaded = config::load(file, config::environment());
-        let daemon_runs = daemon_runs(&state);
+        let (path, place) = (file.map(Path::to_owned), state.clone());
+        let read = move || {
+            let loaded = config::load(path.as_deref(), config::environment());
+            (loaded, daemon_runs(&place))
+        };
+        // Whatever lies in the place of a file may make its reader wait.
+        let read = timeout(PATIENCE, aside(read)).await;
+        let (loaded, daemon_runs) = read.context(
+            "the files of the configuration cannot be read: one of them is a pipe, or on a file \
+                system that does not answer",
+        )??;
+
         let database = match &loaded {
             Err(_) => Err("the configuration cannot be read".to_owned()),
-            Ok(loaded) if loaded.secrets.database_url.is_none() && !daemon_runs => {
-                Err("the private cluster runs with the daemon, which does not run".to_owned())
-            }
-            Ok(loaded) => match timeout(PATIENCE, Database::existing(loaded, &state)).await {
-                Ok(opened) => opened.map_err(|error| format!("{error:#}")),
+            Ok(loaded) => match timeout(PATIENCE, Database::running(loaded, &state)).await {
+                Ok(Ok(Some(database))) => Ok(database),
+                Ok(Ok(None)) => {
+                    Err("the private cluster, which runs with the daemon, does not run".to_owned())
+                }
+                Ok(Err(error)) => Err(format!("{error:#}")),
                 Err(_) => Err("the database does not answer".to_owned()),
             },
         };
@@ -243,18 +255,22 @@ impl Site {
     }
 
     async fn look_at(self: &Arc<Self>, part: &Part) -> Examined {
-        let look = async {
-            match part.look {
-                Look::Asks(look) => look(self).await,
-                Look::Files(look) => {
-                    let site = Arc::clone(self);
-                    aside(move || look(&site)).await?
-                }
+        let (site, how) = (Arc::clone(self), part.look);
+        // A task of its own: what blocks its thread keeps no other part from its answer.
+        let look = tokio::spawn(async move {
+            match how {
+                Look::Asks(look) => look(&site).await,
+                Look::Files(look) => aside(move || look(&site)).await?,
             }
-        };
+        });
         let mut findings = match timeout(PATIENCE, look).await {
-            Ok(Ok(findings)) => findings,
+            Ok(Ok(Ok(findings))) => findings,
             Ok(Err(error)) => vec![Finding {
+                verdict: Verdict::Unknown,
+                says: error.to_string(),
+                advice: None,
+            }],
+            Ok(Ok(Err(error))) => vec![Finding {
                 verdict: Verdict::Unknown,
                 says: format!("{error:#}"),
                 advice: None,

@@ -26,6 +26,7 @@ pub mod names;
 pub mod notifications;
 pub mod rule_tests;
 pub mod rules;
+pub mod running;
 pub mod schema;
 pub mod self_audit;
 pub mod session;

@@ -6,7 +6,7 @@ mod attention;
 use anyhow::Context as _;
 use config::{Config, Loaded, StateDir};
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
-use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde::{Deserialize, Serialize};
 use store::overview;
 use store::reader::LIVE_CURSOR;
@@ -14,6 +14,7 @@ use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
 
 use crate::certificates::{self, Expiry};
+use crate::running::daemon_runs;
 use crate::spools::{self, Held};
 use crate::{AppError, Session, monitors};
 
@@ -24,8 +25,6 @@ pub use store::overview::{
 
 /// The file that says what is wrong with the clock, as long as something is.
 pub const CLOCK_FILE: &str = "clock.json";
-/// The file that a running daemon holds a lock on, and in which it says what it is.
-pub const DAEMON_LOCK: &str = "daemon.lock";
 /// How long after its discovery an incident must be reported (DFARS 252.204-7012).
 const DFARS_LIMIT: Span = Span::hours(72);
 /// Rows that the rules could not read are named this long.
@@ -197,36 +196,6 @@ pub async fn gather(
 pub(crate) fn clock_doubt(state: &StateDir) -> Option<ClockDoubt> {
     let bytes = state.read_small(CLOCK_FILE)?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// Whether a daemon holds the lock. The lock taken here is shared and released at once.
-pub(crate) fn daemon_runs(state: &StateDir) -> bool {
-    let Ok(file) = std::fs::File::open(state.join(DAEMON_LOCK)) else {
-        return false;
-    };
-    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
-}
-
-/// What a running daemon says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RunningDaemon {
-    /// The version of the program.
-    pub version: String,
-}
-
-impl RunningDaemon {
-    /// This program.
-    pub fn this() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    /// The daemon on a state directory; none where it is older than this file's content.
-    pub fn of(state: &StateDir) -> Option<Self> {
-        let bytes = state.read_small(DAEMON_LOCK)?;
-        serde_json::from_slice(&bytes).ok()
-    }
 }
 
 async fn gather_findings(

@@ -47,8 +47,11 @@ pub fn postponed(outlook: &Outlook, config: &Config, now: Timestamp) -> Option<P
 
 fn judge(outlook: &Outlook, backups: &Backups, now: Timestamp) -> Option<Postponed> {
     let made = outlook.made?;
-    // Of what was made today nothing older can be lost.
-    if outlook.pending.is_empty() || now.since(made) < BACKUP_MAX_AGE {
+    // Of what was made today nothing older can be lost. What is to be made tomorrow shows that one
+    // of the clocks was wrong, and nothing else.
+    let age = now.since(made);
+    let is_new = age < BACKUP_MAX_AGE && made.since(now) <= CLOCK_TOLERANCE;
+    if outlook.pending.is_empty() || is_new {
         return None;
     }
 
@@ -96,6 +99,10 @@ mod tests {
     #[test]
     fn an_upgrade_waits_for_a_backup_of_the_last_day() {
         let old = lacks_two(Some(NOW.minus(Span::days(40))));
+        // A machine that starts in 1970, or a server whose clock was ahead.
+        let tomorrow = lacks_two(Some(NOW.plus(Span::days(20))));
+        assert!(judge(&tomorrow, &Backups::NotConfigured, NOW).is_some());
+
         let refused = [
             Backups::NotConfigured,
             Backups::Missing("there is no backup at /backup/*.dump".to_owned()),

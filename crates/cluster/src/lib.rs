@@ -165,6 +165,15 @@ impl Cluster {
         })
     }
 
+    /// Adopts the server that runs; none where none does. Never makes or starts one.
+    pub async fn adopt(config: ClusterConfig) -> Result<Option<Self>, ClusterError> {
+        let layout = Layout::prepare(&config.state_dir)?;
+        if Postmaster::running(&layout).is_none() {
+            return Ok(None);
+        }
+        Self::start(config).await.map(Some)
+    }
+
     /// Returns whether the server was already running.
     pub fn was_adopted(&self) -> bool {
         self.postmaster.is_adopted()

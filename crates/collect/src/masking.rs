@@ -22,7 +22,7 @@ const SEARCHED_MAX: usize = 2 * RAW_MAX;
 static MAY_HOLD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i-u)pass|pwd|secret|token|key|authorization|sess|sid=|bearer|basic |digest |credential",
-        r"|otp|pin=|eyj|://|identified|akia|ghp_|gho_|glpat-|xox|cookie|sig(nature)?=",
+        r"|otp|pin=|eyj|://|identified|akia|ghp_|gho_|glpat-|xox|bt_|cookie|sig(nature)?=",
     ))
     .ok()
 });
@@ -68,11 +68,11 @@ static SECRETS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         &assigned(r"\s*:\s+", &[BARE]),
         // `scheme://user:password@host`.
         r#"(?i-u)(?P<before>://[^\s/:@"']{1,256}:)[^\s/@"']+@"#,
-        // Tokens that are known by their form: JWT, AWS, GitHub, GitLab, Slack.
+        // Tokens that are known by their form: JWT, AWS, GitHub, GitLab, Slack, our own keys.
         concat!(
             r"(?-u)(?P<before>\b)(?:eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}",
             r"(?:\.[A-Za-z0-9_-]*)?|AKIA[A-Z0-9]{12,}|gh[po]_[A-Za-z0-9]{20,}",
-            r"|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,})",
+            r"|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|bt_[A-Za-z0-9_-]{20,})",
         ),
     ]
     .into_iter()

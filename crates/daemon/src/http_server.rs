@@ -64,6 +64,8 @@ pub struct With<'a> {
     pub state: &'a StateDir,
     /// The database.
     pub database: &'a Database,
+    /// The database that says which keys are in force.
+    pub keys: &'a Database,
     /// The certificates that the daemon presents.
     pub certificates: &'a Certificates,
     /// What the engine does, for metrics.
@@ -81,6 +83,7 @@ pub async fn open(
     let With {
         state,
         database,
+        keys,
         certificates,
         engine_stats,
         clock,
@@ -110,8 +113,8 @@ pub async fn open(
         .unwrap_or(1)
         .saturating_add(SPARE);
     let pools = Pools {
-        events: store::pool(role.clone(), writers),
-        keys: store::pool(role, SPARE),
+        events: store::pool(role, writers),
+        keys: store::pool(keys.options(Role::Ingest)?, SPARE),
     };
 
     let listen = settings.listen;

@@ -18,7 +18,6 @@ pub mod watched_clock;
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
-use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,8 +26,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use app::certificates::{self, Certificates};
 use app::database::{Database, Role, Step};
+use app::running::{DAEMON_LOCK, RunningDaemon};
 use app::self_audit::{self, Failures};
-use app::status::{DAEMON_LOCK, RunningDaemon};
 use app::upgrade::{self, Postponed};
 use config::{Loaded, StateDir};
 use model::time::Calendar;
@@ -94,6 +93,7 @@ pub async fn run(
     let daemon = Daemon {
         state,
         database: &database,
+        keys: &database,
         parts,
         control: &control,
     };
@@ -170,13 +170,8 @@ fn lock_state(state: &StateDir) -> anyhow::Result<File> {
         );
     }
 
-    // For people who look at it; the lock alone decides.
-    serde_json::to_vec(&RunningDaemon::this())
-        .map_err(std::io::Error::from)
-        .and_then(|text| {
-            file.set_len(0)?;
-            (&file).write_all(&text)
-        })
+    RunningDaemon::this(None)
+        .write(state)
         .with_context(|| format!("cannot write {}", path.display()))?;
 
     Ok(file)
@@ -184,6 +179,8 @@ fn lock_state(state: &StateDir) -> anyhow::Result<File> {
 
 /// How often to look for the consent to an upgrade.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long its answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Brings the schema and the tables of rules and requirements up to date, and tests the rules.
 async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
@@ -231,6 +228,8 @@ async fn prepare_rules(loaded: &Loaded, operator: &mut PgConnection) -> anyhow::
 struct Daemon<'a> {
     state: &'a StateDir,
     database: &'a Database,
+    /// The database that says which keys are in force: the same, unless it is withheld.
+    keys: &'a Database,
     parts: Parts,
     control: &'a Control,
 }
@@ -247,34 +246,29 @@ impl Daemon<'_> {
 
     /// Waits for a backup, or for a person who says that none is needed, before a schema is brought
     /// up to date. Meanwhile people are notified, and the HTTP server spools what it takes in as if
-    /// the database were unreachable. None when told to stop first.
+    /// the database were unreachable; which keys are in force it still asks. None when told to stop
+    /// first.
     async fn await_consent(
         &self,
         loaded: &Loaded,
         intake: Intake,
     ) -> anyhow::Result<Option<Intake>> {
-        let ask = async || -> anyhow::Result<Option<Postponed>> {
-            let outlook = self.database.outlook().await?;
-            Ok(upgrade::postponed(
-                &outlook,
-                &loaded.config,
-                SystemClock.now(),
-            ))
-        };
-        let asked = ask().await;
-        let Some(postponed) = asked.as_ref().map_or(None, Option::as_ref) else {
-            if let Err(error) = asked {
+        let postponed = match self.postponed(loaded).await {
+            Ok(Some(postponed)) => postponed,
+            Ok(None) => return Ok(Some(intake)),
+            Err(error) => {
                 intake.close().await;
                 return Err(error);
             }
-            return Ok(Some(intake));
         };
 
         error!("not upgrading: {postponed}; waiting, and nothing is detected");
         intake.close().await;
+        self.say_what_it_waits_for(Some(postponed.to_string()));
         let withheld = Database::withheld(self.state);
         let waiting = Daemon {
             database: &withheld,
+            keys: self.database,
             ..*self
         };
         let mut intake = Intake::new(loaded);
@@ -283,22 +277,60 @@ impl Daemon<'_> {
         let watch = self.watch(loaded, &withheld, &intake, Some(postponed.to_string()))?;
         let watch = tokio::spawn(self_check::run(watch, reached.clone()));
 
-        let mut may = false;
-        while !may && !self.control.stop.is_cancelled() {
-            tokio::select! {
-                // A connection that fails now is no answer.
-                () = tokio::time::sleep(ASK_AGAIN) => may = matches!(ask().await, Ok(None)),
-                () = self.control.stop.cancelled() => {}
-            }
-        }
-
+        let may = self.ask_again_and_again(loaded).await;
         reached.cancel();
         watch.await??;
         intake.close().await;
+        self.say_what_it_waits_for(None);
         if may {
             info!("the upgrade may begin");
         }
         Ok(may.then(|| Intake::new(loaded)))
+    }
+
+    /// Asks until an upgrade may begin; false when told to stop first. The configuration may be read
+    /// again meanwhile: it says where backups appear, and whether one is needed.
+    async fn ask_again_and_again(&self, loaded: &Loaded) -> bool {
+        let mut again: Option<Loaded> = None;
+        loop {
+            let ask = async {
+                tokio::time::sleep(ASK_AGAIN).await;
+                self.postponed(again.as_ref().unwrap_or(loaded)).await
+            };
+            tokio::select! {
+                answer = tokio::time::timeout(ASK_AGAIN + ANSWER_MAX, ask) => match answer {
+                    Ok(Ok(None)) => return true,
+                    Ok(Ok(Some(_))) => {}
+                    // A connection that fails now is no answer.
+                    Ok(Err(error)) => warn!("cannot ask the database; asking again: {error:#}"),
+                    Err(_) => warn!("the database does not answer; asking again"),
+                },
+                () = self.control.reload.notified() => {
+                    match config::load(self.control.config.as_deref(), config::environment()) {
+                        Ok(loaded) => again = Some(loaded),
+                        Err(errors) => error!("the configuration stays as it was: {errors}"),
+                    }
+                }
+                () = self.control.stop.cancelled() => return false,
+            }
+        }
+    }
+
+    /// Why the schema is not brought up to date yet. Starts a private cluster that has died.
+    async fn postponed(&self, loaded: &Loaded) -> anyhow::Result<Option<Postponed>> {
+        if let Some(cluster) = self.database.cluster() {
+            cluster.lock().await.ensure_running().await?;
+        }
+        let outlook = self.database.outlook().await?;
+        let now = SystemClock.now();
+        Ok(upgrade::postponed(&outlook, &loaded.config, now))
+    }
+
+    /// Writes it down for `blueteam doctor`.
+    fn say_what_it_waits_for(&self, what: Option<String>) {
+        if let Err(error) = RunningDaemon::this(what).write(self.state) {
+            warn!("cannot say what the daemon waits for: {error:#}");
+        }
     }
 
     /// What the self-check needs while the database cannot be used.
@@ -473,6 +505,7 @@ impl Daemon<'_> {
         let with = http_server::With {
             state: self.state,
             database: self.database,
+            keys: self.keys,
             certificates: &intake.certificates,
             engine_stats: &intake.health.engine_stats,
             clock: intake.clock.clone(),

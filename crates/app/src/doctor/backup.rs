@@ -23,7 +23,12 @@ fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
         Backups::Of { at, name } => {
             let hours = SystemClock.now().since(at).as_micros() as f64 / 3.6e9;
             let says = format!("{name}, {hours:.0} h old");
-            if hours > limit {
+            if hours < -1.0 {
+                Finding::wrong(
+                    format!("{name} is dated {at}, which has not come yet"),
+                    advice,
+                )
+            } else if hours > limit {
                 Finding::wrong(says, advice)
             } else {
                 Finding::ok(says)

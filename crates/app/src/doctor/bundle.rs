@@ -7,13 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use collect::masking::raw_line;
 use config::{Loaded, Secrets};
+use model::text::sanitize;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -26,6 +31,10 @@ const MASK: &str = "***";
 const SECRET_MIN: usize = 4;
 /// The newest lines of the daemon's own log.
 const LOG_LINES: &str = "2000";
+/// Bytes of it at most.
+const LOG_MAX: u64 = 4 * 1024 * 1024;
+/// How long the database and the journal are asked, each.
+const ASKED_MAX: Duration = Duration::from_secs(5);
 
 /// What the archive holds, for whoever is about to send it.
 const README: &str = "\
@@ -150,17 +159,24 @@ pub async fn make(site: &Site, report: &Report) -> anyhow::Result<Vec<u8>> {
     files.insert("environment.txt", variables());
     files.insert("state.txt", state_files(site));
     files.insert("system.txt", system());
-    files.insert("log.txt", own_log());
     match &site.loaded {
         Ok(loaded) => {
+            files.insert("log.txt", own_log().await);
             let config = toml::to_string_pretty(&loaded.config);
             files.insert("config.toml", config.context("the configuration")?);
             // What the database holds is missing where it does not answer.
-            if let Err(error) = of_database(site, loaded, &mut files).await {
-                files.insert("database.json", json(&format!("{error:#}"))?);
+            let asked = timeout(ASKED_MAX, of_database(site, loaded, &mut files)).await;
+            let failed = asked.map_or_else(
+                |_| Some("no answer".to_owned()),
+                |asked| asked.err().map(|error| format!("{error:#}")),
+            );
+            if let Some(error) = failed {
+                files.insert("database.json", json(&error)?);
             }
         }
         Err(errors) => {
+            let why = "left out: the configuration cannot be read, so its secrets are not known";
+            files.insert("log.txt", why.to_owned());
             files.insert("config.toml", format!("# cannot be read: {errors}\n"));
         }
     }
@@ -223,7 +239,7 @@ fn state_files(site: &Site) -> String {
                 meta.mode(),
                 meta.uid(),
                 meta.len(),
-                entry.file_name().to_string_lossy()
+                sanitize(&entry.file_name().to_string_lossy())
             ))
         })
         .collect();
@@ -253,8 +269,15 @@ fn system() -> String {
 }
 
 /// The newest lines of the daemon's own log, as the journal has them.
-fn own_log() -> String {
-    let asked = Command::new("journalctl")
+async fn own_log() -> String {
+    match timeout(ASKED_MAX, read_journal()).await {
+        Ok(Ok(log)) if !log.is_empty() => log,
+        _ => "the journal cannot be read: add the log of the service by hand".to_owned(),
+    }
+}
+
+async fn read_journal() -> std::io::Result<String> {
+    let mut journalctl = Command::new("journalctl")
         .args([
             "--unit=blueteam",
             "--lines",
@@ -263,14 +286,15 @@ fn own_log() -> String {
             "--output=short-iso",
         ])
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output();
-    match asked {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
-        _ => "the journal cannot be read: add the log of the service by hand".to_owned(),
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut log = Vec::new();
+    if let Some(out) = journalctl.stdout.take() {
+        out.take(LOG_MAX).read_to_end(&mut log).await?;
     }
+    Ok(String::from_utf8_lossy(&log).into_owned())
 }
 
 #[cfg(test)]

@@ -2,8 +2,15 @@
 
 use model::text::{counted, sanitize};
 
+use model::{Clock as _, Span, SystemClock};
+use store::reader::LIVE_CURSOR;
+
 use super::{Finding, Look, Part, Site};
+use crate::running::RunningDaemon;
 use crate::status::{self, Attention, Spool};
+
+/// A reader that has not said for longer that it reads does not.
+const PULSE_MAX: Span = Span::mins(2);
 
 pub(super) const PART: Part = Part {
     name: "daemon",
@@ -21,12 +28,30 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
         )]);
     }
 
+    if let Some(waits) = RunningDaemon::of(&site.state).and_then(|daemon| daemon.waits_for) {
+        return Ok(vec![Finding::wrong(
+            format!("runs and does not work: {}", sanitize(&waits)),
+            "make the backup, or `blueteam migrate --without-backup`",
+        )]);
+    }
+
     let mut session = site.session().await?;
+    let pulse = store::reader::pulse(session.read()?, LIVE_CURSOR).await?;
     let status = status::gather(&mut session, site.loaded()?, &site.state).await?;
     session.close().await;
     let all = status::attention(&status);
     let mut found: Vec<Finding> = all.iter().filter_map(stuck).collect();
-    found.push(Finding::ok("runs, and reads what arrives"));
+    let beats = pulse
+        .beat_at
+        .is_some_and(|at| SystemClock.now().since(at) < PULSE_MAX);
+    found.push(if pulse.held && beats {
+        Finding::ok("runs, and reads what arrives")
+    } else {
+        Finding::wrong(
+            "a process holds the daemon's lock, and nobody reads what arrives",
+            "systemctl restart blueteam; its log: journalctl -u blueteam -e",
+        )
+    });
     Ok(found)
 }
 

@@ -1,7 +1,7 @@
 //! Which versions work together.
 
 use super::{Finding, Look, Part, Site};
-use crate::status::RunningDaemon;
+use crate::running::RunningDaemon;
 
 pub(super) const PART: Part = Part {
     name: "versions",

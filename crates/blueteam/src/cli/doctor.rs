@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::doctor::{Report, Site, Verdict, bundle};
+use anyhow::Context as _;
+use app::doctor::{ALL, Report, Site, Verdict, bundle};
 use clap::Args as _;
 use comfy_table::Cell;
 use model::text::counted;
 
 use super::out::{self, Look};
-use super::session::{Globals, actor, block_on};
+use super::session::{Globals, actor};
 use super::{Command, parsed};
 
 /// Exit code when something is wrong.
@@ -52,30 +53,42 @@ struct Args {
 
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
-    let (report, archive) = block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One for each part, should it hang.
+        .worker_threads(ALL.len() + 1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let examined = runtime.block_on(async {
         let site = Arc::new(Site::reach(globals.config, state, actor(None)).await?);
         let report = site.examine().await;
-        let archive = if args.bundle.is_some() {
-            Some(bundle::make(&site, &report).await?)
-        } else {
-            None
+        let archive = match args.bundle {
+            Some(_) => Some(bundle::make(&site, &report).await?),
+            None => None,
         };
         site.leave().await?;
-        Ok((report, archive))
-    })?;
+        anyhow::Ok((report, archive))
+    });
+    // What hangs is not waited for.
+    runtime.shutdown_background();
+    let (report, archive) = examined?;
 
-    if let (Some(path), Some(archive)) = (&args.bundle, &archive) {
-        out::new_file(path, archive)?;
-        out::note(format_args!(
-            "wrote {}; look through it before you send it to anybody",
-            path.display()
-        ));
-    }
-
+    // Written before the report, whose reader may go, and complained of after it.
+    let written = match (&args.bundle, &archive) {
+        (Some(path), Some(archive)) => out::new_file(path, archive),
+        _ => Ok(()),
+    };
     if args.json {
         out::json(&report)?;
     } else {
         print_report(&report, args.all)?;
+    }
+    written?;
+    if let Some(path) = &args.bundle {
+        out::note(format_args!(
+            "wrote {}; look through it before you send it to anybody",
+            path.display()
+        ));
     }
 
     Ok(match report.verdict {

@@ -346,8 +346,13 @@ pub(super) fn new_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     {
         bail!("{} exists; it is not overwritten", path.display());
     }
-    file.and_then(|mut f| f.write_all(content))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let written = file.and_then(|mut f| {
+        f.write_all(content).inspect_err(|_| {
+            // Half a file would be taken for a whole one, and stand in the way of the next try.
+            let _ = std::fs::remove_file(path);
+        })
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes to a file that must not be there yet, or to standard output.

@@ -28,6 +28,58 @@ async fn no_other_user_can_hold_the_daemons_lock() {
     }
 }
 
+/// Whoever looks while the daemon starts its database again must not take it away afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_does_not_end_the_daemons_database() {
+    let daemon = Daemon::new("").await;
+    for command in ["status", "doctor", "status"] {
+        let postmaster = daemon.postmaster().unwrap();
+        rustix::process::kill_process(postmaster, rustix::process::Signal::KILL).unwrap();
+        let ran = daemon.command().arg(command).output().unwrap();
+        assert!(ran.status.code().is_some_and(|code| code != 2), "{ran:?}");
+        // Until the daemon has noticed, too.
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+
+    let log = fs::read_to_string(daemon.path("postgres/server.log")).unwrap();
+    assert!(!log.contains("shutdown request"), "{log}");
+    assert!(
+        daemon
+            .command()
+            .arg("status")
+            .output()
+            .unwrap()
+            .status
+            .code()
+            != Some(1)
+    );
+}
+
+/// A pipe in the place of a file holds nobody up.
+#[test]
+fn a_look_waits_for_no_file() {
+    let daemon = Daemon::stopped("");
+    for name in ["daemon.lock", "clock.json", "blueteam.toml"] {
+        let path = daemon.path(name);
+        let _ = fs::remove_file(&path);
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ran = Command::new("timeout")
+            .arg("10")
+            .arg(daemon.command().get_program())
+            .args(daemon.command().get_args())
+            .arg("doctor")
+            .output()
+            .unwrap();
+        assert_ne!(ran.status.code(), Some(124), "{name}: {ran:?}");
+    }
+}
+
 /// A file system that an error made read-only is said, not found out at the next restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_directory_that_takes_no_writes_needs_attention() {

@@ -71,6 +71,28 @@ async fn an_upgrade_without_a_backup_waits_and_loses_nothing() {
     daemon.start_unready();
     says(&daemon, "not upgrading: the database lacks 1 migration").await;
     client.answers(&[failure("192.0.2.78", "root")], 202).await;
+    let doctor = daemon
+        .command()
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert!(
+        report
+            .to_string()
+            .contains("runs and does not work: the database lacks 1 migration"),
+        "{report:#}"
+    );
+
+    // A key that is revoked meanwhile lets nobody in, although the database is withheld.
+    let revoked = daemon.client();
+    revoked.answers(&[failure("192.0.2.99", "root")], 202).await;
+    let sql = "UPDATE users.api_keys SET is_active = false
+        WHERE key_id = (SELECT key_id FROM users.api_keys ORDER BY created_at DESC LIMIT 1)";
+    let mut conn = server.connect().await;
+    sqlx::query(sql).execute(&mut conn).await.unwrap();
+    drop(conn);
+    revoked.answers(&[failure("192.0.2.99", "root")], 401).await;
 
     // With a backup it goes on, and what came meanwhile is stored.
     fs::write(&dump, "a new dump").unwrap();
@@ -102,6 +124,21 @@ async fn an_upgrade_without_a_backup_waits_and_loses_nothing() {
     let args = ["migrate", "--without-backup"];
     let migrated = daemon.command().args(args).output().unwrap();
     assert!(migrated.status.success(), "{migrated:?}");
+    daemon.ready().await;
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+
+    // So is one that is put into the configuration meanwhile.
+    age(&mut server).await;
+    daemon.start_unready();
+    sleep(Duration::from_secs(1)).await;
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let consents = text.replace(
+        "[database]\n",
+        "[database]\nmigrate_without_backup = true\n",
+    );
+    fs::write(&file, consents).unwrap();
+    daemon.hang_up();
     daemon.ready().await;
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
 }
