@@ -19,6 +19,7 @@ mod rules;
 mod sources;
 mod versions;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -191,6 +192,18 @@ impl Site {
     /// Reaches what can be reached. Starts no database: that is the daemon's work.
     pub async fn reach(file: Option<&Path>, state: StateDir, actor: Actor) -> anyhow::Result<Self> {
         require(&actor, Permission::Read)?;
+        // Whoever else looks sees other files, and takes the daemon's own ports for a stranger's.
+        if let Ok(about) = std::fs::metadata(state.path())
+            && about.uid() != rustix::process::geteuid().as_raw()
+        {
+            let dir = state.path().display();
+            anyhow::bail!(
+                "{dir} belongs to the user {user}: check the installation as that user (sudo -u \
+                    '#{user}' blueteam doctor)",
+                user = about.uid()
+            );
+        }
+
         let (path, place) = (file.map(Path::to_owned), state.clone());
         let read = move || {
             let loaded = config::load(path.as_deref(), config::environment());

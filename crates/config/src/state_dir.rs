@@ -93,9 +93,10 @@ impl StateDir {
             .with_context(|| format!("cannot look at the state directory {path}"))?;
         if dir.uid() != own {
             bail!(
-                "the state directory {path} belongs to the user {}: run blueteam as that user, or \
-                    make it yours: chown -R {own} {path}",
-                dir.uid()
+                "the state directory {path} belongs to the user {user}: run the command as that user \
+                    (sudo -u '#{user}' blueteam …), or, if no daemon uses it, make it yours: chown \
+                    -R {own} {path}",
+                user = dir.uid()
             );
         }
 

@@ -52,16 +52,18 @@ fn disk(path: &Path, limit: f64) -> Finding {
     };
 
     let free = about.f_bavail.saturating_mul(about.f_frsize);
-    let used_of = |all: u64, free: u64| {
-        let used = all.saturating_sub(free) as f64;
-        if all == 0 {
+    // As df counts: what is reserved for root is neither used nor free.
+    let used_of = |all: u64, unused: u64, free: u64| {
+        let used = all.saturating_sub(unused) as f64;
+        let usable = used + free as f64;
+        if usable == 0.0 {
             0.0
         } else {
-            used * 100.0 / all as f64
+            used * 100.0 / usable
         }
     };
-    let used = used_of(about.f_blocks, about.f_bavail);
-    let inodes = used_of(about.f_files, about.f_favail);
+    let used = used_of(about.f_blocks, about.f_bfree, about.f_bavail);
+    let inodes = used_of(about.f_files, about.f_ffree, about.f_favail);
     let gib = free as f64 / f64::from(1 << 30);
     let says = format!("{at}: {used:.0} % used, {gib:.1} GiB free");
     let advice = "make room, or move the state directory (docs/operations.md, \"Disk full\")";

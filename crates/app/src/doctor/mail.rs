@@ -1,5 +1,7 @@
 //! Whether mail, and whatever else carries alerts, gets out.
 
+use notify::channels::those;
+
 use super::{Finding, Look, Part, Site};
 
 pub(super) const PART: Part = Part {
@@ -43,7 +45,16 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
                 "configure one under [channels]: mail, syslog, a webhook or another",
             )
         } else {
-            Finding::ok(format!("no mail; alerts take {}", names.join(", ")))
+            let says = format!("no mail; alerts take {}", names.join(", "));
+            let people = those(|definition| definition.audience.reaches_people());
+            if configured.iter().any(|channel| people.contains(channel)) {
+                Finding::ok(says)
+            } else {
+                Finding::warning(
+                    format!("{says}, which reaches nobody by itself"),
+                    "configure a channel that people read under [channels]",
+                )
+            }
         });
     }
     Ok(found)

@@ -91,9 +91,9 @@ fn unreadable(path: &str) -> Option<Finding> {
 
     (error.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
         Finding::wrong(
-            format!("{} must not be read", path.display()),
-            "add the daemon's user to the group that may (Debian: usermod -aG adm blueteam), and \
-                restart it",
+            format!("{} cannot be read by this user", path.display()),
+            "let its group read it (chmod g+r), and add the daemon's user to that group (Debian: \
+                usermod -aG adm blueteam); then restart the daemon",
         )
     })
 }

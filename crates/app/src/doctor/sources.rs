@@ -30,8 +30,8 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
             .any(|s| s.row.kind.as_str() == *name && s.row.has_spoken())
     });
     found.extend(unheard.map(|name| {
-        Finding::wrong(
-            format!("nothing has ever come from {name}, which is expected"),
+        Finding::warning(
+            format!("no application's events have ever come from {name}, which is expected"),
             "connect it (docs/guide.md), or take it out of detection.expected_sources",
         )
     }));

@@ -39,7 +39,7 @@ pub(super) const COMMAND: Command = Command {
         '.parts[] | select(.verdict == \"wrong\") | .part'\n  blueteam doctor --bundle support.zip"
 )]
 struct Args {
-    /// Also what is well
+    /// Every finding, also of parts that are well
     #[arg(long)]
     all: bool,
     /// As a JSON object

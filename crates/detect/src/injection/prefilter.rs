@@ -1,6 +1,8 @@
 //! The pre-filter: one pass without allocation over what nearly every request consists of. It
 //! passes every text in which the detectors find code; a property test compares them.
 
+use std::sync::LazyLock;
+
 use super::ordinary::{ORDINARY, ORDINARY_AGENT};
 use super::{path, shell};
 
@@ -27,23 +29,36 @@ const FIRST_LETTERS: [bool; 256] = {
     table
 };
 
-/// Returns whether one of the words begins `text`.
-fn begins_with_word(text: &[u8]) -> bool {
-    path::WORDS
+/// The words by their first letter, in lower case. `//` and `/./` may stand for a slash, so only
+/// what comes before one is compared.
+static HEADS: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
+    let mut heads = vec![Vec::new(); 256];
+    let words = path::WORDS
         .iter()
         .chain(&shell::EXPLOITS)
-        .chain(&shell::CODE_WORDS)
-        .any(|word| {
-            // `//` and `/./` may stand for a slash, so only what comes before one is compared.
-            let word = word.split('/').next().unwrap_or_default().as_bytes();
-            text.get(..word.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(word))
-        })
-        || shell::COMMAND_PARAMETERS.iter().any(|name| {
-            text.get(..name.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
-                && text.get(name.len()) == Some(&b'=')
-        })
+        .chain(&shell::CODE_WORDS);
+    for word in words {
+        let head = word.split('/').next().unwrap_or_default().as_bytes();
+        match head.first() {
+            Some(first) => heads[usize::from(first.to_ascii_lowercase())].push(head),
+            // A word that begins with a slash begins every text.
+            None => heads.iter_mut().for_each(|all| all.push(head)),
+        }
+    }
+    heads
+});
+
+/// Returns whether one of the words begins `text`.
+fn begins_with_word(text: &[u8]) -> bool {
+    let first = text.first().map_or(0, u8::to_ascii_lowercase);
+    HEADS[usize::from(first)].iter().any(|head| {
+        text.get(..head.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(head))
+    }) || shell::COMMAND_PARAMETERS.iter().any(|name| {
+        text.get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+            && text.get(name.len()) == Some(&b'=')
+    })
 }
 
 /// Returns whether a request target may hold code.

@@ -1,8 +1,9 @@
 //! One address scans the web server: errors of many paths, probes for secrets and sign-in pages,
 //! scanners by their user agent; or it was served a secret.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use aho_corasick::AhoCorasick;
 use model::event::EventTags;
 use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
@@ -188,6 +189,26 @@ const ADMIN_PAGES: [&str; 14] = [
 /// Pages by which one signs in to WordPress.
 const SIGN_INS: [&str; 2] = ["/wp-login.php", "/xmlrpc.php"];
 
+/// Finds in one pass whether a path holds a name of [`SECRETS`] or [`ADMIN_PAGES`] at all, which
+/// nearly none does. Without it, every path is looked at once for each name.
+static NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let names = SECRETS.iter().chain(&ADMIN_PAGES);
+    AhoCorasick::new(names.map(|part| part.trim_end_matches('/'))).ok()
+});
+
+/// The same for [`TOOLS`] in a user agent, in upper or lower case.
+static TOOL_NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(TOOLS)
+        .ok()
+});
+
+/// Whether one of the words may stand in the text. Without a finder, each has to be looked for.
+fn may_hold(finder: Option<&AhoCorasick>, text: &str) -> bool {
+    finder.is_none_or(|finder| finder.is_match(text))
+}
+
 /// Returns a path as the servers that are the most forgiving resolve it: a backslash is a slash,
 /// blanks and dots at the end of a name are nothing, and so is all behind NUL.
 fn resolved(path: &str) -> String {
@@ -253,8 +274,10 @@ impl Traits {
 
         let is_health_check =
             !is_refused && health_checks.iter().any(|pattern| pattern.matches(&path));
-        let asks_secret = SECRETS.iter().any(|secret| has_part(&path, secret));
-        let asks_admin = is_refused && ADMIN_PAGES.iter().any(|page| has_part(&path, page));
+        let is_named = may_hold(NAMES.as_ref(), &path);
+        let asks_secret = is_named && SECRETS.iter().any(|secret| has_part(&path, secret));
+        let asks_admin =
+            is_named && is_refused && ADMIN_PAGES.iter().any(|page| has_part(&path, page));
         // `/?author=1` reveals the names of the users of WordPress.
         let asks_author = target
             .split_once("?author=")
@@ -277,11 +300,12 @@ fn is_refused(event: &SecurityEvent<'_>) -> bool {
 
 /// Returns the name of the scanner in the user agent, if there is one.
 fn scanner_tool(event: &SecurityEvent<'_>) -> Option<&'static str> {
-    let agent = event
-        .user_agent
-        .as_deref()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let agent = event.user_agent.as_deref().unwrap_or_default();
+    if !may_hold(TOOL_NAMES.as_ref(), agent) {
+        return None;
+    }
+
+    let agent = agent.to_ascii_lowercase();
     TOOLS
         .iter()
         .find(|scanner_tool| agent.contains(**scanner_tool))
