@@ -23,7 +23,7 @@ const NAME: &str = "blueteam";
 /// What stopped, in front of why.
 const UNMIGRATED: &str = "the database cannot be migrated";
 
-/// Is told of each migration before it is applied.
+/// Called with each migration before it is applied.
 pub type OnStep<'a> = dyn FnMut(Step<'_>) + Send + 'a;
 
 /// On whose behalf a connection works: decides what the database lets it do.
@@ -210,7 +210,7 @@ impl Database {
     }
 
     /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's
-    /// partitions; tells of each migration before it is applied. Where the schema is up to date, a
+    /// partitions; calls `on_step` before each migration. Where the schema is up to date, a
     /// login that owns nothing may call it.
     pub async fn migrate(&self, on_step: &mut OnStep<'_>) -> anyhow::Result<()> {
         match &self.logins {

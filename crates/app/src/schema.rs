@@ -33,7 +33,7 @@ pub enum Backup {
 }
 
 /// Brings the schema up to date and writes the rules, monitors and requirements that the program
-/// knows; tells of each migration before it is applied. Makes the database where there is none.
+/// knows; calls `on_step` before each migration. Makes the database where there is none.
 pub async fn migrate(
     loaded: &Loaded,
     state: &StateDir,

@@ -242,7 +242,7 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
     migrate_within(conn, Patience::default(), &mut |_| {}).await
 }
 
-/// The same, with another limit to waiting for locks, and telling of each step before it is taken.
+/// The same, with another limit to waiting for locks; calls `on_step` before each migration.
 pub async fn migrate_within(
     conn: &mut PgConnection,
     patience: Patience,
