@@ -24,7 +24,14 @@ pub(crate) struct Places([Place; ASKED.len()]);
 type Place = (u16, u16);
 
 /// The fields that rules ask for.
-pub(crate) const ASKED: [&str; 5] = ["username", "email", "role", "home_instance_id", "bytes"];
+pub(crate) const ASKED: [&str; 6] = [
+    "username",
+    "email",
+    "role",
+    "home_instance_id",
+    "bytes",
+    "status",
+];
 
 impl Places {
     fn of(key: &[u8]) -> Option<usize> {
@@ -35,6 +42,7 @@ impl Places {
             b"role" => Some(2),
             b"home_instance_id" => Some(3),
             b"bytes" => Some(4),
+            b"status" => Some(5),
             _ => None,
         }
     }
@@ -106,6 +114,15 @@ impl<'a> Details<'a> {
     /// the usual shape.
     pub fn read(json: &'a str) -> Self {
         crate::audit::flat::details(json).unwrap_or_else(|| Self::from_json(json))
+    }
+
+    /// The same of a text that a parser of ours has just made.
+    pub fn made(json: String) -> Details<'static> {
+        let flat = crate::audit::flat::details(&json).and_then(|details| details.flat);
+        Details {
+            json: Cow::Owned(json),
+            flat,
+        }
     }
 
     /// Wraps what is known to be a valid object that holds no other, without any backslash.

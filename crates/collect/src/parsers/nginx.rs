@@ -195,7 +195,7 @@ impl<'a> Request<'a> {
             add_named_origin(&mut details, self.host);
         }
 
-        event.details = model::event::Details::from_json(details.finish());
+        event.details = model::event::Details::made(details.finish());
         event.classify()
     }
 }

@@ -3,6 +3,8 @@
 //! A log may name one client by its address in some lines and by its host name, or not at all, in
 //! others. So failures that are named otherwise than the success count by account and machine.
 
+use std::fmt::Write as _;
+
 use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -90,17 +92,12 @@ impl Attempts {
 
         let success = self.success?;
         let before = |h: &&Hit| h.at <= success.at && success.at.since(h.at) < window;
-        let failures: Vec<Hit> = self
-            .failures
-            .hits()
-            .iter()
-            .filter(before)
-            .copied()
-            .collect();
+        let failures = self.failures.hits().iter().filter(before);
 
-        let count: u32 = failures.iter().map(|h| h.times).sum();
+        // Nearly every login ends here, so nothing is collected before.
+        let count: u32 = failures.clone().map(|h| h.times).sum();
         let concerns = attempt.succeeded || hit.at <= success.at;
-        (count > threshold && concerns).then_some((failures, success))
+        (count > threshold && concerns).then(|| (failures.copied().collect(), success))
     }
 }
 
@@ -128,11 +125,19 @@ struct SuccessAfterBruteForce {
 
 /// Returns the key of the account that an event is about, on its machine.
 fn account_key(event: &SecurityEvent<'_>, cx: &Context<'_>) -> Option<Key> {
-    let account = event.account_name.as_deref().map(str::to_owned);
-    let account = account.or_else(|| event.user_id.as_ref().map(ToString::to_string))?;
-    let machine = event.host().unwrap_or_default().to_ascii_lowercase();
-    let name = format!("{machine}\0{account}");
-    (!account.is_empty()).then(|| Key::new(event.source, cx.key_hasher.hash_name(&name)))
+    let machine = event.host().unwrap_or_default();
+    let mut name = String::with_capacity(64);
+    name.push_str(machine);
+    name.make_ascii_lowercase();
+    name.push('\0');
+
+    match (event.account_name.as_deref(), &event.user_id) {
+        (Some(account), _) => name.push_str(account),
+        // Writing to a string cannot fail.
+        (None, Some(user)) => write!(name, "{user}").unwrap_or_default(),
+        (None, None) => return None,
+    }
+    (name.len() > machine.len() + 1).then(|| Key::new(event.source, cx.key_hasher.hash_name(&name)))
 }
 
 impl SuccessAfterBruteForce {
