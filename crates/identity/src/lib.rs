@@ -9,12 +9,14 @@
 //! that somebody planted (a hash that asks for 4 GiB, a lock that ends in a hundred years) is
 //! refused or cut, never obeyed.
 
+pub mod password;
 mod random;
 pub mod recovery;
 pub mod token;
 pub mod totp;
 pub mod username;
 
+pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use random::RandomError;
 pub use recovery::{RecoveryCode, RecoveryHash};
 pub use token::{Token, TokenHash, TokenKind};
