@@ -9,9 +9,11 @@
 //! that somebody planted (a hash that asks for 4 GiB, a lock that ends in a hundred years) is
 //! refused or cut, never obeyed.
 
+pub mod lockout;
 pub mod password;
 mod random;
 pub mod recovery;
+pub mod session;
 pub mod token;
 pub mod totp;
 pub mod username;
@@ -19,6 +21,7 @@ pub mod username;
 pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use random::RandomError;
 pub use recovery::{RecoveryCode, RecoveryHash};
+pub use session::{SessionSettings, SessionState, SessionTimes};
 pub use token::{Token, TokenHash, TokenKind};
 pub use totp::{TotpSecret, TotpStep};
 pub use username::{Email, Username};
