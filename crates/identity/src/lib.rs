@@ -9,6 +9,7 @@
 //! that somebody planted (a hash that asks for 4 GiB, a lock that ends in a hundred years) is
 //! refused or cut, never obeyed.
 
+pub mod blocklist;
 pub mod lockout;
 pub mod password;
 mod random;
@@ -18,6 +19,7 @@ pub mod token;
 pub mod totp;
 pub mod username;
 
+pub use blocklist::Blocklist;
 pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use random::RandomError;
 pub use recovery::{RecoveryCode, RecoveryHash};
