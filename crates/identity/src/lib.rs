@@ -1,5 +1,4 @@
 //! Identity as pure decisions: password policy and hashing, lockout, second factors, random
-//! secrets, sessions, roles and permissions.
 //!
 //! Invariant: nothing here does I/O of its own, is asynchronous, reads a clock or knows SQL or
 //! HTTP. Time is an argument, and the only thing taken from the operating system is randomness.
@@ -12,6 +11,7 @@
 pub mod blocklist;
 pub mod lockout;
 pub mod password;
+pub mod policy;
 mod random;
 pub mod recovery;
 pub mod session;
@@ -21,6 +21,7 @@ pub mod username;
 
 pub use blocklist::Blocklist;
 pub use password::{Cost, PasswordHash, PasswordHasher};
+pub use policy::{PasswordPolicy, Profile};
 pub use random::RandomError;
 pub use recovery::{RecoveryCode, RecoveryHash};
 pub use session::{SessionSettings, SessionState, SessionTimes};
