@@ -1,4 +1,5 @@
 //! Identity as pure decisions: password policy and hashing, lockout, second factors, random
+//! secrets, sessions, roles and permissions.
 //!
 //! Invariant: nothing here does I/O of its own, is asynchronous, reads a clock or knows SQL or
 //! HTTP. Time is an argument, and the only thing taken from the operating system is randomness.
@@ -14,6 +15,7 @@ pub mod password;
 pub mod policy;
 mod random;
 pub mod recovery;
+pub mod role;
 pub mod session;
 pub mod token;
 pub mod totp;
@@ -24,6 +26,7 @@ pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use policy::{PasswordPolicy, Profile};
 pub use random::RandomError;
 pub use recovery::{RecoveryCode, RecoveryHash};
+pub use role::{Action, Permissions, Resource, Role};
 pub use session::{SessionSettings, SessionState, SessionTimes};
 pub use token::{Token, TokenHash, TokenKind};
 pub use totp::{TotpSecret, TotpStep};
