@@ -11,6 +11,7 @@
 
 pub mod blocklist;
 pub mod lockout;
+pub mod passkey;
 pub mod password;
 pub mod policy;
 mod random;
@@ -22,6 +23,7 @@ pub mod totp;
 pub mod username;
 
 pub use blocklist::Blocklist;
+pub use passkey::{Passkey, PasskeyHandle, RelyingParty};
 pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use policy::{PasswordPolicy, Profile};
 pub use random::RandomError;
