@@ -417,7 +417,9 @@ mod tests {
         }
 
         #[test]
-        fn any_file_is_opened_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_file_is_opened_without_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80)
+        ) {
             let _ = BlocklistFile::open(Cursor::new(bytes));
         }
     }

@@ -5,8 +5,8 @@
 //! HTTP. Time is an argument, and the only thing taken from the operating system is randomness.
 //! Secrets never show in `Debug`, are compared in constant time, and are overwritten when dropped.
 //!
-//! Every input may be an attacker's: lengths are bounded before work is done, and a stored value
-//! that somebody planted (a hash that asks for 4 GiB, a lock that ends in a hundred years) is
+//! Every input may be an attacker's: lengths are bounded before work is done, and a planted
+//! value in the database (a hash that asks for 4 GiB, a lock that ends in a hundred years) is
 //! refused or cut, never obeyed.
 
 pub mod blocklist;

@@ -6,7 +6,7 @@
 //! left to help.
 //!
 //! A stored lock is not believed beyond reason. One that ends later than any policy allows comes
-//! from a clock that was wrong, or from somebody who wrote into the table, and counts as ended; to
+//! from a clock that was wrong, or from someone who wrote into the table, and counts as ended; to
 //! keep a person out, an account is disabled.
 
 use model::{Span, Timestamp};
@@ -29,7 +29,7 @@ pub struct LockoutPolicy {
 /// Whether others could help the owner of an account that is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Somebody else can unlock the account.
+    /// Someone else can unlock the account.
     Ordinary,
     /// It is the only active system_admin.
     LastSystemAdmin,
@@ -102,8 +102,8 @@ impl Failures {
         }
     }
 
-    /// Returns what is to be stored after a successful sign-in, or when an administrator unlocks the
-    /// account.
+    /// Returns what is to be stored after a successful sign-in, or after an administrator has
+    /// unlocked the account.
     pub fn after_success() -> Self {
         Self::default()
     }
@@ -223,6 +223,17 @@ mod tests {
         Success,
     }
 
+    fn policy(max_failed_attempts: u32, lockout_duration_minutes: u32) -> LockoutPolicy {
+        LockoutPolicy {
+            max_failed_attempts,
+            lockout_duration_minutes,
+        }
+    }
+
+    fn is_open(state: Failures, secs: u32) -> bool {
+        state.status(at(i64::from(secs)), Standing::Ordinary) == LockStatus::Open
+    }
+
     fn standing() -> impl Strategy<Value = Standing> {
         prop_oneof![Just(Standing::Ordinary), Just(Standing::LastSystemAdmin)]
     }
@@ -236,9 +247,10 @@ mod tests {
         /// Over any history, also with a clock that jumps and a policy that nobody validated.
         #[test]
         fn no_lock_is_longer_than_allowed(
-            events in history(), attempts in 0_u32..8, minutes in any::<u32>(), standing in standing()
+            events in history(), attempts in 0_u32..8, minutes in any::<u32>(),
+            standing in standing()
         ) {
-            let policy = LockoutPolicy { max_failed_attempts: attempts, lockout_duration_minutes: minutes };
+            let policy = policy(attempts, minutes);
             let (mut state, mut now) = (Failures::default(), at(1_800_000_000));
             for (advance, event) in events {
                 now = now.plus(Span::secs(advance));
@@ -272,15 +284,14 @@ mod tests {
 
         #[test]
         fn fewer_failures_than_the_limit_never_lock(limit in 3_u32..100, minutes in 1_u32..1440) {
-            let policy = LockoutPolicy { max_failed_attempts: limit, lockout_duration_minutes: minutes };
+            let policy = policy(limit, minutes);
             let mut state = Failures::default();
             for i in 1..limit {
                 state = state.after_failure(policy, at(i64::from(i)), Standing::Ordinary);
-                prop_assert_eq!(state.status(at(i64::from(i)), Standing::Ordinary), LockStatus::Open);
+                prop_assert!(is_open(state, i));
             }
             let state = state.after_failure(policy, at(i64::from(limit)), Standing::Ordinary);
-            let is_locked = state.status(at(i64::from(limit)), Standing::Ordinary) != LockStatus::Open;
-            prop_assert!(is_locked);
+            prop_assert!(!is_open(state, limit));
         }
 
         #[test]
@@ -291,10 +302,10 @@ mod tests {
                 let mut state = Failures::default();
                 (0..failures).find(|i| {
                     state = state.after_failure(policy, at(i64::from(*i)), Standing::Ordinary);
-                    state.status(at(i64::from(*i)), Standing::Ordinary) != LockStatus::Open
+                    !is_open(state, *i)
                 })
             };
-            let strict = LockoutPolicy { max_failed_attempts: limit, lockout_duration_minutes: minutes };
+            let strict = policy(limit, minutes);
             let lax = LockoutPolicy { max_failed_attempts: limit + 1, ..strict };
             prop_assert!(run(lax).is_none_or(|i| run(strict).is_some_and(|j| j <= i)));
         }

@@ -117,7 +117,7 @@ pub struct Passkey {
 }
 
 impl Passkey {
-    /// Returns what browsers are told about it.
+    /// Returns the descriptor that browsers get.
     fn to_descriptor(&self) -> Result<PublicKeyCredentialDescriptor<Vec<u8>>, PasskeyError> {
         Ok(PublicKeyCredentialDescriptor {
             id: CredentialId::decode(self.id.clone()).map_err(|_| PasskeyError::Stored)?,

@@ -3,7 +3,7 @@
 //! - A password longer than [`LONGEST_PASSWORD`] is refused before anything is computed, and never
 //!   cut (ASVS 6.2.8).
 //! - A stored hash says itself what it costs to check. What asks for more than blueteam ever wrote
-//!   is refused: a row that somebody planted must not take all memory.
+//!   is refused: a planted row must not take all memory.
 //! - An unknown name is checked against a hash of the same cost that fits no password, so that the
 //!   answer takes as long (ASVS 6.3.8).
 //!
@@ -321,7 +321,8 @@ mod tests {
     /// A hash of `password` (RFC 9106's reference program) as another program may have written it.
     fn foreign(cost: &str) -> String {
         format!(
-            "$argon2id$v=19${cost}$c29tZXNhbHRzb21lc2FsdA$7rAH1BAXZ3dyOlS/bHX0hB5hTSbQTiuvQ2XAOgQYmLQ"
+            "$argon2id$v=19${cost}$c29tZXNhbHRzb21lc2FsdA$\
+             7rAH1BAXZ3dyOlS/bHX0hB5hTSbQTiuvQ2XAOgQYmLQ"
         )
     }
 

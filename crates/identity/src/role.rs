@@ -2,7 +2,7 @@
 //!
 //! Permissions are data: rows of role, action and resource. The built-in ones are a table; an
 //! administrator may add rows and take some away, but never below a [safe core](SafeCore): the
-//! record stays as it is, an assessor stays a reader, and there is always somebody who can put
+//! record stays as it is, an assessor stays a reader, and there is always someone who can put
 //! things right.
 
 mod permissions;
@@ -153,7 +153,7 @@ named! {
 }
 
 /// Returns whether a factor must have been given again shortly before (ASVS 7.5.3): for what lets
-/// somebody in, gives power, runs on other machines, blinds the detection, or counts before an
+/// someone in, gives power, runs on other machines, blinds the detection, or counts before an
 /// assessor. Ending others' sessions is not among it: it must be quick.
 pub const fn requires_step_up(action: Action, resource: Resource) -> bool {
     match resource {

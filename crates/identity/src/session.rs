@@ -54,7 +54,8 @@ pub enum SessionFault {
     StepUpFor,
     /// It would end before it locks, or in another order.
     #[error(
-        "a session must lock no later than it ends without activity, and that no later than it ends in any case"
+        "the times after which a session locks, ends without activity, and ends in any case must \
+         ascend"
     )]
     Order,
 }
@@ -104,7 +105,7 @@ impl SessionSettings {
 pub struct SessionTimes {
     /// Sign-in.
     pub started: Timestamp,
-    /// Newest activity of its owner. What a page does by itself is none.
+    /// Newest activity of its owner. Requests that a page sends by itself do not count.
     pub last_activity: Timestamp,
     /// When it was locked, by time or by its owner.
     pub locked_at: Option<Timestamp>,
@@ -407,7 +408,8 @@ mod tests {
 
         #[test]
         fn only_an_active_session_is_stepped_up(
-            idle in 0_i64..100, at in proptest::option::of(-100_i64..100), is_locked in any::<bool>()
+            idle in 0_i64..100, at in proptest::option::of(-100_i64..100),
+            is_locked in any::<bool>()
         ) {
             let settings = SessionSettings::default();
             let times = SessionTimes {

@@ -100,8 +100,8 @@ impl TotpSecret {
         .into()
     }
 
-    /// Returns the step of which `code` is the code: that of `now` or the one before, if it is newer
-    /// than `last_used`. Whoever gets a step stores it as the last one used, in the transaction of
+    /// Returns the step that `code` belongs to: that of `now` or the one before, if it is newer than
+    /// `last_used`. Whoever gets a step stores it as the last one used, in the transaction of
     /// the sign-in. Blanks in the code are passed over, because apps show them.
     pub fn verify(
         &self,
@@ -161,8 +161,8 @@ fn read_code(text: &str) -> Result<Zeroizing<String>, TotpError> {
     }
 }
 
-/// Returns a text in which only what RFC 3986 calls unreserved stays as it is: a colon would end the
-/// issuer, an ampersand would begin a parameter.
+/// Returns a text with everything encoded that RFC 3986 does not call unreserved: a colon would end
+/// the issuer, an ampersand would begin a parameter.
 fn percent_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,7 +1,7 @@
 //! Names of accounts and email addresses, as far as they are safe to store, compare and print.
 //!
-//! Names are ASCII only: `аdmin` with a Cyrillic а must not stand beside `admin` in an audit log and
-//! be taken for it.
+//! Names are ASCII only: an `admin` that begins with a Cyrillic letter must not appear in an audit
+//! log and be taken for `admin`.
 
 use std::fmt;
 use std::str::FromStr;

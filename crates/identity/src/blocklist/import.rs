@@ -121,7 +121,7 @@ fn import_hashes(
 
     let (mut last, mut entries) = (None, 0);
     loop {
-        // A blank line at the end is none.
+        // A blank line at the end does not count.
         if !lines.line.is_empty() {
             let HashLine::Sha1(entry) = read_hash_line(&lines.line) else {
                 return Err(BlocklistError::Line(lines.number));

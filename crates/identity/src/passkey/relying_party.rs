@@ -45,7 +45,7 @@ impl RelyingParty {
         })
     }
 
-    /// Begins to register a passkey, for somebody who is signed in and stepped up. Authenticators
+    /// Begins to register a passkey, for a person who is signed in and stepped up. Authenticators
     /// that hold one of the `existing` ones say so.
     pub fn start_registration(
         &self,

@@ -354,7 +354,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_password_is_checked_without_panic(password in any::<String>(), old in any::<String>()) {
+        fn any_password_is_checked_without_panic(
+            password in any::<String>(), old in any::<String>()
+        ) {
             let case = Case { password: &password, old: Some(&old), has_mfa: true };
             check(&PasswordPolicy::document(), &case);
         }

@@ -40,7 +40,7 @@ pub enum SafeCore {
     /// An assessor who writes would assess their own work.
     #[error("an assessor writes nothing but assessor notes")]
     Assessor,
-    /// Somebody must be able to put things right.
+    /// Someone must be able to put things right.
     #[error("a system_admin always keeps users, sessions, permissions, policy and the audit log")]
     LastResort,
     /// Who changes these gives themselves everything else.
@@ -169,7 +169,7 @@ impl Rule {
     }
 }
 
-/// A change of somebody's role: giving one, taking one away, disabling or enabling the account.
+/// A change of a person's role: giving one, taking one away, disabling or enabling the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleChange {
     /// The role of who changes it.
@@ -201,7 +201,7 @@ pub enum RoleChangeError {
     NotAllowed,
 }
 
-/// Returns whether somebody may unlock another's account, reset its factors, or end its sessions:
+/// Returns whether a person may unlock another's account, reset its factors, or end its sessions:
 /// who resets an account can become its owner, so nobody does who could not give its role.
 pub const fn may_manage(actor: Role, owner: Role) -> bool {
     match actor {
@@ -211,7 +211,7 @@ pub const fn may_manage(actor: Role, owner: Role) -> bool {
     }
 }
 
-/// Checks a change of somebody's role. Comes on top of [`Permissions::allows`], which knows no
+/// Checks a change of a person's role. Comes on top of [`Permissions::allows`], which knows no
 /// persons.
 pub fn check_role_change(change: &RoleChange) -> Result<(), RoleChangeError> {
     let leaves = change.from == Some(Role::SystemAdmin) && change.to != Some(Role::SystemAdmin);
@@ -506,6 +506,13 @@ mod tests {
         assert!(serde_json::from_str::<Rule>(unknown).is_err());
     }
 
+    fn accepted(rules: Vec<Rule>) -> Vec<Rule> {
+        rules
+            .into_iter()
+            .filter(|rule| rule.check().is_ok())
+            .collect()
+    }
+
     fn any_rule() -> impl Strategy<Value = Rule> {
         (
             proptest::sample::select(Role::ALL),
@@ -529,7 +536,7 @@ mod tests {
         /// Whatever rows are taken, in whatever number and order.
         #[test]
         fn no_rows_get_below_the_safe_core(rules in proptest::collection::vec(any_rule(), 0..60)) {
-            let accepted: Vec<Rule> = rules.into_iter().filter(|rule| rule.check().is_ok()).collect();
+            let accepted = accepted(rules);
             let permissions = Permissions::with_rules(&accepted).unwrap();
 
             for resource in Resource::ALL {
@@ -546,7 +553,8 @@ mod tests {
                         prop_assert!(!Role::ALL.iter().any(|role| allows(*role)));
                     }
                     if is_writing && matches!(resource, Resource::Permissions | Resource::Policy) {
-                        prop_assert!(![Role::User, Role::Manager, Role::Admin].into_iter().any(allows));
+                        let lower = [Role::User, Role::Manager, Role::Admin];
+                        prop_assert!(!lower.into_iter().any(allows));
                     }
                 }
             }
@@ -558,8 +566,10 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_rows_does_not_matter(rules in proptest::collection::vec(any_rule(), 0..20)) {
-            let accepted: Vec<Rule> = rules.into_iter().filter(|rule| rule.check().is_ok()).collect();
+        fn the_order_of_rows_does_not_matter(
+            rules in proptest::collection::vec(any_rule(), 0..20)
+        ) {
+            let accepted = accepted(rules);
             let reversed: Vec<Rule> = accepted.iter().rev().copied().collect();
             let (one, other) = (
                 Permissions::with_rules(&accepted).unwrap(),
