@@ -152,13 +152,14 @@ named! {
     System = "system",
 }
 
-/// Returns whether a factor must have been given again shortly before (ASVS 7.5.3): for what lets
-/// someone in, gives power, runs on other machines, blinds the detection, or counts before an
-/// assessor. Ending others' sessions is not among it: it must be quick.
+/// Returns whether a factor must have been given again shortly before (ASVS 7.5.1, 7.5.2): for what
+/// lets someone in or out, gives power, runs on other machines, blinds the detection, or counts
+/// before an assessor.
 pub const fn requires_step_up(action: Action, resource: Resource) -> bool {
     match resource {
         Resource::Users
         | Resource::Keys
+        | Resource::Sessions
         | Resource::Commands
         | Resource::Permissions
         | Resource::Policy

@@ -4,7 +4,7 @@
 //!   has proved one factor again.
 //! - It ends after 60 minutes without activity and 12 hours after it began (3.1.11; ASVS 7.3.1,
 //!   7.3.2), locked or not.
-//! - What is dangerous asks for a factor given within the last 10 minutes (ASVS 7.5.3).
+//! - What is dangerous asks for a factor given within the last 10 minutes (ASVS 7.5.1).
 //!
 //! A clock that goes back counts as one that stands still: the newest time that a session has seen
 //! is the earliest that it can be. So no session grows younger, and its end never moves. Whoever

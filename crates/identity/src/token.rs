@@ -2,10 +2,10 @@
 //! prefix that says what they are, such as `bt_session_…`.
 //!
 //! They look like the API keys (`bt_…`), so that scanners for leaked secrets and blueteam's own
-//! masking know them. Only the SHA-256 of the whole text is stored (ASVS 7.2.3, 11.4.1): the text
-//! has 256 bits of entropy, so that a plain hash cannot be searched. The prefix is hashed with the
-//! rest, so that a secret of one kind never counts as one of another. A UUID is never a secret
-//! (ASVS 11.5.1).
+//! masking know them. Only the SHA-256 of the whole text is stored: the text has 256 bits of
+//! entropy (ASVS 7.2.3 asks for 128), so that a plain hash cannot be searched. The prefix is hashed
+//! with the rest, so that a secret of one kind never counts as one of another. A UUID is never a
+//! secret (ASVS 11.5.1).
 
 use std::fmt;
 

@@ -100,9 +100,9 @@ impl TotpSecret {
         .into()
     }
 
-    /// Returns the step that `code` belongs to: that of `now` or the one before, if it is newer than
-    /// `last_used`. Whoever gets a step stores it as the last one used, in the transaction of
-    /// the sign-in. Blanks in the code are passed over, because apps show them.
+    /// Returns the step that `code` belongs to: that of `now` or the one before, if it is newer
+    /// than `last_used`. The caller stores the step as the last one used, in the transaction of the
+    /// sign-in. Blanks in the code are ignored, because apps show them.
     pub fn verify(
         &self,
         code: &str,

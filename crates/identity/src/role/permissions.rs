@@ -293,7 +293,7 @@ mod tests {
         channels       .....        r....        r.w..        r.w..        .....        .....
         keys           .....        .....        r.w..        r.w..        .....        ..w..
         users          .....        r....        r.w.x        r.w.x        .....        ..w..
-        sessions       .....        .....        r.w..        r.w..        .....        .....
+        sessions       .....        .....        r.w..        r.w..        .....        ..w..
         permissions    .....        r....        r....        r.w..        r....        ..w..
         policy         r....        r....        r....        r.w..        r....        ..w..
         tenants        .....        .....        .....        r.w..        .....        ..w..
