@@ -127,6 +127,11 @@ fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), T
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if !config::names_file(&path.to_string_lossy()) {
+        let place = Path::new("the configuration");
+        return Err(TlsError::new(place, config::NOT_SHOWN));
+    }
+
     let text = read_file(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let shown = String::from_utf8_lossy(&text);

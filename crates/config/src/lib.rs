@@ -54,7 +54,7 @@ pub use notices::{Digest, Heartbeat};
 pub use notify::Sections as Channels;
 pub use on_call::{Absence, OnCall};
 pub use reference::reference;
-pub use secrets::Secrets;
+pub use secrets::{NOT_SHOWN, Secrets, names_file, typed as typed_secrets};
 pub use state_dir::{StateDir, service_config};
 pub use watchdog::Watchdog;
 pub use wording::nearest;

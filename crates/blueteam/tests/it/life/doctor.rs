@@ -151,6 +151,15 @@ async fn the_archive_holds_no_secret() {
     event["metadata"]["password"] = Value::from("Planted-event-8mN");
     client.answers(&[event], 200).await;
 
+    // A secret in place of its file, which a variable makes up for; and one that another program
+    // wrote down in base64, as `alerts:Planted-variable-2vT`.
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let typed = text.replace(&smtp, "Planted-typed-4kW")
+        + "[[collect.files]]\npath = \"/nowhere/YWxlcnRzOlBsYW50ZWQtdmFyaWFibGUtMnZU\"\n\
+        format = \"nginx\"\n";
+    fs::write(&file, typed).unwrap();
+
     let archive = daemon.path("support.zip");
     let mut command = daemon.command();
     command.args(["doctor", "--bundle"]).arg(&archive);
@@ -180,7 +189,10 @@ async fn the_archive_holds_no_secret() {
             .and_then(|(_, rest)| rest.rsplit_once('@'))
             .and_then(|(login, _)| login.split_once(':'))
             .map(|(_, password)| password);
-        for secret in ["Planted", key.as_str()].into_iter().chain(password) {
+        for secret in ["Planted", "50ZWQtdmFyaWFibG", key.as_str()]
+            .into_iter()
+            .chain(password)
+        {
             assert!(!text.contains(secret), "{name} holds {secret}:\n{text}");
         }
         names.push(name);
@@ -197,6 +209,19 @@ async fn the_archive_holds_no_secret() {
             "{names:?}"
         );
     }
+
+    // Without the variable nothing can be read, and no error quotes what was typed.
+    for args in [
+        &["doctor", "--json"] as &[&str],
+        &["config", "check"],
+        &["serve"],
+    ] {
+        let ran = daemon.command().args(args).output().unwrap();
+        let told = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+        let names_it = told.contains("channels.email.password_file: the file that it names");
+        assert!(names_it && !told.contains("Planted"), "{args:?}: {told}");
+    }
+    fs::write(&file, text).unwrap();
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
     server.stop().await;
 }
