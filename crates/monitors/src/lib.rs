@@ -24,7 +24,7 @@ mod storage;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-pub use backups::{Backups, newest_backups};
+pub use backups::{Backup, Backups, Unfit, newest_backups};
 pub use expiry::{Expiry, SOON};
 
 use model::{ControlId, RuleId, Severity, Span, Timestamp};

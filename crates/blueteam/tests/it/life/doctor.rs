@@ -46,7 +46,7 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     let mut server = Server::new().await;
     let url = server.url_file();
     let backups = tempfile::tempdir().unwrap();
-    fs::write(backups.path().join("today.dump"), "a dump").unwrap();
+    fs::write(backups.path().join("today.dump"), "PGDMP and so on").unwrap();
     let mut daemon = Daemon::new(&format!(
         "[database]\nurl_file = \"{url}\"\n[monitors]\nbackup_files = [\"{}/*.dump\"]\n",
         backups.path().display()
@@ -74,6 +74,22 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     fs::write(daemon.path("daemon.lock"), r#"{"version":"0.0.1"}"#).unwrap();
     let (verdict, says) = part(&doctor(&daemon).1, "versions");
     assert!(verdict == "wrong" && says.contains("0.0.1"), "{says}");
+
+    // A dump that failed leaves an empty file.
+    let failed = backups.path().join("failed.dump");
+    fs::write(&failed, "").unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "backup");
+    assert!(
+        verdict == "wrong" && says.contains("failed.dump, is empty"),
+        "{says}"
+    );
+    fs::write(&failed, "no dump at all").unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "backup");
+    assert!(
+        verdict == "warning" && says.contains("14 B, of an unknown kind"),
+        "{says}"
+    );
+    fs::remove_file(&failed).unwrap();
 
     // Stopped, with its port taken, its backup of last week and its state open to everybody.
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
