@@ -12,6 +12,7 @@ mod configuration;
 mod daemon;
 mod database;
 mod disk;
+mod healthz;
 mod mail;
 mod permissions;
 mod ports;

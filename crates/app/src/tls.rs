@@ -99,6 +99,13 @@ impl Pair {
     }
 }
 
+/// Reads the server's own certificate: the first of its file.
+pub(crate) fn first_certificate(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let (chain, _) = read_chain(path)?;
+    let first = chain.into_iter().next();
+    first.ok_or_else(|| TlsError::new(path, "holds no certificate (PEM)"))
+}
+
 fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsError> {
     let text = read_file(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)

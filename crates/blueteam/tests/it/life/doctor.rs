@@ -1,8 +1,8 @@
 //! `doctor` says what is wrong with an installation, and its archive keeps the secrets.
 
 use std::fs;
-use std::io::Read as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -13,7 +13,7 @@ use super::daemon::{Daemon, failure};
 use super::spools::Server;
 
 /// The verdict of a part, and all that it says.
-fn part(report: &Value, name: &str) -> (String, String) {
+pub(super) fn part(report: &Value, name: &str) -> (String, String) {
     let parts = report["parts"].as_array().unwrap();
     let part = parts.iter().find(|part| part["part"] == name).unwrap();
     let findings = part["findings"].as_array().unwrap();
@@ -27,7 +27,7 @@ fn part(report: &Value, name: &str) -> (String, String) {
     )
 }
 
-fn doctor(daemon: &Daemon) -> (Output, Value) {
+pub(super) fn doctor(daemon: &Daemon) -> (Output, Value) {
     let ran = daemon
         .command()
         .args(["doctor", "--json"])
@@ -39,6 +39,22 @@ fn doctor(daemon: &Daemon) -> (Output, Value) {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A web server that serves something else.
+fn impostor() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\n\r\nIt works!\n")
+                .unwrap();
+        }
+    });
+    at
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,6 +90,32 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     fs::write(daemon.path("daemon.lock"), r#"{"version":"0.0.1"}"#).unwrap();
     let (verdict, says) = part(&doctor(&daemon).1, "versions");
     assert!(verdict == "wrong" && says.contains("0.0.1"), "{says}");
+
+    // What answers at the configured port is not the daemon.
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let impostor = impostor();
+    let own = format!("listen = \"127.0.0.1:{}\"", daemon.port);
+    fs::write(
+        &file,
+        text.replace(&own, &format!("listen = \"{impostor}\"")),
+    )
+    .unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "ports");
+    assert!(
+        verdict == "wrong" && says.contains("answer to GET /healthz is not blueteam's"),
+        "{says}"
+    );
+    fs::write(&file, &text).unwrap();
+
+    // The group may change what is watched.
+    set_mode(&file, 0o660);
+    let (verdict, says) = part(&doctor(&daemon).1, "permissions");
+    assert!(
+        verdict == "wrong" && says.contains("may write to the configuration file"),
+        "{says}"
+    );
+    set_mode(&file, 0o600);
 
     // A dump that failed leaves an empty file.
     let failed = backups.path().join("failed.dump");
@@ -120,8 +162,6 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     server.stop().await;
     let (verdict, _) = part(&doctor(&daemon).1, "database");
     assert_eq!(verdict, "wrong");
-    let file = daemon.path("blueteam.toml");
-    let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}\n[ingest]\nlisten = 7\n")).unwrap();
     let (ran, report) = doctor(&daemon);
     assert_eq!(ran.status.code(), Some(3));
