@@ -61,6 +61,11 @@ fn the_unit_is_never_given_up_and_can_be_reloaded() {
         "PostgreSQL is started again by the daemon"
     );
 
+    assert_eq!(
+        service("KillMode"),
+        ["mixed"],
+        "the daemon stops its PostgreSQL itself, after its last work"
+    );
     assert!(
         service("ExecReload")
             .last()
