@@ -504,7 +504,8 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
         .concat(),
     )
     .json();
-    assert_eq!(chain[1]["cui"], true, "the oldest first: {chain}");
+    assert_eq!(chain[1]["cui_accessed"], true, "the oldest first: {chain}");
+    assert_eq!(chain[1]["cui"], true, "by its earlier name: {chain}");
 
     assert_snapshot!(
         "events_stats",
