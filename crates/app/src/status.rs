@@ -18,7 +18,7 @@ use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
 
 use crate::certificates::{self, Expiry};
-use crate::running::daemon_runs;
+use crate::running::{RunningSources, SourceChanges, daemon_runs};
 use crate::spools::{self, Held};
 use crate::{AppError, Session, monitors};
 
@@ -101,6 +101,9 @@ pub struct Installation {
     pub state_read_only: bool,
     /// Whether the daemon runs on this machine.
     pub daemon_running: bool,
+    /// How the sources of the configuration differ from those that run.
+    #[serde(flatten)]
+    pub source_changes: SourceChanges,
     /// What the running daemon finds wrong with the clocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockDoubt>,
@@ -278,6 +281,8 @@ pub fn gather_without_database(loaded: &Loaded, state: &StateDir, why: String) -
 }
 
 fn installation(loaded: &Loaded, state: &StateDir, now: Timestamp) -> Installation {
+    let runs = daemon_runs(state);
+    let changes = runs.then(|| RunningSources::compare(state, loaded));
     Installation {
         at: now,
         database: if loaded.secrets.database_url.is_some() {
@@ -288,7 +293,8 @@ fn installation(loaded: &Loaded, state: &StateDir, now: Timestamp) -> Installati
         state_dir: state.path().display().to_string(),
         state_read_only: statvfs(state.path())
             .is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY)),
-        daemon_running: daemon_runs(state),
+        daemon_running: runs,
+        source_changes: changes.flatten().unwrap_or_default(),
         clock: clock_doubt(state),
         schema: None,
         login: None,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::time::BusinessHours;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,8 @@ pub struct Config {
 /// A configuration that is right, with its secrets read.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
     /// What the file and the environment say.
     pub config: Config,
     /// What must not be shown.
@@ -157,6 +159,7 @@ pub fn load(
     let doubts = document.locate(doubts::of_files(&config)).0;
     let doubts = doubts.iter().map(ToString::to_string);
     Ok(Loaded {
+        file: file.map(Path::to_owned),
         doubts: doubts
             .chain(doubts::of_variables(&env, &default_tree()?))
             .collect(),

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use app::certificates::{self, Certificates};
 use app::database::{Database, Role, Step};
-use app::running::{DAEMON_LOCK, RunningDaemon};
+use app::running::{DAEMON_LOCK, RunningDaemon, RunningSources};
 use app::self_audit::{self, Failures};
 use app::upgrade::{self, Postponed};
 use config::{Loaded, StateDir};
@@ -506,6 +506,9 @@ impl Daemon<'_> {
         let mut supervisor = Supervisor::default();
         let configured = sources::start(&mut supervisor, &context.with_stop(&intake))?;
         context.configured = Arc::new(configured);
+        if let Err(error) = RunningSources::of(&context.loaded).write(self.state) {
+            warn!("cannot say which sources run; `blueteam status` does not compare: {error:#}");
+        }
 
         let writer = self_audit::write(
             recorded,

@@ -62,6 +62,8 @@ pub enum Attention<'a> {
     OverThreshold(&'a Over),
     /// So many notifications were given up.
     Undelivered(u64),
+    /// A source of the configuration does not run, or one that runs is not in it, in a sentence.
+    SourceChanged(String),
     /// Part of the status could not be read.
     NotRead(&'a NotRead),
 }
@@ -166,6 +168,8 @@ fn detection_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     if here.state_read_only {
         all.push(Attention::StateReadOnly(&here.state_dir));
     }
+    let changes = here.source_changes.sentences().into_iter();
+    all.extend(changes.map(Attention::SourceChanged));
     all.extend(here.clock.as_ref().map(Attention::Clock));
     if let Some(oldest) = findings.reader.and_then(|lag| lag.oldest)
         && here.at.since(oldest) > LAG_ALLOWED

@@ -33,7 +33,8 @@ pub(super) const COMMAND: Command = Command {
 /// arguments; 4 part of it, or the whole database, could not be read, as the end says; 3
 /// something needs attention, named at the end: the daemon is not running, the schema is behind,
 /// events wait unread for more than a minute, the
-/// clock cannot be believed, high or critical alerts that nobody has acknowledged,
+/// clock cannot be believed, sources were added to the configuration or removed from it since the
+/// daemon's start, high or critical alerts that nobody has acknowledged,
 /// monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
 /// delivered, alerts that cannot be written, events that the rules cannot read, high or critical
 /// alerts for which no channel is configured, events in the spool or refused by the database,
@@ -134,6 +135,7 @@ fn attention_sentence(what: &Attention<'_>) -> String {
         ),
         Attention::NoChannel(severities) => no_channel(severities),
         Attention::Certificate(warning) => warning.clone(),
+        Attention::SourceChanged(what) => sanitize(what).into_owned(),
         Attention::RefusedRows(refused) => format!(
             "events of {} that the database refused within a week: {}, the last at {} (`blueteam \
                 sources dead-letters`)",
