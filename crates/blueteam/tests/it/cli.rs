@@ -649,6 +649,26 @@ async fn an_id_that_is_none_or_several_is_an_error() {
     assert!(some_digit_is_ambiguous);
 }
 
+#[test]
+fn wrong_arguments_are_answered_with_what_is_missing() {
+    let program = Program::new(None);
+    let run = |args: &[&str]| {
+        let plain = Command::new(program.command(&[]).get_program())
+            .env("BLUETEAM_STATE_DIR", program.path("state"))
+            .env("BLUETEAM_CONFIG", program.path("blueteam.toml"))
+            .args(args)
+            .output();
+        String::from_utf8(plain.unwrap().stderr).unwrap()
+    };
+    let said = run(&["alerts", "show"]);
+    assert!(
+        said.contains("Usage: blueteam alerts show <ID>\n"),
+        "{said}"
+    );
+    let said = run(&["alert"]);
+    assert!(said.contains("exist: 'alerts', 'report'"), "{said}");
+}
+
 #[tokio::test]
 async fn incidents_carry_their_flags() {
     let (_db, program) = with_alerts().await;

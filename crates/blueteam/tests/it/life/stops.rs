@@ -29,6 +29,10 @@ async fn the_second_start_goes_on_where_the_first_stopped() {
     );
 
     daemon.start().await;
+    let greeting = |start: u32| std::fs::read_to_string(daemon.path(&format!("out.{start}")));
+    assert!(greeting(1).unwrap().contains("Send a first event"));
+    assert!(!greeting(2).unwrap().contains("Send a first event"));
+
     let mut conn = daemon.connect().await;
     assert!(alerts(&mut conn).await.is_empty());
     client
