@@ -209,16 +209,6 @@ pub struct Unreadable {
     pub rows: u64,
 }
 
-impl From<(String, String, u64)> for Unreadable {
-    fn from((table, reason, rows): (String, String, u64)) -> Self {
-        Self {
-            table,
-            reason,
-            rows,
-        }
-    }
-}
-
 /// Gathers how things stand. What takes a lock that another session holds is left after a moment.
 pub async fn gather(
     session: &mut Session,
@@ -252,7 +242,14 @@ pub async fn gather(
     });
     let unreadable = store::reader::unreadable(conn, UNREADABLE_SINCE).await;
     let unreadable = gaps.keep("unreadable rows", unreadable).unwrap_or_default();
-    backlog.unreadable = unreadable.into_iter().map(Unreadable::from).collect();
+    let unreadable = unreadable
+        .into_iter()
+        .map(|(table, reason, rows)| Unreadable {
+            table,
+            reason,
+            rows,
+        });
+    backlog.unreadable = unreadable.collect();
     let refused = gaps.keep(
         "refused rows",
         store::sources::refused_rows(conn, now).await,
