@@ -53,7 +53,8 @@ fn measure_backups(around: &Around<'_>) -> Measured {
 pub enum Backups {
     /// Nobody said where they appear.
     NotConfigured,
-    /// At one of the places there is none, or it cannot be looked at; in a sentence without its end.
+    /// At one of the places there is none, or it cannot be looked at; in a sentence without its
+    /// end.
     Missing(String),
     /// At one of the places the newest file is not a backup to go back to.
     Unfit(Unfit),
@@ -351,11 +352,7 @@ mod tests {
             ("ab*ba", "aba", false),
             ("*", "", true),
         ] {
-            assert_eq!(
-                super::matches_pattern(pattern, name),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(matches_pattern(pattern, name), expected, "{pattern} {name}");
         }
     }
 }
