@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// The file that a running daemon holds a lock on, and in which it says what it is.
 pub const DAEMON_LOCK: &str = "daemon.lock";
 
-/// Whether a daemon holds the lock. The lock taken here is shared and released at once. Never waits,
-/// whatever lies in the file's place.
+/// Whether a daemon holds the lock. The lock taken here is shared and released at once. Never
+/// waits, whatever lies in the file's place.
 pub fn daemon_runs(state: &StateDir) -> bool {
     let file = std::fs::File::options()
         .read(true)

@@ -21,8 +21,8 @@ const SERVICE_CONFIG: &str = "/etc/blueteam/blueteam.toml";
 pub struct StateDir(PathBuf);
 
 /// Whether this process acts for the installed service if nothing else is said: it is root, whose
-/// home no other user may enter and whose PostgreSQL runs as another user, or the user that owns the
-/// service's state.
+/// home no other user may enter and whose PostgreSQL runs as another user, or the user that owns
+/// the service's state.
 fn is_service() -> bool {
     let own = rustix::process::geteuid();
     own.is_root()
@@ -144,8 +144,8 @@ impl StateDir {
         self.0.join(name)
     }
 
-    /// Reads a small file; none where it is missing, no file, or larger than a page. Never waits, as
-    /// reading a pipe that lies in its place would.
+    /// Reads a small file; none where it is missing, no file, or larger than a page. Never waits,
+    /// as reading a pipe that lies in its place would.
     pub fn read_small(&self, name: &str) -> Option<Vec<u8>> {
         self.read_at_most(name, SMALL_MAX)
     }

@@ -297,8 +297,8 @@ impl Daemon<'_> {
         Ok(may.then(|| Intake::new(loaded)))
     }
 
-    /// Asks until an upgrade may begin; false when told to stop first. The configuration may be read
-    /// again meanwhile: it says where backups appear, and whether one is needed.
+    /// Asks until an upgrade may begin; false when told to stop first. The configuration may be
+    /// read again meanwhile: it says where backups appear, and whether one is needed.
     async fn ask_again_and_again(&self, loaded: &Loaded) -> bool {
         let mut again: Option<Loaded> = None;
         loop {

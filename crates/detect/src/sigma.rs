@@ -235,8 +235,8 @@ impl Sigma {
         (sigma, errors)
     }
 
-    /// Returns the rules of a name: an ID or at least the first eight characters of one, a title, or
-    /// the name of a file without its ending.
+    /// Returns the rules of a name: an ID or at least the first eight characters of one, a title,
+    /// or the name of a file without its ending.
     pub fn named(&self, name: &str) -> Vec<RuleId> {
         /// As much of a UUID as lists show.
         const PREFIX_MIN: usize = 8;
@@ -387,8 +387,8 @@ impl Sigma {
         self.silenced = silenced.collect();
     }
 
-    /// Returns the rules that can never fire here, each with the reason: nothing that blueteam reads
-    /// is what they look at.
+    /// Returns the rules that can never fire here, each with the reason: nothing that blueteam
+    /// reads is what they look at.
     pub fn unable(&self) -> &BTreeMap<RuleId, String> {
         &self.unable
     }
