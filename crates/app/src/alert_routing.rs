@@ -18,8 +18,8 @@ pub struct AlertRouter<'a> {
     pub now: Timestamp,
     /// Whether it is business time.
     pub business_hours: bool,
-    /// Alerts that were last seen before this time are stored without a notification: they come from
-    /// the past of a log or a database.
+    /// Alerts that were last seen before this time are stored without a notification: they come
+    /// from the past of a log or a database.
     pub stale_before: Timestamp,
 }
 

@@ -188,7 +188,8 @@ impl Auth {
         })
     }
 
-    /// Reads the keys in force and keeps them on disk for an outage. To be called every few seconds.
+    /// Reads the keys in force and keeps them on disk for an outage. To be called every few
+    /// seconds.
     pub async fn keep_offline_keys(&self) {
         let Some(offline) = &self.offline else { return };
         if let Err(error) = self.keep_keys(offline).await {

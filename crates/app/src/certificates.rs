@@ -74,10 +74,11 @@ pub fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErrors> {
         match Pair::read(&named.files) {
             Ok(pair) => pairs.push((named, pair)),
             Err(error) => {
-                let which = if error.path == named.files.key {
-                    "tls_key_file"
-                } else {
+                // An error of the key may hide its path.
+                let which = if error.path == named.files.cert {
                     "tls_cert_file"
+                } else {
+                    "tls_key_file"
                 };
 
                 let key = format!("{}.{which}", named.key);

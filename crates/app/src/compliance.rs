@@ -1,5 +1,5 @@
-//! The compliance work: the requirements of NIST SP 800-171, what was found about them, the evidence
-//! behind that, and what follows.
+//! The compliance work: the requirements of NIST SP 800-171, what was found about them, the
+//! evidence behind that, and what follows.
 
 pub mod assessment;
 pub mod assessment_package;

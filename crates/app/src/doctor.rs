@@ -2,7 +2,8 @@
 //! where it is not. `status` says what happened; this says whether anything could.
 //!
 //! Invariants: nothing is changed, started or sent; a part that hangs costs no other part its
-//! answer, on a runtime with a thread for each; what could not be looked at is [`Verdict::Unknown`], never well.
+//! answer, on a runtime with a thread for each; what could not be looked at is
+//! [`Verdict::Unknown`], never well.
 
 mod backup;
 pub mod bundle;
@@ -12,6 +13,7 @@ mod configuration;
 mod daemon;
 mod database;
 mod disk;
+mod healthz;
 mod mail;
 mod permissions;
 mod ports;

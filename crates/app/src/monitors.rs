@@ -187,3 +187,39 @@ pub(crate) fn sentence(m: &Monitored) -> String {
         None => format!("{}: {}", monitor.what, sanitize(&m.detail)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_monitor_that_is_within_its_threshold_again_is_clearing() {
+        let mut monitored = Monitored {
+            name: "database_access".to_owned(),
+            watched: true,
+            value: Some(2.0),
+            threshold: 0.0,
+            detail: String::new(),
+            measured_at: Timestamp::from_secs(0),
+            over_since: Some(Timestamp::from_secs(0)),
+            last_over: None,
+            calm_since: None,
+            peak: None,
+            times_over: 1,
+            alert_id: None,
+        };
+        let says = sentence(&monitored);
+        assert!(
+            says.ends_with(": 2 in ten minutes (threshold: 0)"),
+            "{says}"
+        );
+        monitored.value = Some(0.0);
+        let says = sentence(&monitored);
+        assert!(
+            says.contains(": 0 in ten minutes (threshold: 0), clearing: "),
+            "{says}"
+        );
+    }
+}

@@ -28,8 +28,8 @@ pub fn source(name: &str) -> Result<Source, AppError> {
     })
 }
 
-/// Returns the rule that a name stands for: its ID, the beginning of an ID that is a UUID, the title
-/// of a custom rule, or the name of its file.
+/// Returns the rule that a name stands for: its ID, the beginning of an ID that is a UUID, the
+/// title of a custom rule, or the name of its file.
 pub fn rule(config: &Config, name: &str) -> Result<RuleId, AppError> {
     let sigma = config::rules::sigma(config)?;
     rule_of(&sigma, name)

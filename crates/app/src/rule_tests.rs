@@ -57,7 +57,7 @@ pub fn all(config: &Config) -> anyhow::Result<Vec<Fixtures>> {
         let text = std::fs::read_to_string(&beside)
             .with_context(|| format!("cannot read {}", beside.display()))?;
         let cases = fixtures::parse(&text).with_context(|| beside.display().to_string())?;
-        let rules: Vec<String> = Sigma::load(&[file])
+        let rules: Vec<String> = Sigma::load(&[file], config.detection.rule_limits())
             .0
             .infos()
             .map(|info| info.id.to_string())

@@ -119,8 +119,8 @@ fn check_scope(scope: &SilenceScope) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Returns what a request covers, by the names that alerts have. A misspelled name silences nothing,
-/// and nobody would notice before it is too late.
+/// Returns what a request covers, by the names that alerts have. A misspelled name silences
+/// nothing, and nobody would notice before it is too late.
 async fn known_scope(
     conn: &mut PgConnection,
     config: &Config,

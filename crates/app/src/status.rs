@@ -1,9 +1,13 @@
 //! How things stand: database, daemon, events, alerts, incidents, notifications and rules, and what
 //! of it needs attention.
+//!
+//! Whoever asks may ask because something is broken: what cannot be read is named, and costs no
+//! other part its answer.
 
 mod attention;
 
-use anyhow::Context as _;
+use std::fmt::Display;
+
 use config::{Config, Loaded, StateDir};
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -14,7 +18,7 @@ use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
 
 use crate::certificates::{self, Expiry};
-use crate::running::daemon_runs;
+use crate::running::{RunningSources, SourceChanges, daemon_runs};
 use crate::spools::{self, Held};
 use crate::{AppError, Session, monitors};
 
@@ -42,6 +46,46 @@ pub struct Status {
     /// What is not where it belongs.
     #[serde(flatten)]
     pub backlog: Backlog,
+    /// What could not be read. Its fields are null, or as if there were nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_read: Vec<NotRead>,
+}
+
+impl Status {
+    /// Returns whether this could not be read: `database` for all that the database holds.
+    pub fn lacks(&self, what: &str) -> bool {
+        let mut lacking = self.not_read.iter().map(|not_read| not_read.what);
+        lacking.any(|lacking| lacking == what || lacking == DATABASE)
+    }
+}
+
+/// Something that could not be read.
+#[derive(Debug, Serialize)]
+pub struct NotRead {
+    /// What.
+    pub what: &'static str,
+    /// Why not.
+    pub why: String,
+}
+
+/// In place of everything that the database holds.
+const DATABASE: &str = "database";
+
+/// Keeps what was read, and writes down what was not.
+#[derive(Default)]
+struct Gaps(Vec<NotRead>);
+
+impl Gaps {
+    fn keep<T, E: Display>(&mut self, what: &'static str, read: Result<T, E>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(why) => {
+                let why = format!("{why:#}");
+                self.0.push(NotRead { what, why });
+                None
+            }
+        }
+    }
 }
 
 /// What runs here.
@@ -57,13 +101,16 @@ pub struct Installation {
     pub state_read_only: bool,
     /// Whether the daemon runs on this machine.
     pub daemon_running: bool,
+    /// How the sources of the configuration differ from those that run.
+    #[serde(flatten)]
+    pub source_changes: SourceChanges,
     /// What the running daemon finds wrong with the clocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockDoubt>,
     /// How far the schema is.
-    pub schema: Schema,
+    pub schema: Option<Schema>,
     /// Who is logged in to the database, as the configuration says.
-    pub login: Login,
+    pub login: Option<Login>,
 }
 
 /// Why times are not judged by the clock.
@@ -76,20 +123,20 @@ pub struct ClockDoubt {
 }
 
 /// What was seen and found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Findings {
     /// What each source sent in the last week.
-    pub sources: Vec<Activity>,
+    pub sources: Option<Vec<Activity>>,
     /// How far the reader is behind; `None` when it has never run.
     pub reader: Option<Lag>,
     /// Alerts that are not acknowledged, the worst severity first.
-    pub alerts: Vec<AlertCount>,
+    pub alerts: Option<Vec<AlertCount>>,
     /// Incidents that are not closed.
-    pub incidents: IncidentCount,
+    pub incidents: Option<IncidentCount>,
     /// When the first of the incidents to be reported is due.
     pub dfars_report_due: Option<Timestamp>,
     /// Notifications that have not arrived.
-    pub deliveries: Undelivered,
+    pub deliveries: Option<Undelivered>,
     /// High and critical severities for which no channel is configured.
     pub untold: Vec<Severity>,
     /// Rules that are switched off.
@@ -99,7 +146,7 @@ pub struct Findings {
     /// Expected sources that have never sent anything.
     pub unheard: Vec<String>,
     /// Requests of the last day with API keys that are not in force.
-    pub refused_keys: RefusedKeys,
+    pub refused_keys: Option<RefusedKeys>,
 }
 
 /// What is not where it belongs.
@@ -162,7 +209,7 @@ pub struct Unreadable {
     pub rows: u64,
 }
 
-/// Gathers how things stand.
+/// Gathers how things stand. What takes a lock that another session holds is left after a moment.
 pub async fn gather(
     session: &mut Session,
     loaded: &Loaded,
@@ -170,26 +217,108 @@ pub async fn gather(
 ) -> Result<Status, AppError> {
     let conn = session.read()?;
     let now = SystemClock.now();
+    let mut gaps = Gaps::default();
+    overview::wait_briefly(conn).await?;
 
-    Ok(Status {
-        installation: Installation {
-            at: now,
-            database: if loaded.secrets.database_url.is_some() {
-                "DATABASE_URL"
-            } else {
-                "private cluster"
-            },
-            state_dir: state.path().display().to_string(),
-            state_read_only: statvfs(state.path())
-                .is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY)),
-            daemon_running: daemon_runs(state),
-            clock: clock_doubt(state),
-            schema: overview::schema(conn).await?,
-            login: overview::login(conn).await?,
+    let mut here = installation(loaded, state, now);
+    here.schema = gaps.keep("schema", overview::schema(conn).await);
+    here.login = gaps.keep("login", overview::login(conn).await);
+    let mut status = Status {
+        findings: gather_findings(conn, &loaded.config, now, &mut gaps).await,
+        backlog: local_backlog(&loaded.config, state, &mut gaps),
+        installation: here,
+        not_read: Vec::new(),
+    };
+
+    let backlog = &mut status.backlog;
+    let pending = gaps.keep(
+        "pending alerts",
+        store::alerts::pending(conn, Span::ZERO).await,
+    );
+    backlog.pending_alerts = pending.flatten().map(|pending| PendingAlerts {
+        alerts: pending.alerts,
+        since: pending.since,
+        reason: pending.reason,
+    });
+    let unreadable = store::reader::unreadable(conn, UNREADABLE_SINCE).await;
+    let unreadable = gaps.keep("unreadable rows", unreadable).unwrap_or_default();
+    let unreadable = unreadable
+        .into_iter()
+        .map(|(table, reason, rows)| Unreadable {
+            table,
+            reason,
+            rows,
+        });
+    backlog.unreadable = unreadable.collect();
+    let refused = gaps.keep(
+        "refused rows",
+        store::sources::refused_rows(conn, now).await,
+    );
+    backlog.refused = refused.unwrap_or_default();
+
+    status.not_read = gaps.0;
+    Ok(status)
+}
+
+/// What can be said without the database, and why it is missing.
+pub fn gather_without_database(loaded: &Loaded, state: &StateDir, why: String) -> Status {
+    let mut gaps = Gaps(vec![NotRead {
+        what: DATABASE,
+        why,
+    }]);
+    Status {
+        installation: installation(loaded, state, SystemClock.now()),
+        findings: Findings {
+            untold: untold(&loaded.config),
+            ..Findings::default()
         },
-        findings: gather_findings(conn, &loaded.config, now).await?,
-        backlog: gather_backlog(conn, &loaded.config, state, now).await?,
-    })
+        backlog: local_backlog(&loaded.config, state, &mut gaps),
+        not_read: gaps.0,
+    }
+}
+
+fn installation(loaded: &Loaded, state: &StateDir, now: Timestamp) -> Installation {
+    let runs = daemon_runs(state);
+    let changes = runs.then(|| RunningSources::compare(state, loaded));
+    Installation {
+        at: now,
+        database: if loaded.secrets.database_url.is_some() {
+            "DATABASE_URL"
+        } else {
+            "private cluster"
+        },
+        state_dir: state.path().display().to_string(),
+        state_read_only: statvfs(state.path())
+            .is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY)),
+        daemon_running: runs,
+        source_changes: changes.flatten().unwrap_or_default(),
+        clock: clock_doubt(state),
+        schema: None,
+        login: None,
+    }
+}
+
+/// High and critical severities for which no channel is configured.
+fn untold(config: &Config) -> Vec<Severity> {
+    let untold = config.untold().into_iter();
+    untold
+        .filter(|severity| *severity >= Severity::High)
+        .collect()
+}
+
+/// What waits on this machine's disk.
+fn local_backlog(config: &Config, state: &StateDir, gaps: &mut Gaps) -> Backlog {
+    let listeners = gaps.keep("spools of listeners", spools::held_by_listeners(state));
+    Backlog {
+        spool: gaps
+            .keep("spool", spools::accepted(state))
+            .unwrap_or_default(),
+        pending_alerts: None,
+        unreadable: Vec::new(),
+        listeners: listeners.unwrap_or_default(),
+        certificates: certificates::expiries(config),
+        refused: Vec::new(),
+    }
 }
 
 /// What the running daemon has written down about the clocks.
@@ -202,29 +331,36 @@ async fn gather_findings(
     conn: &mut PgConnection,
     config: &Config,
     now: Timestamp,
-) -> Result<Findings, StoreError> {
-    let incidents = overview::incidents(conn).await?;
-    let outbox = store::outbox::backlog(conn).await?;
-    let untold = config.untold().into_iter();
+    gaps: &mut Gaps,
+) -> Findings {
+    let incidents = gaps.keep("incidents", overview::incidents(conn).await);
+    let outbox = gaps.keep("deliveries", store::outbox::backlog(conn).await);
+    let off = gaps.keep("rules off", disabled_rules(conn, config).await);
+    let over = gaps.keep("monitors", over_threshold(conn).await);
+    let expected = &config.detection.expected_sources;
+    let unheard = gaps.keep("expected sources", unheard_sources(conn, expected).await);
+    let since = now.minus(Span::days(1));
 
-    Ok(Findings {
-        sources: overview::activity(conn, now).await?,
-        reader: overview::lag(conn, LIVE_CURSOR).await?,
-        alerts: overview::alerts(conn).await?,
-        dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
+    Findings {
+        sources: gaps.keep("events", overview::activity(conn, now).await),
+        reader: gaps
+            .keep("reader", overview::lag(conn, LIVE_CURSOR).await)
+            .flatten(),
+        alerts: gaps.keep("alerts", overview::alerts(conn).await),
+        dfars_report_due: incidents
+            .and_then(|incidents| incidents.dfars_since)
+            .map(|since| since.plus(DFARS_LIMIT)),
         incidents,
-        deliveries: Undelivered {
+        deliveries: outbox.map(|outbox| Undelivered {
             waiting: outbox.pending,
             dead: outbox.dead,
-        },
-        untold: untold
-            .filter(|severity| *severity >= Severity::High)
-            .collect(),
-        disabled_rules: disabled_rules(conn, config).await?,
-        over_threshold: over_threshold(conn).await?,
-        unheard: unheard_sources(conn, &config.detection.expected_sources).await?,
-        refused_keys: overview::refused_keys(conn, now.minus(Span::days(1))).await?,
-    })
+        }),
+        untold: untold(config),
+        disabled_rules: off.unwrap_or_default(),
+        over_threshold: over.unwrap_or_default(),
+        unheard: unheard.unwrap_or_default(),
+        refused_keys: gaps.keep("refused keys", overview::refused_keys(conn, since).await),
+    }
 }
 
 /// The rules that the configuration or an operator switched off, by name.
@@ -285,35 +421,4 @@ async fn unheard_sources(
         .filter(|name| !heard(name))
         .cloned()
         .collect())
-}
-
-async fn gather_backlog(
-    conn: &mut PgConnection,
-    config: &Config,
-    state: &StateDir,
-    now: Timestamp,
-) -> anyhow::Result<Backlog> {
-    let pending = store::alerts::pending(conn, Span::ZERO).await?;
-    let unreadable = store::reader::unreadable(conn, UNREADABLE_SINCE).await?;
-
-    Ok(Backlog {
-        spool: spools::accepted(state).context("cannot look into the spool")?,
-        pending_alerts: pending.map(|p| PendingAlerts {
-            alerts: p.alerts,
-            since: p.since,
-            reason: p.reason,
-        }),
-        unreadable: unreadable
-            .into_iter()
-            .map(|(table, reason, rows)| Unreadable {
-                table,
-                reason,
-                rows,
-            })
-            .collect(),
-        listeners: spools::held_by_listeners(state)
-            .context("cannot look into the spools of listeners")?,
-        certificates: certificates::expiries(config),
-        refused: store::sources::refused_rows(conn, now).await?,
-    })
 }

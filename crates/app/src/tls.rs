@@ -99,6 +99,13 @@ impl Pair {
     }
 }
 
+/// Reads the server's own certificate: the first of its file.
+pub(crate) fn first_certificate(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let (chain, _) = read_chain(path)?;
+    let first = chain.into_iter().next();
+    first.ok_or_else(|| TlsError::new(path, "holds no certificate (PEM)"))
+}
+
 fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsError> {
     let text = read_file(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
@@ -127,6 +134,11 @@ fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), T
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if !config::names_file(&path.to_string_lossy()) {
+        let place = Path::new("the configuration");
+        return Err(TlsError::new(place, config::NOT_SHOWN));
+    }
+
     let text = read_file(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let shown = String::from_utf8_lossy(&text);

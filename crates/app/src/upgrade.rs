@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use config::Config;
 use model::text::counted;
 use model::{Span, Timestamp};
-use monitors::{Backups, newest_backups};
+use monitors::{Backup, Backups, newest_backups};
 use store::Outlook;
 
 /// A backup that is older than this may lack a day's record.
@@ -60,13 +60,14 @@ fn judge(outlook: &Outlook, backups: &Backups, now: Timestamp) -> Option<Postpon
             "nobody has said where backups appear (`monitors.backup_files`)".to_owned()
         }
         Backups::Missing(why) => why.clone(),
-        Backups::Of { at, name } if at.since(now) > CLOCK_TOLERANCE => {
+        Backups::Unfit(unfit) => unfit.why.clone(),
+        Backups::Of(Backup { at, name, .. }) if at.since(now) > CLOCK_TOLERANCE => {
             format!("the newest backup, {name}, is dated {at}, which has not come yet")
         }
-        Backups::Of { at, name } if now.since(*at) > BACKUP_MAX_AGE => {
+        Backups::Of(Backup { at, name, .. }) if now.since(*at) > BACKUP_MAX_AGE => {
             format!("the newest backup, {name}, is of {at}, more than a day ago")
         }
-        Backups::Of { .. } => return None,
+        Backups::Of(_) => return None,
     };
 
     Some(Postponed {
@@ -77,6 +78,8 @@ fn judge(outlook: &Outlook, backups: &Backups, now: Timestamp) -> Option<Postpon
 
 #[cfg(test)]
 mod tests {
+    use monitors::Unfit;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -90,10 +93,12 @@ mod tests {
     }
 
     fn backup(at: Timestamp) -> Backups {
-        Backups::Of {
+        Backups::Of(Backup {
             at,
             name: "blueteam.dump".to_owned(),
-        }
+            bytes: 4000,
+            kind: Some("a dump in custom format"),
+        })
     }
 
     #[test]
@@ -107,6 +112,11 @@ mod tests {
             Backups::NotConfigured,
             Backups::Missing("there is no backup at /backup/*.dump".to_owned()),
             backup(NOW.minus(Span::hours(25))),
+            Backups::Unfit(Unfit {
+                at: NOW.minus(Span::hours(1)),
+                why: "the newest backup, blueteam.dump, is empty (0 B)".to_owned(),
+                before: None,
+            }),
             // A clock that was ahead, or a `touch` that hides how old the file is.
             backup(NOW.plus(Span::days(300))),
         ];

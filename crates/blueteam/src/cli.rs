@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches, Parser};
 
@@ -111,7 +112,8 @@ pub fn main() -> ExitCode {
         out::note(warning);
     }
 
-    let matches = program().get_matches_from(args);
+    let matches = program().try_get_matches_from(args);
+    let matches = matches.unwrap_or_else(|error| plainer(error).exit());
     let cli: Cli = parsed(&matches);
     let is_given = matches.value_source("state_dir") == Some(ValueSource::CommandLine);
     let state_dir = cli.state_dir.as_deref();
@@ -141,6 +143,26 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// An error of the arguments without what misleads. The usage that it shows names options that a
+/// variable has set, as if they were required; and of several commands that may be meant, the most
+/// similar is the last.
+fn plainer(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
+        let usage = usage.to_string().replace(" --state-dir <DIR>", "");
+        let usage = usage.replace(" --config <FILE>", "");
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.into()));
+    }
+
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) {
+        let names = names.iter().rev().cloned().collect();
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(names),
+        );
+    }
+    error
 }
 
 fn run(matches: &ArgMatches, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

@@ -73,6 +73,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into
     // its own database alone.
     Loaded {
+        file: None,
         renamed: Vec::new(),
         doubts: Vec::new(),
         config,

@@ -183,8 +183,8 @@ impl Layout {
     }
 }
 
-/// Refuses a secret, or the directory of secrets, that is not this user's alone: whoever could write
-/// it knows, or chooses, the passwords of the logins.
+/// Refuses a secret, or the directory of secrets, that is not this user's alone: whoever could
+/// write it knows, or chooses, the passwords of the logins.
 fn check_private(path: &Path) -> Result<(), ClusterError> {
     let meta = std::fs::symlink_metadata(path).map_err(|e| ClusterError::io(path, e))?;
     let own = rustix::process::geteuid().as_raw();

@@ -101,6 +101,12 @@ impl ClusterError {
             error,
         }
     }
+
+    /// Whether a file system takes no writes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let kind = std::io::ErrorKind::ReadOnlyFilesystem;
+        matches!(self, Self::Io { error, .. } if error.kind() == kind)
+    }
 }
 
 /// How the cluster is to be run.

@@ -199,7 +199,11 @@ impl Postmaster {
     ) -> Result<Self, ClusterError> {
         let deadline = Instant::now() + config.start_timeout;
         // A command and the daemon may both find the server dead: one of them mends and starts.
-        let _starting = lock_start(layout, deadline).await?;
+        let _starting = match lock_start(layout, deadline).await {
+            // An error made the disk read-only: nothing is started there, and what runs goes on.
+            Err(error) if error.is_read_only() && running_pid(layout).is_some() => None,
+            locked => Some(locked?),
+        };
         let (mut remains, mut refusal) = (Remains::default(), None);
         loop {
             let mark = std::fs::metadata(&layout.log).map_or(0, |m| m.len());

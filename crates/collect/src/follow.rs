@@ -152,8 +152,8 @@ struct OpenFile {
     position: Position,
 }
 
-/// Returns whether a path leads to a regular file without any link from `folder` on. A file that may
-/// not be read is one.
+/// Returns whether a path leads to a regular file without any link from `folder` on. A file that
+/// may not be read is one.
 pub fn is_plain_file(path: &Path, folder: &Path) -> bool {
     match Trust::Within(folder).open(path) {
         Ok(_) => true,

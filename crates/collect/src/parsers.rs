@@ -60,8 +60,8 @@ pub struct EntryRules {
     /// Returns whether an entry certainly continues after a line, so the next line is part of it
     /// whatever it looks like.
     pub continues: Option<Continues>,
-    /// Returns whether a line is the first of an entry wherever it stands, since no text of strangers
-    /// can look like it: the entry before it was torn.
+    /// Returns whether a line is the first of an entry wherever it stands, since no text of
+    /// strangers can look like it: the entry before it was torn.
     pub is_certain_start: Option<fn(&[u8]) -> bool>,
     /// Entries that quote text which strangers may have chosen.
     pub quotes: Option<QuotedText>,

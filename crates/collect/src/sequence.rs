@@ -1,8 +1,8 @@
 //! What a line means only together with the lines around it: an hour that clocks show twice, a
 //! message that was repeated, and several lines about one attempt to log in.
 //!
-//! Parsers are stateless and attach a [`Note`] to such lines. A [`Sequencer`] reads the notes in the
-//! order of the lines.
+//! Parsers are stateless and attach a [`Note`] to such lines. A [`Sequencer`] reads the notes in
+//! the order of the lines.
 
 mod attempts;
 

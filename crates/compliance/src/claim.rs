@@ -417,8 +417,8 @@ pub fn plan_obstacles(
     obstacles
 }
 
-/// Returns what the plan lacks of implementation statements (3.12.4[e]). What does not apply has its
-/// rationale, and what is not met its plan of action; 3.12.4 is implemented by the plan.
+/// Returns what the plan lacks of implementation statements (3.12.4[e]). What does not apply has
+/// its rationale, and what is not met its plan of action; 3.12.4 is implemented by the plan.
 fn undescribed(controls: &[Control]) -> Option<String> {
     let needs_one = |c: &&Control| {
         !matches!(c.standing(), Standing::NotApplicable | Standing::NotMet)

@@ -30,7 +30,8 @@ pub struct Diagram {
     pub title: String,
     /// What the picture shows, for those who cannot see it.
     pub caption: String,
-    /// SHA-256 of the file, set when the description is imported: the copy that counts from then on.
+    /// SHA-256 of the file, set when the description is imported: the copy that counts from then
+    /// on.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sha256: String,
 }

@@ -199,8 +199,8 @@ pub const EMASS: [&str; 25] = [
     "Resulting Residual Risk after Proposed Mitigations",
 ];
 
-/// Returns how likely a weakness is used: as stated, otherwise what gives its risk together with its
-/// impact (NIST SP 800-30, table I-2).
+/// Returns how likely a weakness is used: as stated, otherwise what gives its risk together with
+/// its impact (NIST SP 800-30, table I-2).
 pub fn likelihood(plan: &Plan) -> RiskLevel {
     let impact = impact(plan);
     plan.likelihood.unwrap_or(match (impact, plan.risk) {

@@ -1,5 +1,5 @@
-//! The description of a system in sections, one for each chapter of the system security plan, as the
-//! table `ssp_sections` holds them.
+//! The description of a system in sections, one for each chapter of the system security plan, as
+//! the table `ssp_sections` holds them.
 
 use toml::Table;
 

@@ -49,8 +49,8 @@ pub fn plain(text: &str) -> String {
     }
 }
 
-/// The text of a file that a spreadsheet program saved: a byte order mark says which encoding it is;
-/// without one it is UTF-8, or else the Windows-1252 of older programs.
+/// The text of a file that a spreadsheet program saved: a byte order mark says which encoding it
+/// is; without one it is UTF-8, or else the Windows-1252 of older programs.
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Some((encoding, mark)) = encoding_rs::Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[mark..]).0;

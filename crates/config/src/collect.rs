@@ -1,11 +1,13 @@
 //! `[collect]`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use collect::Format;
+use collect::parsers::journald;
 use model::civil::Zone;
 use model::{Network, ServiceName, Span};
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,31 @@ impl Default for Collect {
             retention_months: 0,
             listener_spool_max_bytes: 256 * 1024 * 1024,
         }
+    }
+}
+
+impl Collect {
+    /// The name of each configured source, as `sources list` has it; of a folder or a pattern, the
+    /// pattern in place of its files.
+    pub fn source_names(&self) -> BTreeSet<String> {
+        let name = |format: Option<&Format>, place: &str| {
+            format!("{}:{place}", format.map_or("", |format| format.name))
+        };
+        let files = self
+            .files
+            .iter()
+            .map(|file| name(file.format(), &file.path));
+        let listeners = self.listeners.iter();
+        let listeners = listeners.map(|listener| name(listener.format(), &listener.address));
+        let journals = self.journals.iter().map(|journal| {
+            let place = journal.directory.as_deref().unwrap_or("journal");
+            name(Some(&journald::FORMAT), place)
+        });
+        let databases = self.databases.iter();
+        let databases = databases.map(|database| format!("database:{}", database.service));
+
+        let all = files.chain(listeners).chain(journals);
+        all.chain(databases).collect()
     }
 }
 

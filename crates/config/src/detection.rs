@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use detect::sigma::Limits;
 use model::{ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,16 @@ use crate::{check_lasting, check_positive};
 pub struct Detection {
     /// A folder of Sigma rules (`*.yml`), with its subfolders; empty: built-in rules only.
     pub rules_dir: String,
+    /// The largest file of rules, in bytes. It and the next three are limits because the parser
+    /// takes time that grows with the square of what a file holds.
+    #[serde(rename = "rule_file_max_size", with = "model::size")]
+    pub rule_file_max_bytes: u64,
+    /// The most rules in a file.
+    pub rule_file_max_rules: u64,
+    /// The most brackets in a file.
+    pub rule_file_max_brackets: u64,
+    /// The most brackets inside each other on a line of a file.
+    pub rule_file_max_depth: u64,
     /// How long events may come out of order before it is decided that nothing more of that time
     /// will come.
     pub allowed_lateness: Span,
@@ -36,8 +47,13 @@ pub struct Detection {
 
 impl Default for Detection {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             rules_dir: String::new(),
+            rule_file_max_bytes: limits.bytes,
+            rule_file_max_rules: limits.rules,
+            rule_file_max_brackets: limits.brackets,
+            rule_file_max_depth: limits.depth,
             allowed_lateness: Span::secs(30),
             poll_interval: Span::secs(5),
             batch_max_events: 10_000,
@@ -50,6 +66,16 @@ impl Default for Detection {
 }
 
 impl Detection {
+    /// What a file of rules may hold at most.
+    pub const fn rule_limits(&self) -> Limits {
+        Limits {
+            bytes: self.rule_file_max_bytes,
+            rules: self.rule_file_max_rules,
+            brackets: self.rule_file_max_brackets,
+            depth: self.rule_file_max_depth,
+        }
+    }
+
     /// The sources of the event model.
     const SOURCES: [&'static str; 7] = [
         "audit_db",
@@ -74,6 +100,14 @@ impl Detection {
             self.batch_max_events,
         );
         check_positive(problems, "detection.max_keys", self.max_keys);
+        for (key, value) in [
+            ("rule_file_max_size", self.rule_file_max_bytes),
+            ("rule_file_max_rules", self.rule_file_max_rules),
+            ("rule_file_max_brackets", self.rule_file_max_brackets),
+            ("rule_file_max_depth", self.rule_file_max_depth),
+        ] {
+            check_positive(problems, &format!("detection.{key}"), value);
+        }
         for (name, silence) in &self.expected_services {
             let key = || format!("detection.expected_services.{name}");
             if let Err(error) = name.parse::<ServiceName>() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::Problem;
-use crate::{Collect, Config, channels};
+use crate::{Collect, Config, secrets};
 
 /// Returns what is doubtful about files on this machine.
 pub(super) fn of_files(config: &Config) -> Vec<Problem> {
@@ -36,22 +36,7 @@ pub(super) fn of_files(config: &Config) -> Vec<Problem> {
 
 /// Files of secrets that everybody on this machine may read.
 fn open_secrets(config: &Config, doubts: &mut Vec<Problem>) {
-    let databases = config.collect.databases.iter().enumerate().map(|(i, d)| {
-        let key = format!("collect.databases[{i}].url_file");
-        (key, d.url_file.as_str())
-    });
-
-    let channels = channels::secrets(&config.channels);
-    let of_channels = channels
-        .iter()
-        .map(|secret| (secret.key(), secret.file.file));
-    let files = [
-        ("database.url_file", &config.database.url_file),
-        ("watchdog.url_file", &config.watchdog.url_file),
-    ]
-    .map(|(key, file)| (key.to_owned(), file.as_str()));
-
-    for (key, file) in files.into_iter().chain(of_channels).chain(databases) {
+    for (key, file) in secrets::files(config) {
         let mode = std::fs::metadata(file).map_or(0, |meta| meta.mode());
         if mode & 0o004 != 0 {
             let message =

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::time::BusinessHours;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub use notices::{Digest, Heartbeat};
 pub use notify::Sections as Channels;
 pub use on_call::{Absence, OnCall};
 pub use reference::reference;
-pub use secrets::Secrets;
+pub use secrets::{NOT_SHOWN, Secrets, names_file, typed as typed_secrets};
 pub use state_dir::{StateDir, service_config};
 pub use watchdog::Watchdog;
 pub use wording::nearest;
@@ -110,6 +110,8 @@ pub struct Config {
 /// A configuration that is right, with its secrets read.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
     /// What the file and the environment say.
     pub config: Config,
     /// What must not be shown.
@@ -157,6 +159,7 @@ pub fn load(
     let doubts = document.locate(doubts::of_files(&config)).0;
     let doubts = doubts.iter().map(ToString::to_string);
     Ok(Loaded {
+        file: file.map(Path::to_owned),
         doubts: doubts
             .chain(doubts::of_variables(&env, &default_tree()?))
             .collect(),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use detect::{Settings, sigma::Sigma};
+use detect::Settings;
+use detect::sigma::{Sigma, SigmaError};
 use model::Span;
 use serde_json::{Map, Value};
 
@@ -128,7 +129,7 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
         return Ok(Sigma::default());
     }
 
-    let (sigma, errors) = Sigma::load(&read_rules(Path::new(&config.detection.rules_dir))?);
+    let (sigma, errors) = load(config)?;
     if let Some(first) = errors.first() {
         let more = if errors.len() > 1 {
             format!(" (and {} more)", errors.len() - 1)
@@ -152,7 +153,7 @@ pub fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
         return Ok(Sigma::default());
     }
 
-    let (sigma, errors) = Sigma::load(&read_rules(Path::new(&config.detection.rules_dir))?);
+    let (sigma, errors) = load(config)?;
     if errors.is_empty() {
         return Ok(sigma);
     }
@@ -162,6 +163,11 @@ pub fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
         .map(|error| format!("{}: {}", error.file, error.message))
         .collect();
     bail!("{}", lines.join("\n"))
+}
+
+fn load(config: &Config) -> anyhow::Result<(Sigma, Vec<SigmaError>)> {
+    let files = read_rules(Path::new(&config.detection.rules_dir))?;
+    Ok(Sigma::load(&files, config.detection.rule_limits()))
 }
 
 /// The ids of everything that alerts: built-in rules, the user's own, monitors, advisories. None
@@ -229,4 +235,29 @@ fn collect_rule_files(
     }
 
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_rule_files_are_those_of_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let rule = |name: &str| {
+            format!(
+                "title: {name}\nname: {name}\nlogsource: {{product: blueteam}}\n\
+                 detection: {{a: {{action: {name}}}, condition: a}}\nlevel: high\n"
+            )
+        };
+        let both = format!("{}---\n{}", rule("one"), rule("two"));
+        std::fs::write(dir.path().join("both.yml"), both).unwrap();
+
+        let mut config = Config::default();
+        config.detection.rules_dir = dir.path().display().to_string();
+        assert_eq!(sigma_or_all_errors(&config).unwrap().infos().count(), 2);
+        config.detection.rule_file_max_rules = 1;
+        let why = sigma_or_all_errors(&config).unwrap_err().to_string();
+        assert!(why.contains("holds more than 1 rules"), "{why}");
+    }
 }

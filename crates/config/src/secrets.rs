@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
 
 use notify::Sections;
 use secrecy::SecretString;
@@ -19,6 +20,10 @@ pub(super) fn is_variable(variable: &str) -> bool {
 
 /// The largest secret that a file may hold, in bytes.
 const MAX: u64 = 16 * 1024;
+
+/// What is wrong with a `*_file` key whose value is not shown.
+pub const NOT_SHOWN: &str = "the file that it names does not exist; the value is not shown, because \
+    it may be the secret itself: write the secret into a file, and the path of that file here";
 
 /// The secrets that the configuration names.
 #[derive(Debug, Default)]
@@ -97,6 +102,11 @@ fn load_secret(
         return Ok(None);
     }
 
+    if !names_file(file) {
+        let place = Place::Whole("the configuration".to_owned());
+        return Err(ConfigErrors::one(place, key, NOT_SHOWN));
+    }
+
     let bad = |message: String| ConfigErrors::one(Place::Whole(file.to_owned()), key, message);
     let meta = std::fs::metadata(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
     if meta.is_file() && meta.mode() & 0o022 != 0 {
@@ -131,6 +141,59 @@ fn load_secret(
     }
 }
 
+/// Returns whether the value of a `*_file` key may be shown: it names a file, or could at least.
+/// People type the secret itself there, and that must not reach an error, a log or an archive.
+pub fn names_file(value: &str) -> bool {
+    let path = Path::new(value);
+    if path.try_exists().unwrap_or(false) {
+        return true;
+    }
+
+    // Not below a folder that is there, it is taken for a secret: base64 may begin with `/`.
+    let mut parts = path.components();
+    let (root, first, rest) = (parts.next(), parts.next(), parts.next());
+    match (root, first, rest) {
+        (Some(Component::RootDir), Some(Component::Normal(top)), Some(_)) => {
+            Path::new("/").join(top).is_dir()
+        }
+        _ => false,
+    }
+}
+
+/// Returns every key that names a file with a secret, with its value; those of private keys of TLS
+/// included.
+pub(super) fn files(config: &Config) -> Vec<(String, &str)> {
+    let databases = config.collect.databases.iter().enumerate();
+    let databases = databases.map(|(i, database)| {
+        let key = format!("collect.databases[{i}].url_file");
+        (key, database.url_file.as_str())
+    });
+    let listeners = config.collect.listeners.iter().enumerate();
+    let listeners = listeners.map(|(i, listener)| {
+        let key = format!("collect.listeners[{i}].tls_key_file");
+        (key, listener.tls_key_file.as_str())
+    });
+    let of_channels = channels::secrets(&config.channels)
+        .into_iter()
+        .map(|secret| (secret.key(), secret.file.file));
+    let single = [
+        ("database.url_file", config.database.url_file.as_str()),
+        ("watchdog.url_file", &config.watchdog.url_file),
+        ("ingest.tls_key_file", &config.ingest.tls_key_file),
+    ]
+    .map(|(key, file)| (key.to_owned(), file));
+
+    let all = single.into_iter().chain(of_channels);
+    let all = all.chain(databases).chain(listeners);
+    all.filter(|(_, file)| !file.is_empty()).collect()
+}
+
+/// Returns the values of `*_file` keys that name no file and so may be secrets.
+pub fn typed(config: &Config) -> Vec<&str> {
+    let files = files(config).into_iter().map(|(_, file)| file);
+    files.filter(|file| !names_file(file)).collect()
+}
+
 /// What to do instead of writing a secret into the file.
 pub(super) fn inline_hint(path: &str) -> Option<String> {
     let place = match path {
@@ -152,4 +215,46 @@ pub(super) fn inline_hint(path: &str) -> Option<String> {
 
 fn by_either(key: &str, variable: &str) -> String {
     format!("`{key}` or the environment variable {variable}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_place_of_its_file_is_not_shown() {
+        for path in ["/etc/blueteam/smtp.password", "/etc/passwd", "src/lib.rs"] {
+            assert!(names_file(path), "{path}");
+        }
+        let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQ\n-----END PRIVATE KEY-----\n";
+        for secret in [
+            "hunter2",
+            "https://hooks.example/services/T0/B0/x",
+            "/9j/4AAQSkZJRg==",
+            "/9j4AAQSkZJRg==",
+            "a/b+c==",
+            "with\0nul",
+            pem,
+        ] {
+            assert!(!names_file(secret), "{secret}");
+        }
+
+        let text = format!(
+            "[database]\nurl_file = 'postgres://app:typed-1@db/app'\n\
+             [watchdog]\nurl_file = 'https://ping.example/typed-2'\n\
+             [ingest]\ntls_cert_file = 'a'\ntls_key_file = \"\"\"{pem}\"\"\"\n\
+             [channels.email]\npassword_file = 'typed-3'\n"
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        assert_eq!(typed(&config).len(), 4);
+        let errors = Secrets::read(&config, &BTreeMap::new()).unwrap_err();
+        let says = errors.to_string();
+        for key in ["database.url_file", "watchdog.url_file", "password_file"] {
+            assert!(
+                says.contains(&format!("{key}: the file that it names")),
+                "{says}"
+            );
+        }
+        assert!(!says.contains("typed"), "{says}");
+    }
 }

@@ -21,8 +21,8 @@ const SERVICE_CONFIG: &str = "/etc/blueteam/blueteam.toml";
 pub struct StateDir(PathBuf);
 
 /// Whether this process acts for the installed service if nothing else is said: it is root, whose
-/// home no other user may enter and whose PostgreSQL runs as another user, or the user that owns the
-/// service's state.
+/// home no other user may enter and whose PostgreSQL runs as another user, or the user that owns
+/// the service's state.
 fn is_service() -> bool {
     let own = rustix::process::geteuid();
     own.is_root()
@@ -144,21 +144,26 @@ impl StateDir {
         self.0.join(name)
     }
 
-    /// Reads a small file; none where it is missing, no file, or larger than a page. Never waits, as
-    /// reading a pipe that lies in its place would.
+    /// Reads a small file; none where it is missing, no file, or larger than a page. Never waits,
+    /// as reading a pipe that lies in its place would.
     pub fn read_small(&self, name: &str) -> Option<Vec<u8>> {
+        self.read_at_most(name, SMALL_MAX)
+    }
+
+    /// The same for a file of up to `max` bytes.
+    pub fn read_at_most(&self, name: &str, max: u64) -> Option<Vec<u8>> {
         let file = std::fs::File::options()
             .read(true)
             .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
             .open(self.join(name))
             .ok()?;
         let about = file.metadata().ok()?;
-        if !about.is_file() || about.len() > SMALL_MAX {
+        if !about.is_file() || about.len() > max {
             return None;
         }
 
         let mut content = Vec::new();
-        file.take(SMALL_MAX).read_to_end(&mut content).ok()?;
+        file.take(max).read_to_end(&mut content).ok()?;
         Some(content)
     }
 

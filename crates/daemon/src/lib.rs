@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use app::certificates::{self, Certificates};
 use app::database::{Database, Role, Step};
-use app::running::{DAEMON_LOCK, RunningDaemon};
+use app::running::{DAEMON_LOCK, RunningDaemon, RunningSources};
 use app::self_audit::{self, Failures};
 use app::upgrade::{self, Postponed};
 use config::{Loaded, StateDir};
@@ -182,6 +182,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How long its answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// After a stop, how long a message that is on its way may take.
+const LEAVE_TAKING_MAX: Duration = Duration::from_secs(2);
+
+/// A self-check that runs beside the start.
+type Watch = tokio::task::JoinHandle<anyhow::Result<()>>;
+
 /// Brings the schema and the tables of rules and requirements up to date, and tests the rules.
 async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
     certificates::log_warnings(&loaded.config, SystemClock.now());
@@ -253,12 +259,16 @@ impl Daemon<'_> {
         loaded: &Loaded,
         intake: Intake,
     ) -> anyhow::Result<Option<Intake>> {
-        let postponed = match self.postponed(loaded).await {
-            Ok(Some(postponed)) => postponed,
-            Ok(None) => return Ok(Some(intake)),
-            Err(error) => {
+        let postponed = match self.unless_stopped(self.postponed(loaded)).await {
+            Some(Ok(Some(postponed))) => postponed,
+            Some(Ok(None)) => return Ok(Some(intake)),
+            Some(Err(error)) => {
                 intake.close().await;
                 return Err(error);
+            }
+            None => {
+                intake.close().await;
+                return Ok(None);
             }
         };
 
@@ -278,8 +288,7 @@ impl Daemon<'_> {
         let watch = tokio::spawn(self_check::run(watch, reached.clone()));
 
         let may = self.ask_again_and_again(loaded).await;
-        reached.cancel();
-        watch.await??;
+        self.end_watch(watch, &reached).await?;
         intake.close().await;
         self.say_what_it_waits_for(None);
         if may {
@@ -288,8 +297,8 @@ impl Daemon<'_> {
         Ok(may.then(|| Intake::new(loaded)))
     }
 
-    /// Asks until an upgrade may begin; false when told to stop first. The configuration may be read
-    /// again meanwhile: it says where backups appear, and whether one is needed.
+    /// Asks until an upgrade may begin; false when told to stop first. The configuration may be
+    /// read again meanwhile: it says where backups appear, and whether one is needed.
     async fn ask_again_and_again(&self, loaded: &Loaded) -> bool {
         let mut again: Option<Loaded> = None;
         loop {
@@ -312,6 +321,32 @@ impl Daemon<'_> {
                     }
                 }
                 () = self.control.stop.cancelled() => return false,
+            }
+        }
+    }
+
+    /// Does the work, but for a stop, which leaves it where it is; `None` then.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.control.stop.cancelled() => None,
+        }
+    }
+
+    /// Ends the watch over a database that cannot be used yet. After a stop, one that is about to
+    /// notify people by a server that does not answer is not waited for.
+    async fn end_watch(&self, watch: Watch, reached: &CancellationToken) -> anyhow::Result<()> {
+        reached.cancel();
+        let end = watch.abort_handle();
+        let impatience = async {
+            self.control.stop.cancelled().await;
+            tokio::time::sleep(LEAVE_TAKING_MAX).await;
+        };
+        tokio::select! {
+            ended = watch => ended?,
+            () = impatience => {
+                end.abort();
+                Ok(())
             }
         }
     }
@@ -374,8 +409,10 @@ impl Daemon<'_> {
                 .await
                 .is_err_and(|error| error.is_outage())
         };
-        if !unreachable().await {
-            return Ok(Some(intake));
+        match self.unless_stopped(unreachable()).await {
+            Some(true) => {}
+            Some(false) => return Ok(Some(intake)),
+            None => return Ok(None),
         }
 
         error!("the database is unreachable; waiting for it, and nothing is detected");
@@ -392,14 +429,14 @@ impl Daemon<'_> {
         let watch = tokio::spawn(self_check::run(options, reached.clone()));
         let mut up = false;
         while !up && !stop.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(2)) => up = !unreachable().await,
-                () = stop.cancelled() => {}
-            }
+            let look = async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                unreachable().await
+            };
+            up = self.unless_stopped(look).await == Some(false);
         }
 
-        reached.cancel();
-        watch.await??;
+        self.end_watch(watch, &reached).await?;
         if up {
             return Ok(Some(intake));
         }
@@ -414,9 +451,20 @@ impl Daemon<'_> {
         mut intake: Intake,
         on_ready: impl FnOnce(Option<std::net::SocketAddr>),
     ) -> anyhow::Result<()> {
-        if let Err(error) = self.prepare(&loaded, &mut intake).await {
-            intake.close().await;
-            return Err(error);
+        // A migration may wait for minutes for a lock. Left in the middle, it is rolled back.
+        match self
+            .unless_stopped(self.prepare(&loaded, &mut intake))
+            .await
+        {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                intake.close().await;
+                return Err(error);
+            }
+            None => {
+                intake.close().await;
+                return Ok(());
+            }
         }
 
         let Intake {
@@ -458,6 +506,9 @@ impl Daemon<'_> {
         let mut supervisor = Supervisor::default();
         let configured = sources::start(&mut supervisor, &context.with_stop(&intake))?;
         context.configured = Arc::new(configured);
+        if let Err(error) = RunningSources::of(&context.loaded).write(self.state) {
+            warn!("cannot say which sources run; `blueteam status` does not compare: {error:#}");
+        }
 
         let writer = self_audit::write(
             recorded,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use app::certificates::{self, Named};
 use app::database::Role;
+use app::running::RunningSources;
 use app::self_audit::Component;
 use app::tls::Pair;
 use config::{Config, ConfigErrors, Loaded};
@@ -115,6 +116,12 @@ impl Reloadable {
                         "changed, but in force only after a restart: {}",
                         late.join(", ")
                     );
+                }
+
+                // The context's is the configuration of the start.
+                let running = RunningSources::of(&context.loaded);
+                for change in running.changes(&self.loaded).sentences() {
+                    warn!("{change}");
                 }
 
                 info!("the configuration was reloaded");

@@ -203,8 +203,8 @@ impl AuditTableLedger {
         }
     }
 
-    /// AuditTableLedger what was read; belongs into the transaction that saves the cursor. Tells of numbers
-    /// that are lost.
+    /// Books what was read; belongs into the transaction that saves the cursor. Tells of
+    /// numbers that are lost.
     pub async fn save(
         &mut self,
         conn: &mut PgConnection,

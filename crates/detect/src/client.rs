@@ -38,8 +38,8 @@ impl Client {
             })
         };
 
-        // An application passed on an address that is none (`X-Forwarded-For: junk`): whoever sent it
-        // would otherwise be counted nowhere.
+        // An application passed on an address that is none (`X-Forwarded-For: junk`): whoever sent
+        // it would otherwise be counted nowhere.
         let by_service = || {
             let junk = event.details.text("ip_address_sent");
             junk.filter(|_| event.source == Source::AuditDb)?;

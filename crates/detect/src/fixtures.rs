@@ -3,8 +3,8 @@
 //!
 //! Each line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are
 //! its events. Their fields are named as the columns of `audit_events`, plus `source`, `user_name`,
-//! `account`, `host`, `pid` and `occurrences` for log events. `"times": 6, "every": "50s"` makes six events of a line, in
-//! which `{n}` stands for 0 to 5.
+//! `account`, `host`, `pid` and `occurrences` for log events. `"times": 6, "every": "50s"` makes
+//! six events of a line, in which `{n}` stands for 0 to 5.
 
 use std::net::IpAddr;
 

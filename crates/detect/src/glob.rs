@@ -89,8 +89,8 @@ impl Glob {
     }
 }
 
-/// Returns whether a path needs no normalization: no `%`, `?`, `#` or `;` in it, and no slash before
-/// a slash or dot. Called for nearly every event, so it compares 32 bytes at a time.
+/// Returns whether a path needs no normalization: no `%`, `?`, `#` or `;` in it, and no slash
+/// before a slash or dot. Called for nearly every event, so it compares 32 bytes at a time.
 fn is_plain(path: &[u8]) -> bool {
     let (mut found, mut slash_before) = (0, 0);
     let mut look = |block: [u8; 32]| {
@@ -118,8 +118,8 @@ fn is_plain(path: &[u8]) -> bool {
 }
 
 /// Returns a request path without query and fragment, normalized as a server does: `%2e`, `//`,
-/// `/./` and `/../` are resolved, and parameters of segments (`;x=1`) left out. What is encoded twice
-/// is decoded twice: a proxy in front may have decoded it once.
+/// `/./` and `/../` are resolved, and parameters of segments (`;x=1`) left out. What is encoded
+/// twice is decoded twice: a proxy in front may have decoded it once.
 pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
     if is_plain(raw.as_bytes()) {
         return raw.into();

@@ -15,6 +15,7 @@ use rsigma_eval::{CorrelationConfig, CorrelationEngine, EvaluationResult, JsonEv
 use rsigma_parser::{CorrelationRule, CorrelationType, Level, SigmaCollection, parse_sigma_yaml};
 
 use self::fields::{Fields, Identifies};
+pub use self::limits::Limits;
 use self::log_source::Feed;
 use crate::keyed::{Key, KeyHasher};
 use crate::open::NewDetection;
@@ -66,9 +67,9 @@ pub struct Advice {
     pub message: String,
 }
 
-/// Runs the linter of the specification on a rules file.
-pub fn advice(file: &str, text: &str) -> Vec<Advice> {
-    if limits::excess(text).is_some() {
+/// Runs the linter of the specification on a rules file, unless it holds too much.
+pub fn advice(file: &str, text: &str, limits: Limits) -> Vec<Advice> {
+    if limits.excess(text).is_some() {
         return Vec::new();
     }
 
@@ -152,7 +153,7 @@ fn controls_from_tags(tags: &[String]) -> Vec<ControlId> {
 
 impl Sigma {
     /// Loads rules files, given as name and text. An invalid rule does not affect the others.
-    pub fn load(files: &[(String, String)]) -> (Self, Vec<SigmaError>) {
+    pub fn load(files: &[(String, String)], limits: Limits) -> (Self, Vec<SigmaError>) {
         let (mut all, mut errors, mut from) = (SigmaCollection::new(), Vec::new(), Vec::new());
         let mut ids = RuleIds::default();
         for (file, text) in files {
@@ -161,7 +162,7 @@ impl Sigma {
                 message,
             };
 
-            if let Some(message) = limits::excess(text) {
+            if let Some(message) = limits.excess(text) {
                 errors.push(error(message));
                 continue;
             }
@@ -234,8 +235,8 @@ impl Sigma {
         (sigma, errors)
     }
 
-    /// Returns the rules of a name: an ID or at least the first eight characters of one, a title, or
-    /// the name of a file without its ending.
+    /// Returns the rules of a name: an ID or at least the first eight characters of one, a title,
+    /// or the name of a file without its ending.
     pub fn named(&self, name: &str) -> Vec<RuleId> {
         /// As much of a UUID as lists show.
         const PREFIX_MIN: usize = 8;
@@ -386,8 +387,8 @@ impl Sigma {
         self.silenced = silenced.collect();
     }
 
-    /// Returns the rules that can never fire here, each with the reason: nothing that blueteam reads
-    /// is what they look at.
+    /// Returns the rules that can never fire here, each with the reason: nothing that blueteam
+    /// reads is what they look at.
     pub fn unable(&self) -> &BTreeMap<RuleId, String> {
         &self.unable
     }

@@ -157,8 +157,8 @@ pub struct DetectionUpdate {
     pub detection: Detection,
     /// Of its events those that the engine has seen since it started, the first hundred at most and
     /// one beyond that names another tenant: the others are stored with the alert by their IDs
-    /// alone. The services and tenants that they name are read from their rows, so that windows need
-    /// not remember them.
+    /// alone. The services and tenants that they name are read from their rows, so that windows
+    /// need not remember them.
     pub events: Vec<EventKey>,
 }
 

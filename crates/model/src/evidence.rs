@@ -204,8 +204,8 @@ impl Evidence {
         }
     }
 
-    /// Whether who approved it is who collected it: nobody else has looked at it. Of the result of a
-    /// check a machine is the collector, and a review is prepared by one.
+    /// Whether who approved it is who collected it: nobody else has looked at it. Of the result of
+    /// a check a machine is the collector, and a review is prepared by one.
     pub fn is_self_approved(&self) -> bool {
         let same = |by: &String| {
             self.collected_by

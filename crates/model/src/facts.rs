@@ -87,7 +87,8 @@ impl Facts {
 pub struct InventoryFacts {
     /// Assets in scope of the assessment, by name, ascending.
     pub in_scope: Vec<String>,
-    /// When a person last found that the inventory is maintained (3.4.1\[f\]), if that still stands.
+    /// When a person last found that the inventory is maintained (3.4.1\[f\]), if that still
+    /// stands.
     pub confirmed: Option<Timestamp>,
     /// The name of the machine that blueteam runs on.
     pub this_host: Option<String>,

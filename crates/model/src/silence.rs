@@ -119,8 +119,8 @@ impl Serialize for SilenceTarget {
     }
 }
 
-/// What a silence covers: alerts that all of the parts that are set agree with. One part at least is
-/// set.
+/// What a silence covers: alerts that all of the parts that are set agree with. One part at least
+/// is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SilenceScope {
     /// Alerts of this rule.

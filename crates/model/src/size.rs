@@ -22,6 +22,20 @@ pub fn show(bytes: u64) -> String {
     }
 }
 
+/// The size as people say it: at most one digit after the point, in the largest unit.
+pub fn approximate(bytes: u64) -> String {
+    let unit = UNITS.iter().find(|(_, size)| bytes >= *size);
+    let Some((name, size)) = unit else {
+        return format!("{bytes} B");
+    };
+    let number = bytes as f64 / *size as f64;
+    if number < 10.0 {
+        format!("{number:.1} {name}")
+    } else {
+        format!("{number:.0} {name}")
+    }
+}
+
 /// Reads a size: digits and a unit, with or without a space between.
 pub fn parse(text: &str) -> Option<u64> {
     let text = text.trim();

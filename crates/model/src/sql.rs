@@ -55,9 +55,10 @@ pub fn statements(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Returns the words of `text`, as [`statements`] reads them, in as few bytes: what a long statement
-/// does stands in its words, however many comments and values are between them. Only statements
-/// that `keep` wants are kept. What is beyond `most` bytes is cut; then the second value is true.
+/// Returns the words of `text`, as [`statements`] reads them, in as few bytes: what a long
+/// statement does stands in its words, however many comments and values are between them. Only
+/// statements that `keep` wants are kept. What is beyond `most` bytes is cut; then the second value
+/// is true.
 pub fn condensed(text: &str, most: usize, keep: fn(&[String]) -> bool) -> (String, bool) {
     let mut out = String::new();
     for words in statements(text) {

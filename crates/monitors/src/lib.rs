@@ -2,8 +2,8 @@
 //! each, and this list.
 //!
 //! What is over its threshold is an alert like any other (`monitor_<name>`): opened once, routed
-//! and silenced as a rule's are, and closed when the value has been at 90 % of the threshold or less
-//! for `clear_after`. What a monitor says, its values and its alert are one transaction.
+//! and silenced as a rule's are, and closed when the value has been at 90 % of the threshold or
+//! less for `clear_after`. What a monitor says, its values and its alert are one transaction.
 
 mod archiving;
 mod backups;
@@ -24,7 +24,7 @@ mod storage;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-pub use backups::{Backups, newest_backups};
+pub use backups::{Backup, Backups, Unfit, newest_backups};
 pub use expiry::{Expiry, SOON};
 
 use model::{ControlId, RuleId, Severity, Span, Timestamp};

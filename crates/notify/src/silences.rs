@@ -1,8 +1,8 @@
 //! Which alerts notify no one.
 //!
-//! A detection must not pay for each silence there is: silences are found by the narrowest thing that
-//! they name (an entity, a network, a rule, a tenant, a source), and only those few are compared in
-//! full.
+//! A detection must not pay for each silence there is: silences are found by the narrowest thing
+//! that they name (an entity, a network, a rule, a tenant, a source), and only those few are
+//! compared in full.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -91,8 +91,8 @@ impl SystemFonts {
         Self::in_folders(Vec::new())
     }
 
-    /// Returns fonts that have as many of the characters as possible: first the regular one that has
-    /// the most of them, then the one that has the most of the rest.
+    /// Returns fonts that have as many of the characters as possible: first the regular one that
+    /// has the most of them, then the one that has the most of the rest.
     pub(crate) fn covering(&self, characters: &BTreeSet<char>) -> Vec<Font> {
         if characters.is_empty() {
             return Vec::new();

@@ -260,9 +260,9 @@ fn contents_depth(document: &Document) -> u8 {
     }
 }
 
-/// Returns for each block whether it begins on a new page: a chapter of half a page or more, after as
-/// much on the page before. Shorter ones follow what is before them. Chapters on pages of their own
-/// are also laid out side by side, on as many cores as there are.
+/// Returns for each block whether it begins on a new page: a chapter of half a page or more, after
+/// as much on the page before. Shorter ones follow what is before them. Chapters on pages of their
+/// own are also laid out side by side, on as many cores as there are.
 fn page_breaks(document: &Document) -> Vec<bool> {
     let is_chapter = |block: &Block| matches!(block, Block::Heading(1, _));
     let mut breaks = vec![false; document.blocks.len()];

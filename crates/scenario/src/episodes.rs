@@ -8,8 +8,8 @@ use super::{ActivityBuilder, Client, Person, Role, event_kind};
 
 const SUCCESS: Outcome = Outcome::Success;
 
-/// The account that an address guesses at: one of its own, so that several of them are not one attack
-/// on one account.
+/// The account that an address guesses at: one of its own, so that several of them are not one
+/// attack on one account.
 fn own_account(ip: &str) -> String {
     format!("root-{}", ip.replace(['.', ':'], "-"))
 }

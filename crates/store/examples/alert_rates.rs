@@ -1,7 +1,7 @@
-//! Alerts of a storm a second, on the database of DATABASE_URL (rows are added to it): each about an
-//! address of its own, with its incident, its message and what the audit log has of them, written in
-//! batches as the daemon does. Prints that rate, and the one at which the same rows are inserted
-//! into copies of the tables that have their indexes and nothing else.
+//! Alerts of a storm a second, on the database of DATABASE_URL (rows are added to it): each about
+//! an address of its own, with its incident, its message and what the audit log has of them,
+//! written in batches as the daemon does. Prints that rate, and the one at which the same rows are
+//! inserted into copies of the tables that have their indexes and nothing else.
 //!
 //! `alert_rates ALERTS`
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]

@@ -349,8 +349,8 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     }
 }
 
-/// Where an event was, without its raw line: rules do not look at it. `None` of an event from before
-/// it was kept.
+/// Where an event was, without its raw line: rules do not look at it. `None` of an event from
+/// before it was kept.
 fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Option<Provenance<'a>>, StoreError> {
     let place = Provenance {
         source_id: row.opt_text()?,

@@ -11,6 +11,15 @@ use crate::db::Ts;
 use crate::migrate::MIGRATOR;
 use crate::reader;
 
+/// Has each statement of this connection give up on a lock after half a second: who asks how things
+/// stand may ask because a session holds one.
+pub async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT set_config('lock_timeout', '500ms', false)")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// How far the schema is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Schema {

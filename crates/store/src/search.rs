@@ -128,6 +128,8 @@ pub struct Found {
     /// The tenant.
     pub instance_id: Option<Uuid>,
     /// Whether CUI was touched.
+    pub cui_accessed: bool,
+    /// The same by its earlier name.
     pub cui: bool,
     /// The rest.
     pub metadata: Value,
@@ -183,6 +185,7 @@ fn decode_found(row: &PgRow) -> Result<Found, sqlx::Error> {
         resource_type: row.try_get("resource_type")?,
         resource_id: row.try_get("resource_id")?,
         instance_id: row.try_get("instance_id")?,
+        cui_accessed: row.try_get("cui")?,
         cui: row.try_get("cui")?,
         metadata: row.try_get("metadata")?,
         place: Place {

@@ -85,8 +85,8 @@ const RECEIVED_MAX: u32 = 250_000;
 /// Hands out what an engine must see again after a restart: of each table the events of the last
 /// `memory` before its newest one that the cursor has passed; those that came in during the last
 /// `memory` before its last arrival, whatever their own time, up to [`RECEIVED_MAX`]; and of all
-/// times those that it has passed since `learned`, the snapshot at which profiles were saved. `each`
-/// is told whether the saved profiles know the event.
+/// times those that it has passed since `learned`, the snapshot at which profiles were saved.
+/// `each` is told whether the saved profiles know the event.
 ///
 /// By arrival as well as by time, because one event from the present amid a backlog (we tell of our
 /// own failures so) would else push the backlog out of what is seen again, and with it the windows

@@ -303,8 +303,8 @@ fn changed_parameters(config: &Config, rule_id: &str, defaults: &serde_json::Val
     changed
 }
 
-/// The assets of the one inventory, those out of scope apart. A description that cannot be read adds
-/// none.
+/// The assets of the one inventory, those out of scope apart. A description that cannot be read
+/// adds none.
 async fn assets_in_scope(conn: &mut PgConnection, state: &StateDir) -> anyhow::Result<Vec<String>> {
     let system = description::read(conn, None, state)
         .await

@@ -31,8 +31,8 @@ pub struct Grounds {
 }
 
 impl Grounds {
-    /// Reads everything in one snapshot, and hashes the evidence again: what is not what was taken in
-    /// supports nothing, and is no plan.
+    /// Reads everything in one snapshot, and hashes the evidence again: what is not what was taken
+    /// in supports nothing, and is no plan.
     pub(super) async fn read(
         conn: &mut PgConnection,
         system: Option<System>,

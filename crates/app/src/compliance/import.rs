@@ -191,7 +191,8 @@ struct Said {
 struct Sheet {
     decisions: Vec<NewDecision>,
     said: Vec<Said>,
-    /// Lines that meet an objective of 3.12.4, which takes a plan, and what to say if there is none.
+    /// Lines that meet an objective of 3.12.4, which takes a plan, and what to say if there is
+    /// none.
     needing_plan: Vec<String>,
     /// What is wrong, by line and column.
     wrong: Vec<String>,

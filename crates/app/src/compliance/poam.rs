@@ -321,7 +321,8 @@ fn late(plan: &Plan, all: &[Plan]) -> Option<String> {
     ))
 }
 
-/// Completes the item of this number, or whose id begins or ends like this, with the evidence that shows it.
+/// Completes the item of this number, or whose id begins or ends like this, with the evidence that
+/// shows it.
 pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Plan, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let mut plan = find_plan(conn, id).await?;

@@ -11,10 +11,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use collect::masking::raw_line;
-use config::{Loaded, Secrets};
+use config::Loaded;
 use model::text::sanitize;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
@@ -29,6 +31,8 @@ use crate::{rules, sources, status};
 const MASK: &str = "***";
 /// A secret that is shorter would be found in every other word.
 const SECRET_MIN: usize = 4;
+/// So many bytes leave at least six characters of base64 that are the secret's alone.
+const BASE64_MIN: usize = 6;
 /// The newest lines of the daemon's own log.
 const LOG_LINES: &str = "2000";
 /// Bytes of it at most.
@@ -62,9 +66,13 @@ pub struct Scrubber {
 
 impl Scrubber {
     /// One that knows the secrets of a configuration.
-    pub fn new(secrets: Option<&Secrets>) -> Self {
-        let known = secrets.map(values).unwrap_or_default();
-        let mut known: Vec<String> = known.iter().flat_map(|one| spellings(one)).collect();
+    pub fn new(loaded: Option<&Loaded>) -> Self {
+        let known = loaded.map(values).unwrap_or_default();
+        Self::of(&known)
+    }
+
+    fn of(secrets: &[String]) -> Self {
+        let mut known: Vec<String> = secrets.iter().flat_map(|one| spellings(one)).collect();
         known.retain(|secret| secret.len() >= SECRET_MIN);
         // Of two secrets one may hold the other.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -89,13 +97,67 @@ impl Scrubber {
     }
 }
 
-/// A secret as texts of several kinds write it: as it is, within a string of JSON or TOML, and as a
-/// URL hides it.
+/// A secret as texts of several kinds write it: as it is, within a string of JSON or TOML, as a URL
+/// hides it, and in base64, as `Authorization: Basic` and dumps do.
 fn spellings(secret: &str) -> Vec<String> {
     let escaped = serde_json::to_string(secret).unwrap_or_default();
-    let decoded = percent_decoded(secret);
     let within = escaped.trim_matches('"').to_owned();
-    vec![secret.to_owned(), within, decoded]
+    let decoded = percent_decoded(secret);
+    let mut all = vec![secret.to_owned(), within];
+    for plain in [secret, &decoded] {
+        all.extend(percent_encoded(plain));
+        all.extend(base64_cores(plain.as_bytes()));
+    }
+    all.push(decoded);
+    all
+}
+
+/// The text as URLs write it: what must be escaped, up to everything but letters and digits, in
+/// upper and in lower case.
+fn percent_encoded(text: &str) -> Vec<String> {
+    // RFC 3986: unreserved characters; those that a login may hold; those that a path and a query
+    // may hold; and none at all, as some encode.
+    let kept = ["-._~", "-._~!$&'()*+,;=", "-._~!$&'()*+,;=:@/?", ""];
+    let upper = kept.map(|keeps| percent_encode(text, keeps, |byte| format!("%{byte:02X}")));
+    let lower = kept.map(|keeps| percent_encode(text, keeps, |byte| format!("%{byte:02x}")));
+    [upper, lower].concat()
+}
+
+fn percent_encode(text: &str, keeps: &str, escape: impl Fn(u8) -> String) -> String {
+    let spell = |byte: u8| {
+        let is_kept = byte.is_ascii_alphanumeric() || keeps.as_bytes().contains(&byte);
+        if is_kept {
+            char::from(byte).to_string()
+        } else {
+            escape(byte)
+        }
+    };
+    text.bytes().map(spell).collect()
+}
+
+/// What is the same of a secret's base64 wherever it begins within what is encoded, in the standard
+/// and the URL-safe alphabet.
+///
+/// Three bytes are four characters, so there are three places to begin at. The characters at both
+/// ends also hold bits of the neighbors: they are left out.
+fn base64_cores(secret: &[u8]) -> Vec<String> {
+    // Fewer bytes would be found in every other word.
+    if secret.len() < BASE64_MIN {
+        return Vec::new();
+    }
+
+    let mut cores = Vec::new();
+    for before in 0..3 {
+        let bytes = [&[0; 2][..before], secret].concat();
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let text = engine.encode(&bytes);
+            // Bits of `before` bytes spread over one character more than there are bytes.
+            let first = if before == 0 { 0 } else { before + 1 };
+            let last = bytes.len() * 8 / 6;
+            cores.push(text[first..last].to_owned());
+        }
+    }
+    cores
 }
 
 /// The text that `%40` and its like stand for.
@@ -120,7 +182,8 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Every secret of a configuration, and the passwords within URLs.
-fn values(secrets: &Secrets) -> Vec<String> {
+fn values(loaded: &Loaded) -> Vec<String> {
+    let secrets = &loaded.secrets;
     let named = secrets.channels.values();
     let all = secrets
         .database_url
@@ -129,9 +192,12 @@ fn values(secrets: &Secrets) -> Vec<String> {
         .chain(&secrets.databases)
         .chain(named);
 
+    let named = all.map(ExposeSecret::expose_secret);
+    // What was typed into a key that names a file stays there while a variable takes its place.
+    let all = named.chain(config::typed_secrets(&loaded.config));
+
     let mut found = Vec::new();
-    for secret in all {
-        let text = secret.expose_secret();
+    for text in all {
         found.push(text.to_owned());
         found.extend(text.lines().map(|line| line.trim().to_owned()));
         let login = text
@@ -152,7 +218,7 @@ fn values(secrets: &Secrets) -> Vec<String> {
 
 /// Makes the archive, a ZIP file.
 pub async fn make(site: &Site, report: &Report) -> anyhow::Result<Vec<u8>> {
-    let scrubber = Scrubber::new(site.loaded.as_ref().ok().map(|loaded| &loaded.secrets));
+    let scrubber = Scrubber::new(site.loaded.as_ref().ok());
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     files.insert("README.txt", README.to_owned());
     files.insert("doctor.json", json(report)?);
@@ -308,6 +374,35 @@ mod tests {
         };
         let text = scrubber.clean(r#"a p%40ss"w\ord b "p%40ss\"w\\ord" c p@ss"w\ord d"#);
         assert_eq!(text, "a *** b \"***\" c *** d\n");
+    }
+
+    #[test]
+    fn an_encoded_secret_is_known_wherever_it_begins() {
+        let secret = "q7/Zm+k?w&Xx~9";
+        let scrubber = Scrubber::of(&[secret.to_owned()]);
+        for around in ["", "a", "ab", "abc", "user:", "0123456789"] {
+            let text = format!("{around}{secret}{around}");
+            for encoded in [
+                STANDARD_NO_PAD.encode(&text),
+                URL_SAFE_NO_PAD.encode(&text),
+                base64::engine::general_purpose::STANDARD.encode(&text),
+            ] {
+                let cleaned = scrubber.clean(&format!("x {encoded} y"));
+                assert!(cleaned.contains(MASK), "{encoded}: {cleaned}");
+                // What is left of the ends is less than a character of the secret each.
+                let left = cleaned.trim().len() + secret.len() * 4 / 3;
+                assert!(left <= "x  y".len() + encoded.len() + 8, "{cleaned}");
+            }
+        }
+
+        for encoded in [
+            "q7%2FZm%2Bk%3Fw%26Xx~9",
+            "q7%2fZm%2bk%3fw%26Xx%7e9",
+            "q7/Zm+k?w&Xx~9",
+            "q7%2FZm+k%3Fw&Xx~9",
+        ] {
+            assert_eq!(scrubber.clean(encoded), "***\n", "{encoded}");
+        }
     }
 
     #[test]

@@ -98,6 +98,10 @@ fn stuck(what: &Attention<'_>) -> Option<Finding> {
             "events wait on disk for the database",
             "`blueteam status` says how many, and since when",
         ),
+        Attention::NotRead(part) => Finding::unknown(
+            format!("{} cannot be read: {}", part.what, sanitize(&part.why)),
+            advice,
+        ),
         _ => return None,
     })
 }

@@ -3,9 +3,11 @@
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use super::healthz::{self, Health};
 use super::{Finding, Look, Part, Site};
 
 pub(super) const PART: Part = Part {
@@ -16,22 +18,59 @@ pub(super) const PART: Part = Part {
 async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     let config = &site.loaded()?.config;
     let http = format!("tcp:{}", config.ingest.listen);
-    let listeners = config.collect.listeners.iter();
-    let addresses = std::iter::once(http).chain(listeners.map(|l| l.address.clone()));
+    let mut found = vec![if site.daemon_runs {
+        serves(&http, &config.ingest.tls_cert_file).await
+    } else {
+        is_free(&http).await
+    }];
 
-    let mut found = Vec::new();
-    for address in addresses {
+    for listener in &config.collect.listeners {
         let finding = if site.daemon_runs {
-            answers(&address).await
+            answers(&listener.address).await
         } else {
-            is_free(&address).await
+            is_free(&listener.address).await
         };
         found.push(finding);
     }
     Ok(found)
 }
 
-/// Where `tcp:HOST:PORT` is. A listener on every address is asked on this machine's own.
+/// Whether the daemon's HTTP server is what answers there.
+async fn serves(address: &str, certificate: &str) -> Finding {
+    let certificate = (!certificate.is_empty()).then(|| Path::new(certificate));
+    let asked = match reachable(address) {
+        Ok(at) => healthz::ask(at, certificate).await,
+        Err(error) => Err(error),
+    };
+    let how = if certificate.is_some() {
+        "with the configured certificate"
+    } else {
+        "without TLS"
+    };
+
+    match asked {
+        Ok(Health::Ok) => Finding::ok(format!("{address} is open, {how}")),
+        Ok(Health::Degraded) => Finding::warning(
+            format!("{address} is open, {how}, and events do not reach the database"),
+            "see what `blueteam status` says of the database and the spool",
+        ),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => nobody(address, &error),
+        Err(error) => Finding::wrong(
+            format!("what answers at {address} is not the daemon as it is configured: {error}"),
+            "look which program is there (ss -lntup); after a change of the certificate wait half \
+                a minute, after one of `ingest` restart the daemon",
+        ),
+    }
+}
+
+fn nobody(address: &str, error: &Error) -> Finding {
+    Finding::wrong(
+        format!("the daemon runs, and nobody is at {address}: {error}"),
+        "restart the daemon and look at its log: journalctl -u blueteam -e",
+    )
+}
+
+/// Where `tcp:HOST:PORT` is.
 fn socket(address: &str) -> std::io::Result<SocketAddr> {
     let (_, place) = address.split_once(':').unwrap_or_default();
     let mut found = place.to_socket_addrs()?;
@@ -53,19 +92,20 @@ async fn answers(address: &str) -> Finding {
             Err(error) => Err(error),
             Ok(()) => Err(Error::from(ErrorKind::ConnectionRefused)),
         },
-        _ => connect(address).await,
+        _ => match reachable(address) {
+            Ok(at) => TcpStream::connect(at).await.map(|_| ()),
+            Err(error) => Err(error),
+        },
     };
 
     match asked {
         Ok(()) => Finding::ok(format!("{address} is open")),
-        Err(error) => Finding::wrong(
-            format!("the daemon runs, and nobody is at {address}: {error}"),
-            "restart the daemon and look at its log: journalctl -u blueteam -e",
-        ),
+        Err(error) => nobody(address, &error),
     }
 }
 
-async fn connect(address: &str) -> std::io::Result<()> {
+/// Where it is reached from this machine. A listener on every address is asked on its own.
+fn reachable(address: &str) -> std::io::Result<SocketAddr> {
     let mut at = socket(address)?;
     if at.ip().is_unspecified() {
         at.set_ip(if at.is_ipv4() {
@@ -74,7 +114,7 @@ async fn connect(address: &str) -> std::io::Result<()> {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    TcpStream::connect(at).await.map(|_| ())
+    Ok(at)
 }
 
 async fn bind_udp(address: &str) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use config::Config;
-use detect::sigma::{Advice, Sigma, SigmaError, advice};
+use detect::sigma::{Advice, Limits, Sigma, SigmaError, advice};
 
 use model::RuleId;
 use serde::Serialize;
@@ -45,9 +45,9 @@ pub fn configured_dir(config: &Config) -> Result<PathBuf, AppError> {
 }
 
 /// Reads the Sigma rules of a folder.
-pub fn check(dir: &Path) -> Result<Checked, AppError> {
+pub fn check(dir: &Path, limits: Limits) -> Result<Checked, AppError> {
     let files = config::rules::read_rules(dir)?;
-    let (sigma, errors) = Sigma::load(&files);
+    let (sigma, errors) = Sigma::load(&files, limits);
     let names = |id: &RuleId| {
         sigma
             .infos()
@@ -70,7 +70,7 @@ pub fn check(dir: &Path) -> Result<Checked, AppError> {
         cannot_fire,
         advice: files
             .iter()
-            .flat_map(|(file, text)| advice(file, text))
+            .flat_map(|(file, text)| advice(file, text, limits))
             .collect(),
     })
 }

@@ -11,8 +11,8 @@ use super::Row;
 const WATCHED: &str = "#7fc97f";
 const UNWATCHED: &str = "#fdc086";
 
-/// Returns the layer. A technique's score is how many rules look for it now; techniques of other matrices
-/// (ATLAS) are left out.
+/// Returns the layer. A technique's score is how many rules look for it now; techniques of other
+/// matrices (ATLAS) are left out.
 pub fn layer(rows: &[Row]) -> Value {
     let mut techniques: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {

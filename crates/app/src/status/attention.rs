@@ -7,7 +7,7 @@ use model::{Severity, Span, Timestamp};
 use store::overview::Schema;
 use store::sources::RefusedRows;
 
-use super::{ClockDoubt, Over, PendingAlerts, Status, Unreadable};
+use super::{ClockDoubt, NotRead, Over, PendingAlerts, Status, Unreadable};
 use crate::spools::Held;
 
 /// A committed event that waits longer than this is overdue.
@@ -62,6 +62,10 @@ pub enum Attention<'a> {
     OverThreshold(&'a Over),
     /// So many notifications were given up.
     Undelivered(u64),
+    /// A source of the configuration does not run, or one that runs is not in it, in a sentence.
+    SourceChanged(String),
+    /// Part of the status could not be read.
+    NotRead(&'a NotRead),
 }
 
 /// What in the spool of applications' events needs attention.
@@ -119,9 +123,12 @@ pub fn attention(status: &Status) -> Vec<Attention<'_>> {
             .iter()
             .map(Attention::OverThreshold),
     );
-    if status.findings.deliveries.dead > 0 {
-        all.push(Attention::Undelivered(status.findings.deliveries.dead));
+    let deliveries = status.findings.deliveries.as_ref();
+    let dead = deliveries.map_or(0, |deliveries| deliveries.dead);
+    if dead > 0 {
+        all.push(Attention::Undelivered(dead));
     }
+    all.extend(status.not_read.iter().map(Attention::NotRead));
 
     all
 }
@@ -131,15 +138,14 @@ fn people_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     let findings = &status.findings;
     if let Some(due) = findings.dfars_report_due {
         all.push(Attention::ReportsDue {
-            incidents: findings.incidents.dfars_unreported,
+            incidents: findings.incidents.map_or(0, |all| all.dfars_unreported),
             first: due,
         });
     }
 
-    let waiting = findings
-        .alerts
-        .iter()
-        .filter(|count| count.severity >= Severity::High && count.unacknowledged > 0);
+    let alerts = findings.alerts.iter().flatten();
+    let waiting =
+        alerts.filter(|count| count.severity >= Severity::High && count.unacknowledged > 0);
     all.extend(waiting.map(|count| Attention::Unacknowledged {
         severity: count.severity,
         alerts: count.unacknowledged,
@@ -149,8 +155,10 @@ fn people_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
 /// What keeps attacks from being detected, or people from being notified of them.
 fn detection_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     let (here, findings, backlog) = (&status.installation, &status.findings, &status.backlog);
-    if here.schema.applied < here.schema.known {
-        all.push(Attention::SchemaBehind(here.schema));
+    if let Some(schema) = here.schema
+        && schema.applied < schema.known
+    {
+        all.push(Attention::SchemaBehind(schema));
     }
 
     if !here.daemon_running {
@@ -160,6 +168,8 @@ fn detection_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     if here.state_read_only {
         all.push(Attention::StateReadOnly(&here.state_dir));
     }
+    let changes = here.source_changes.sentences().into_iter();
+    all.extend(changes.map(Attention::SourceChanged));
     all.extend(here.clock.as_ref().map(Attention::Clock));
     if let Some(oldest) = findings.reader.and_then(|lag| lag.oldest)
         && here.at.since(oldest) > LAG_ALLOWED

@@ -33,8 +33,8 @@ pub(super) const COMMAND: Command = Command {
 /// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was
 /// found, who decided so, and the score.
 ///
-/// Checks propose a finding; a named person decides it with `assess`. What nobody has decided counts
-/// as not met.
+/// Checks propose a finding; a named person decides it with `assess`. What nobody has decided
+/// counts as not met.
 ///
 /// Exit code: 0 done, 1 failed, 2 wrong arguments.
 #[derive(Debug, clap::Args)]

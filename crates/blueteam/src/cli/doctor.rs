@@ -31,8 +31,8 @@ pub(super) const COMMAND: Command = Command {
 /// clock, ports, mail (greets the server, sends nothing), backups, certificates, sources and rules.
 /// Changes and starts nothing; takes less than three seconds. Run it as the daemon's user.
 ///
-/// Exit code: 0 all is well; 1 it cannot be told; 2 wrong arguments; 3 something is wrong; 4 nothing
-/// is wrong, but something is doubtful or could not be looked at.
+/// Exit code: 0 all is well; 1 it cannot be told; 2 wrong arguments; 3 something is wrong; 4
+/// nothing is wrong, but something is doubtful or could not be looked at.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam doctor\n  blueteam doctor --all\n  blueteam doctor --json | jq -r \

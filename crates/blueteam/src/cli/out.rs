@@ -258,15 +258,21 @@ fn table_lines(mut table: Table) -> Vec<String> {
 /// The lines as they are shown: without the margin on their left and the space that pads the last
 /// column.
 fn trim_lines(table: &Table) -> Vec<String> {
-    table
-        .lines()
-        .map(|line| {
-            line.strip_prefix(' ')
-                .unwrap_or(&line)
-                .trim_end()
-                .to_owned()
-        })
-        .collect()
+    let trim = |line: String| without_margin(&line).trim_end().to_owned();
+    table.lines().map(trim).collect()
+}
+
+/// The line without its first space, which the color of the first cell may precede.
+fn without_margin(line: &str) -> String {
+    let mut text = line;
+    while let Some((_, after)) = text
+        .strip_prefix("\u{1b}[")
+        .and_then(|escape| escape.split_once('m'))
+    {
+        text = after;
+    }
+    let color = &line[..line.len() - text.len()];
+    format!("{color}{}", text.strip_prefix(' ').unwrap_or(text))
 }
 
 /// Writes a table.
@@ -402,6 +408,14 @@ mod tests {
         terminal: true,
         color: false,
     };
+
+    #[test]
+    fn a_colored_cell_stands_where_a_plain_one_does() {
+        assert_eq!(without_margin(" low  x"), "low  x");
+        let colored = without_margin("\u{1b}[38;5;9m\u{1b}[1m high\u{1b}[0m  x");
+        assert_eq!(colored, "\u{1b}[38;5;9m\u{1b}[1mhigh\u{1b}[0m  x");
+        assert_eq!(without_margin("\u{1b}[1"), "\u{1b}[1");
+    }
 
     fn alerts(width: u16) -> Table {
         let mut table = table(

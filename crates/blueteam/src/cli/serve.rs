@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use app::running::DAEMON_LOCK;
 use config::StateDir;
 use config::{Loaded, LogFormat};
 use daemon::{self, Control, Parts, Ready};
@@ -51,8 +52,7 @@ fn run(parts: Parts, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (config, state_dir) = (globals.config, globals.state_dir);
     let loaded = config::load(config, config::environment())?;
     let state = StateDir::resolve(state_dir)?;
-    let is_first =
-        std::fs::read_dir(state.path()).map_or(true, |mut entries| entries.next().is_none());
+    let is_first = !state.join(DAEMON_LOCK).exists();
     start_logging(&loaded)?;
     for warning in loaded.renamed.iter().chain(&loaded.config.warnings()) {
         tracing::warn!("{warning}");

@@ -78,6 +78,36 @@ pub(super) fn with_session<T>(
     })
 }
 
+/// Like [`with_session`], for a look that says something without the database as well: `work` gets
+/// the error where there is one that does not answer. One that was never made is an error here.
+pub(super) fn with_session_if_any<T>(
+    globals: Globals<'_>,
+    work: impl AsyncFnOnce(anyhow::Result<&mut Session>, &Loaded) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let actor = current_operator(None)?;
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    block_on(async {
+        let database = match Database::existing(&loaded, &state).await {
+            Ok(database) => database,
+            Err(error) if Database::exists(&loaded, &state) => {
+                return work(Err(error), &loaded).await;
+            }
+            Err(error) => return Err(error),
+        };
+
+        let done = match Session::open(&database, actor).await {
+            Ok(mut session) => {
+                let done = work(Ok(&mut session), &loaded).await;
+                session.close().await;
+                done
+            }
+            Err(error) => work(Err(error), &loaded).await,
+        };
+        database.leave().await?;
+        done
+    })
+}
+
 /// The longest name that `--on-behalf-of` takes, in characters. Beside an account it fits where a
 /// table takes 200.
 const NAME_MAX: usize = 120;

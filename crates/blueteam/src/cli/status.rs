@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use app::status::{
-    self, Activity, AlertCount, Attention, Findings, Installation, LAG_MAX, Lag, ListenerSpool,
-    Login, Spool,
+    self, Activity, AlertCount, Attention, Findings, IncidentCount, Installation, LAG_MAX, Lag,
+    ListenerSpool, Login, Schema, Spool, Undelivered,
 };
 use clap::Args as _;
 use comfy_table::Cell;
@@ -13,11 +13,13 @@ use model::text::{counted, sanitize};
 use serde::Serialize;
 
 use super::out::{self, Look};
-use super::session::{Globals, with_session};
+use super::session::{Globals, with_session_if_any};
 use super::{Command, parsed};
 
 /// Exit code when something needs attention.
 const ATTENTION: u8 = 3;
+/// Exit code when part of it could not be read.
+const PARTIAL: u8 = 4;
 
 pub(super) const COMMAND: Command = Command {
     name: "status",
@@ -27,10 +29,12 @@ pub(super) const COMMAND: Command = Command {
 
 /// How things stand: database, daemon, events of each source, alerts, incidents, deliveries, rules.
 ///
-/// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3
+/// Exit code: 0 all is well; 1 it cannot be told (no configuration, no database yet); 2 wrong
+/// arguments; 4 part of it, or the whole database, could not be read, as the end says; 3
 /// something needs attention, named at the end: the daemon is not running, the schema is behind,
 /// events wait unread for more than a minute, the
-/// clock cannot be believed, high or critical alerts that nobody has acknowledged,
+/// clock cannot be believed, sources were added to the configuration or removed from it since the
+/// daemon's start, high or critical alerts that nobody has acknowledged,
 /// monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
 /// delivered, alerts that cannot be written, events that the rules cannot read, high or critical
 /// alerts for which no channel is configured, events in the spool or refused by the database,
@@ -57,18 +61,22 @@ struct Status {
 
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
-    let status = with_session(globals, None, async |session, loaded| {
-        Ok(status::gather(session, loaded, &state).await?)
+    let status = with_session_if_any(globals, async |session, loaded| match session {
+        Ok(session) => Ok(status::gather(session, loaded, &state).await?),
+        Err(error) => {
+            let why = format!("{error:#}");
+            Ok(status::gather_without_database(loaded, &state, why))
+        }
     })?;
 
     let attention: Vec<String> = status::attention(&status)
         .iter()
         .map(attention_sentence)
         .collect();
-    let code = if attention.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(ATTENTION)
+    let code = match (status.not_read.is_empty(), attention.is_empty()) {
+        (false, _) => ExitCode::from(PARTIAL),
+        (true, false) => ExitCode::from(ATTENTION),
+        (true, true) => ExitCode::SUCCESS,
     };
 
     let status = Status { status, attention };
@@ -127,6 +135,7 @@ fn attention_sentence(what: &Attention<'_>) -> String {
         ),
         Attention::NoChannel(severities) => no_channel(severities),
         Attention::Certificate(warning) => warning.clone(),
+        Attention::SourceChanged(what) => sanitize(what).into_owned(),
         Attention::RefusedRows(refused) => format!(
             "events of {} that the database refused within a week: {}, the last at {} (`blueteam \
                 sources dead-letters`)",
@@ -146,6 +155,9 @@ fn attention_sentence(what: &Attention<'_>) -> String {
             "messages that could not be delivered: {notifications} (`blueteam notifications \
                 list --state dead`)"
         ),
+        Attention::NotRead(part) => {
+            format!("{} cannot be read: {}", part.what, sanitize(&part.why))
+        }
     }
 }
 
@@ -210,7 +222,7 @@ fn print_label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> 
 fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
     let (here, findings) = (&status.installation, &status.findings);
     print_label("database", describe_database(here))?;
-    print_label("login", describe_login(&here.login))?;
+    print_label("login", known(here.login.as_ref(), describe_login))?;
     print_label(
         "daemon",
         if here.daemon_running {
@@ -220,22 +232,29 @@ fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
         },
     )?;
 
-    print_label("reader", describe_reader(findings.reader))?;
-    print_label("incidents", describe_incidents(findings))?;
+    let reader = if status.lacks("reader") {
+        NOT_READ.to_owned()
+    } else {
+        describe_reader(findings.reader)
+    };
+    print_label("reader", reader)?;
+    let incidents = |incidents: &IncidentCount| describe_incidents(incidents, findings);
+    print_label("incidents", known(findings.incidents.as_ref(), incidents))?;
+    let deliveries =
+        |those: &Undelivered| format!("{} waiting, {} given up", those.waiting, those.dead);
     print_label(
         "deliveries",
-        format_args!(
-            "{} waiting, {} given up",
-            findings.deliveries.waiting, findings.deliveries.dead
-        ),
+        known(findings.deliveries.as_ref(), deliveries),
     )?;
 
-    if findings.refused_keys.requests > 0 {
+    if let Some(refused) = findings.refused_keys
+        && refused.requests > 0
+    {
         print_label(
             "keys refused",
             format_args!(
                 "{} within 24 h (`blueteam events search --action api_key_refused`)",
-                counted(findings.refused_keys.requests, "request")
+                counted(refused.requests, "request")
             ),
         )?;
     }
@@ -245,9 +264,15 @@ fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
     }
 
     out::line("")?;
-    print_sources(&findings.sources)?;
+    match &findings.sources {
+        Some(sources) => print_sources(sources)?,
+        None => print_label("events", NOT_READ)?,
+    }
     out::line("")?;
-    print_alerts(&findings.alerts)?;
+    match &findings.alerts {
+        Some(alerts) => print_alerts(alerts)?,
+        None => print_label("alerts", NOT_READ)?,
+    }
 
     out::line("")?;
     if attention.is_empty() {
@@ -262,8 +287,17 @@ fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In place of what could not be read.
+const NOT_READ: &str = "could not be read";
+
+fn known<T>(read: Option<&T>, describe: impl Fn(&T) -> String) -> String {
+    read.map_or_else(|| NOT_READ.to_owned(), describe)
+}
+
 fn describe_database(here: &Installation) -> String {
-    let (applied, known) = (here.schema.applied, here.schema.known);
+    let Some(Schema { applied, known }) = here.schema else {
+        return format!("{} (schema {NOT_READ})", here.database);
+    };
     let schema = if applied == known {
         format!("version {applied}, up to date")
     } else {
@@ -303,11 +337,10 @@ fn describe_reader(lag: Option<Lag>) -> String {
     }
 }
 
-fn describe_incidents(findings: &Findings) -> String {
+fn describe_incidents(i: &IncidentCount, findings: &Findings) -> String {
     let due = findings.dfars_report_due.map_or_else(String::new, |due| {
         format!(", the first by {}", out::time(due))
     });
-    let i = &findings.incidents;
     format!(
         "{} open, {} with CUI, {} to report{due}",
         i.open, i.cui, i.dfars_unreported

@@ -504,7 +504,8 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
         .concat(),
     )
     .json();
-    assert_eq!(chain[1]["cui"], true, "the oldest first: {chain}");
+    assert_eq!(chain[1]["cui_accessed"], true, "the oldest first: {chain}");
+    assert_eq!(chain[1]["cui"], true, "by its earlier name: {chain}");
 
     assert_snapshot!(
         "events_stats",
@@ -646,6 +647,26 @@ async fn an_id_that_is_none_or_several_is_an_error() {
     });
 
     assert!(some_digit_is_ambiguous);
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_what_is_missing() {
+    let program = Program::new(None);
+    let run = |args: &[&str]| {
+        let plain = Command::new(program.command(&[]).get_program())
+            .env("BLUETEAM_STATE_DIR", program.path("state"))
+            .env("BLUETEAM_CONFIG", program.path("blueteam.toml"))
+            .args(args)
+            .output();
+        String::from_utf8(plain.unwrap().stderr).unwrap()
+    };
+    let said = run(&["alerts", "show"]);
+    assert!(
+        said.contains("Usage: blueteam alerts show <ID>\n"),
+        "{said}"
+    );
+    let said = run(&["alert"]);
+    assert!(said.contains("exist: 'alerts', 'report'"), "{said}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! `scripts/test-deb` installs the package where it will live.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cli::Program;
@@ -61,6 +61,11 @@ fn the_unit_is_never_given_up_and_can_be_reloaded() {
         "PostgreSQL is started again by the daemon"
     );
 
+    assert_eq!(
+        service("KillMode"),
+        ["mixed"],
+        "the daemon stops its PostgreSQL itself, after its last work"
+    );
     assert!(
         service("ExecReload")
             .last()
@@ -114,6 +119,56 @@ fn what_the_package_names_is_there() {
         let is_ours = path.starts_with("deploy/") || path.starts_with("scripts/");
         assert!(!is_ours || at(path).exists(), "scripts/build-deb: {path}");
     }
+}
+
+/// Copies a file or a folder of the repository.
+fn copy(name: &str, to: &Path) {
+    let copied = Command::new("cp").arg("-R").arg(at(name)).arg(to).status();
+    assert!(copied.unwrap().success(), "{name}");
+}
+
+/// Every page below a folder.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_link_of_a_shipped_page_is_dead() {
+    let shipped = tempfile::tempdir().unwrap();
+    for name in ["README.md", "SECURITY.md", "CHANGELOG.md", "docs"] {
+        copy(name, shipped.path());
+    }
+    let script = at("scripts/package-links");
+    let ran = Command::new(script).arg(shipped.path()).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+
+    let (mut all, mut elsewhere) = (Vec::new(), 0);
+    pages(shipped.path(), &mut all);
+    assert!(all.len() > 50, "{all:?}");
+    for page in all {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.contains(':') {
+                elsewhere += usize::from(file.contains("/main/clients/php/README.md"));
+            } else if !file.is_empty() {
+                let leads_to = page.parent().unwrap().join(file);
+                assert!(leads_to.exists(), "{}: {target}", page.display());
+            }
+        }
+    }
+    assert!(elsewhere > 0, "what is not shipped is in the repository");
 }
 
 /// A path that one of them has otherwise would show when a stranger installs it.

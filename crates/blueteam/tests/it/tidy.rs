@@ -120,8 +120,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rsigma-parser", &["detect"]),
 ];
 
-/// Files of more than [`LINES_MAX`] lines of code, and why they stay whole. Blank lines and comments
-/// do not count, so that nobody squeezes a file to meet the limit.
+/// Files of more than [`LINES_MAX`] lines of code, and why they stay whole. Blank lines and
+/// comments do not count, so that nobody squeezes a file to meet the limit.
 const LONG_FILES: &[(&str, &str)] = &[
     (
         "crates/blueteam/tests/it/cli.rs",

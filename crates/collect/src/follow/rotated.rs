@@ -72,8 +72,8 @@ impl LogFile {
     }
 }
 
-/// Lists all files of the log's folder, including the log itself. `within` is the folder in which the
-/// log was found, if it was not named.
+/// Lists all files of the log's folder, including the log itself. `within` is the folder in which
+/// the log was found, if it was not named.
 pub(super) fn list_files(log: &Path, within: Option<&Path>) -> io::Result<Vec<LogFile>> {
     let folder = log
         .parent()

@@ -10,8 +10,8 @@ use super::{
     malformed_record, too_large_record,
 };
 
-/// How deep a request is read; the library ends at 128. Of attributes and bodies, [`DEPTH_MAX`] levels
-/// are kept, each of which takes three of these.
+/// How deep a request is read; the library ends at 128. Of attributes and bodies, [`DEPTH_MAX`]
+/// levels are kept, each of which takes three of these.
 const NESTING_MAX: usize = 100;
 
 #[derive(Deserialize)]

@@ -323,7 +323,8 @@ fn no_text_of_an_attacker_gets_an_event_rejected() {
     }
 }
 
-/// Exporters write `null` for a list that has nothing, and an application may log what a client nested.
+/// Exporters write `null` for a list that has nothing, and an application may log what a client
+/// nested.
 #[test]
 fn null_lists_and_deep_bodies_cost_no_record() {
     let deep = format!(

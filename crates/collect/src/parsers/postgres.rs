@@ -355,7 +355,8 @@ fn is_authorized(m: &Message) -> bool {
 }
 
 /// Returns whether a message is the one of blueteam's trigger: `SCHEMA.TABLE is append-only: DELETE
-/// refused`. A text that an application stored could hold the words, and an error quotes such texts.
+/// refused`. A text that an application stored could hold the words, and an error quotes such
+/// texts.
 fn is_refusal(message: &str) -> bool {
     let Some((table, refused)) = message.split_once(" is append-only: ") else {
         return false;

@@ -4,8 +4,8 @@
 //! rejected.
 //!
 //! A failed login of sshd is one `Failed password`, `Failed publickey` or `Failed
-//! keyboard-interactive` line; `message repeated N times: [ … ]` and `last message repeated N times`
-//! are N of them. Lines of PAM about an attempt count where sshd writes no such line; see
+//! keyboard-interactive` line; `message repeated N times: [ … ]` and `last message repeated N
+//! times` are N of them. Lines of PAM about an attempt count where sshd writes no such line; see
 //! [`crate::sequence`]. `Failed none` begins every attempt of an OpenSSH client, and the other lines
 //! about an attempt (`Invalid user`, `Connection closed`) repeat it, so none of them counts.
 

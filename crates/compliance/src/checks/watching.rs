@@ -305,7 +305,8 @@ fn missing_rules(rules: Option<&[RuleFacts]>) -> Vec<String> {
         ));
     }
 
-    // A threshold that nobody reaches is a rule that is off, and the fixtures run with the defaults.
+    // A threshold that nobody reaches is a rule that is off, and the fixtures run with the
+    // defaults.
     let changed: Vec<String> = rules
         .iter()
         .filter(|rule| rule.enabled && !rule.changed_parameters.is_empty())

@@ -247,8 +247,8 @@ fn check_growth(document: &Document<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts what markers draw: one at each corner of a line, of which there is at most one for each two
-/// characters.
+/// Counts what markers draw: one at each corner of a line, of which there is at most one for each
+/// two characters.
 fn markers_drawn<'a, 'input>(
     document: &'a Document<'input>,
     count: &mut Growth<'a, 'input>,

@@ -207,8 +207,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>, SheetError> {
     }
 }
 
-/// Returns the line on which a quoted field begins that the end of the text cuts off. The reader would
-/// take all rows after it for its content.
+/// Returns the line on which a quoted field begins that the end of the text cuts off. The reader
+/// would take all rows after it for its content.
 fn unclosed_quote(text: &str, delimiter: u8) -> Option<usize> {
     let (mut line, mut opened, mut at_start) = (1, None, true);
     for byte in text.trim_start_matches('\u{feff}').bytes() {

@@ -29,9 +29,9 @@ pub fn csv(known: &Plans<'_>) -> Result<Vec<u8>, SheetError> {
     into_bytes(writer)
 }
 
-/// Writes the sheet as a workbook with the header block of the template. Days are dates; every other
-/// cell is text, in which no formula runs. The apostrophe is there all the same, for whoever saves
-/// it as CSV. The same plans at the same time give the same bytes.
+/// Writes the sheet as a workbook with the header block of the template. Days are dates; every
+/// other cell is text, in which no formula runs. The apostrophe is there all the same, for whoever
+/// saves it as CSV. The same plans at the same time give the same bytes.
 pub fn xlsx(known: &Plans<'_>) -> Result<Vec<u8>, SheetError> {
     let mut workbook = Workbook::new();
     let made = ExcelDateTime::from_timestamp(known.now.as_micros().div_euclid(1_000_000))?;
@@ -114,7 +114,8 @@ fn cell_text(text: &str) -> String {
         .collect()
 }
 
-/// Returns a day as a spreadsheet counts it; `None` for one that it cannot, which is written as text.
+/// Returns a day as a spreadsheet counts it; `None` for one that it cannot, which is written as
+/// text.
 fn excel_day(at: Timestamp) -> Option<ExcelDateTime> {
     ExcelDateTime::parse_from_str(&format_day(at)).ok()
 }

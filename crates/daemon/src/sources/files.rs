@@ -1,5 +1,5 @@
-//! Follows the configured log files into the database. Events and position commit together. A folder
-//! or a pattern stands for the files in it; see [`folder`].
+//! Follows the configured log files into the database. Events and position commit together. A
+//! folder or a pattern stands for the files in it; see [`folder`].
 
 use std::path::PathBuf;
 use std::sync::Arc;

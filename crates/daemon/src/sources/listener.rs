@@ -5,8 +5,8 @@
 //! database, in order and once. A `kill -9` costs at most what had been read at that instant and
 //! was not synced yet (one read of 64 KiB per connection) and what the kernel still held. While the
 //! spool is full, streams are not read (their senders wait), and datagrams are dropped and counted,
-//! like those that the kernel dropped. A peer's address is kept beside what its line says of itself,
-//! and is never taken for the client that a line is about.
+//! like those that the kernel dropped. A peer's address is kept beside what its line says of
+//! itself, and is never taken for the client that a line is about.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -2,8 +2,8 @@
 
 use super::ordinary::is_ordinary;
 
-/// Parts of paths that only exploits request, each with the flaw it is for. The pre-filter looks for
-/// them where a word begins, as it does for the words below.
+/// Parts of paths that only exploits request, each with the flaw it is for. The pre-filter looks
+/// for them where a word begins, as it does for the words below.
 pub(super) const EXPLOITS: [&str; 52] = [
     "_ignition/execute-solution",
     "actuator/gateway/routes/",

@@ -153,6 +153,7 @@ impl Rule for DataExfiltration {
         cx.fire(key, event, || {
             let user = users.person(id, event);
             let megabytes = total / 1_000_000;
+            let has_size = megabytes > 0;
             let usual = format!(
                 "their own mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
                     {count_limit:.0} times or {:.0} MB",
@@ -165,14 +166,22 @@ impl Rule for DataExfiltration {
             NewDetection::counting(EntityKind::User, id, &hits, window, move |times, within| {
                 // Later exports count toward the number, not toward the bytes.
                 let at_least = if times > count { "at least " } else { "" };
+                // An application may not say how large an export was.
+                let (and_size, in_brackets) = if has_size {
+                    (
+                        format!(", {at_least}{megabytes} MB,"),
+                        format!(" ({at_least}{megabytes} MB)"),
+                    )
+                } else {
+                    (String::new(), String::new())
+                };
                 Texts {
                     title: format!(
-                        "Data exfiltration: user {name} exported {times} times, \
-                            {at_least}{megabytes} MB, within {within}"
+                        "Data exfiltration: user {name} exported {times} times{and_size} within \
+                            {within}"
                     ),
                     description: format!(
-                        "User {name} exported {times} times ({at_least}{megabytes} MB) within \
-                            {within}; {usual}."
+                        "User {name} exported {times} times{in_brackets} within {within}; {usual}."
                     ),
                 }
             })

@@ -253,8 +253,8 @@ impl Fields {
         }
     }
 
-    /// Returns an event as rules see it: an object with the columns, `metadata`, and each other name
-    /// in use that the event has a value for.
+    /// Returns an event as rules see it: an object with the columns, `metadata`, and each other
+    /// name in use that the event has a value for.
     pub(super) fn of_event(&self, event: &SecurityEvent<'_>) -> Value {
         let mut map = columns(event);
         let metadata = match serde_json::from_str(event.details.as_json()) {

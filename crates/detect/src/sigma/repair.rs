@@ -14,7 +14,8 @@ pub(super) const TICKS: u64 = 1_000_000;
 
 /// Mends a correlation rule.
 ///
-/// - `temporal` without a condition means that all its rules match; the library is content with one.
+/// - `temporal` without a condition means that all its rules match; the library is content with
+///   one.
 /// - The library's times are whole seconds, so that events of one second have no order. It does not
 ///   look at the unit: it is given microseconds, and spans to match.
 pub(super) fn correlation(rule: &mut CorrelationRule) {
@@ -35,8 +36,8 @@ pub(super) fn correlation(rule: &mut CorrelationRule) {
 }
 
 /// Mends a detection rule: `base64offset` is replaced by the texts that it stands for. The library
-/// keeps a last character that depends on what follows, and so finds a value in the middle of a text
-/// at one of three offsets only.
+/// keeps a last character that depends on what follows, and so finds a value in the middle of a
+/// text at one of three offsets only.
 pub(super) fn detection(rule: &mut SigmaRule) {
     for part in rule.detection.named.values_mut() {
         expand_offsets(part);

@@ -1,5 +1,5 @@
-//! How deep a JSON text nests. Whoever is watched may choose it (an application copies what a client
-//! sent), so a value that is nested too deep is replaced, and the rest is kept.
+//! How deep a JSON text nests. Whoever is watched may choose it (an application copies what a
+//! client sent), so a value that is nested too deep is replaced, and the rest is kept.
 
 use std::borrow::Cow;
 

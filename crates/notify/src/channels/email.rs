@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::Address;
@@ -12,6 +13,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use model::{Channel, Severity};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -22,6 +24,7 @@ use crate::notification::{Notification, Person};
 use crate::tls;
 
 mod body;
+mod connection;
 mod section;
 
 pub use section::Section;
@@ -84,7 +87,9 @@ struct Email {
     host: String,
     port: u16,
     security: Security,
-    tls: Option<TlsParameters>,
+    /// For TLS from the first byte.
+    tls: Option<Arc<ClientConfig>>,
+    starttls: Option<TlsParameters>,
     login: Option<Credentials>,
     from: Mailbox,
     to: Vec<Mailbox>,
@@ -127,23 +132,12 @@ pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
         .iter()
         .map(mailbox)
         .collect::<Result<_, _>>()?;
-    let mut parameters = TlsParameters::builder(settings.host.clone());
-
-    if let Some(pem) = &settings.ca_pem {
-        // Checked by our own reader first, whose messages say more.
-        tls::client_config(Some(pem)).map_err(|message| bad("ca_file", message))?;
-        let certificate =
-            Certificate::from_pem(pem.as_bytes()).map_err(|error| bad("ca_file", chain(&error)))?;
-        parameters = parameters.add_root_certificate(certificate);
-    }
-
-    let tls = match settings.security {
-        Security::Plain => None,
-        Security::StartTls | Security::Tls => Some(
-            parameters
-                .build_rustls()
-                .map_err(|error| bad("host", chain(&error)))?,
-        ),
+    // Checked by our own reader first, whose messages say more.
+    let ca_pem = settings.ca_pem.as_deref();
+    let tls = tls::client_config(ca_pem).map_err(|message| bad("ca_file", message))?;
+    let starttls = match settings.security {
+        Security::StartTls => Some(starttls_parameters(&settings.host, ca_pem)?),
+        Security::Tls | Security::Plain => None,
     };
 
     Ok(Box::new(Email {
@@ -155,7 +149,8 @@ pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
         port: settings.port,
         security: settings.security,
         timeout: settings.timeout,
-        tls,
+        tls: (settings.security == Security::Tls).then(|| Arc::new(tls)),
+        starttls,
         from,
         to,
         personnel,
@@ -166,6 +161,20 @@ pub fn outlet(settings: Settings) -> Result<Box<dyn Outlet>, SetupError> {
             .collect::<Vec<_>>()
             .join(", "),
     }))
+}
+
+fn starttls_parameters(host: &str, ca_pem: Option<&str>) -> Result<TlsParameters, SetupError> {
+    let bad = |key, error: &smtp::Error| SetupError::new(DEFINITION.channel, key, chain(error));
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = ca_pem {
+        let certificate =
+            Certificate::from_pem(pem.as_bytes()).map_err(|error| bad("ca_file", &error))?;
+        parameters = parameters.add_root_certificate(certificate);
+    }
+
+    parameters
+        .build_rustls()
+        .map_err(|error| bad("host", &error))
 }
 
 /// The mailbox of a person.
@@ -255,20 +264,16 @@ impl Email {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
-        let at_once = self.tls.clone().filter(|_| self.security == Security::Tls);
-        let address = (self.host.as_str(), self.port);
-        let connect = AsyncSmtpConnection::connect_tokio1(
-            address,
-            Some(self.timeout),
-            &self.hello,
-            at_once,
-            None,
-        );
-
-        let mut connection = self.step("connection", connect).await?;
+        let stream = connection::connect(&self.host, self.port, self.tls.as_ref()).await;
+        let stream = stream.map_err(|error| {
+            let what = format!("{}: connection: {}", self.host, chain(&error));
+            connection_error(what, false)
+        })?;
+        let greeted = AsyncSmtpConnection::connect_with_transport(stream, &self.hello);
+        let mut connection = self.step("connection", greeted).await?;
         if self.security == Security::StartTls {
             let parameters = self
-                .tls
+                .starttls
                 .clone()
                 .filter(|_| connection.can_starttls())
                 .ok_or_else(|| {
@@ -360,14 +365,18 @@ impl Email {
                     SendError::later(what, "check username and password of [channels.email]")
                 }
                 (true, _) => SendError::never(what, "check from and to of [channels.email]"),
-                (false, _) if error.is_tls() || what.contains("certificate") => {
-                    SendError::later(what, "check the server's certificate, host and ca_file")
-                }
-                (false, _) => SendError::later(
-                    what,
-                    "check that the mail server runs; nothing to do unless it lasts",
-                ),
+                (false, _) => connection_error(what, error.is_tls()),
             }
         })
     }
+}
+
+/// Why the server was not reached, or the conversation ended early.
+fn connection_error(what: String, is_tls: bool) -> SendError {
+    let mend = if is_tls || what.contains("certificate") {
+        "check the server's certificate, host and ca_file"
+    } else {
+        "check that the mail server runs; nothing to do unless it lasts"
+    };
+    SendError::later(what, mend)
 }

@@ -2,6 +2,7 @@ use model::ControlId;
 use notify::channels::email::{Security, Settings as Mail, outlet};
 use notify::{Kind, Person, Receipt, SendError};
 use secrecy::SecretString;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::smtp_server::{Conversation, Manners, Server, start};
@@ -108,6 +109,31 @@ async fn a_greeting_shows_whether_the_server_lets_us_in_and_sends_no_mail() {
             said.commands
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_never_ends_its_line_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let said = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut bytes, piece) = (0, vec![b'2'; 64 * 1024]);
+        while stream.write_all(&piece).await.is_ok() {
+            bytes += piece.len();
+        }
+        bytes
+    });
+
+    let channel = outlet(mail(port, Security::Plain)).unwrap();
+    let error = channel.greet().unwrap().await.unwrap_err();
+    assert!(
+        error.what.contains("says more than 1024 KiB"),
+        "{}",
+        error.what
+    );
+    drop(channel);
+    // What was on its way besides lies in the buffers of the two sockets.
+    assert!(said.await.unwrap() < 32 * 1024 * 1024);
 }
 
 #[tokio::test]

@@ -38,8 +38,8 @@ pub(super) async fn write_part(
     sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
         .fetch_one(&mut *conn)
         .await?;
-    // Rows are looked up by their keys. In a storm the tables grow faster than their statistics, and
-    // a plan that scans a table it takes for empty, once for each alert, never ends.
+    // Rows are looked up by their keys. In a storm the tables grow faster than their statistics,
+    // and a plan that scans a table it takes for empty, once for each alert, never ends.
     sqlx::query("SET LOCAL enable_seqscan = off")
         .execute(&mut *conn)
         .await?;

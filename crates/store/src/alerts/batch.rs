@@ -148,8 +148,8 @@ pub enum Next<'a> {
 #[derive(Debug)]
 #[must_use = "alerts are complete with their notifications only"]
 pub struct Part<'a> {
-    /// The alerts that the changes opened, extended or closed, in the order of the changes. A change
-    /// that the database already knows is left out.
+    /// The alerts that the changes opened, extended or closed, in the order of the changes. A
+    /// change that the database already knows is left out.
     pub alerts: Vec<WrittenAlert>,
     incidents: Vec<IncidentId>,
     range: Range<usize>,

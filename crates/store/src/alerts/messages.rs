@@ -74,8 +74,8 @@ async fn is_told(
     Ok(false)
 }
 
-/// Whether people are notified of a silenced alert that goes on: once no silence covers it any more,
-/// because its events are another tenant's too, or the silence is over.
+/// Whether people are notified of a silenced alert that goes on: once no silence covers it any
+/// more, because its events are another tenant's too, or the silence is over.
 async fn lift_silence(
     conn: &mut PgConnection,
     inhibition: &mut Inhibition,

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::db::Ts;
 
-/// The services and the accounts that an alert names at most; events that no key vouches for may name any.
+/// The services and the accounts that an alert names at most; events that no key vouches for may
+/// name any.
 pub(super) const SERVICES_MAX: i64 = 20;
 
 /// What the database says of an alert that was written.

@@ -55,8 +55,8 @@ pub struct Polled {
 }
 
 /// Hands out the events that became visible since the cursor, in order of insertion, audit events
-/// first. Lookback is bounded whatever the backlog. Moves nothing: process the events, then [`save`]
-/// the returned cursor together with what they caused.
+/// first. Lookback is bounded whatever the backlog. Moves nothing: process the events, then
+/// [`save`] the returned cursor together with what they caused.
 ///
 /// Must not be called inside a transaction.
 pub async fn poll(

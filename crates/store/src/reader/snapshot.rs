@@ -41,7 +41,8 @@ impl Snapshot {
         self.xmax == other.xmax && self.running == other.running
     }
 
-    /// The same, of the transactions up to `last` alone; of what `earlier` has seen, nothing is lost.
+    /// The same, of the transactions up to `last` alone; of what `earlier` has seen, nothing is
+    /// lost.
     pub(crate) fn up_to(&self, last: u64, earlier: &Self) -> Self {
         let xmax = last
             .saturating_add(1)

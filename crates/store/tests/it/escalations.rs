@@ -289,3 +289,27 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         ["resolved"]
     );
 }
+
+/// Whoever answered an advisory has seen its alert, which the answer closes.
+#[tokio::test]
+async fn the_alert_of_an_answered_advisory_is_not_escalated() {
+    let db = TestDb::new().await;
+    let (mut conn, mut owner) = (db.connect_as("blueteam_engine").await, db.connect().await);
+    let changes = [
+        change(1, "advisory", Severity::Critical, Phase::Opened, 1),
+        change(2, "brute_force", Severity::Critical, Phase::Opened, 6),
+    ];
+    let route = |_: &model::Alert| vec![Channel::named("console")].into();
+    testkit::apply_alerts(&mut conn, &changes, route).await;
+    let [advisory, other] = [0, 1].map(|n: usize| AlertId(changes[n].detection.fingerprint.0));
+
+    let age = "UPDATE blueteam.alert_history SET created_at = now() - interval '6 minutes'";
+    sql(&mut owner, age).await;
+    let mut all = due(&mut conn, 1).await;
+    all.sort_by_key(|(alert, _)| *alert != advisory);
+    assert_eq!(all, [(advisory, 1), (other, 1)]);
+
+    let close = "UPDATE blueteam.alert_history SET state = 'closed'";
+    sql(&mut owner, close).await;
+    assert_eq!(due(&mut conn, 1).await, [(other, 1)]);
+}

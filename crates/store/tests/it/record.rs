@@ -1,5 +1,5 @@
-//! What records people cannot be rewritten by them: people's role appends and changes states through
-//! functions that record who acts.
+//! What records people cannot be rewritten by them: people's role appends and changes states
+//! through functions that record who acts.
 
 use model::{Actor, AlertId, Clock as _, EvidenceId, Plan, PlanId, RiskLevel, SystemClock};
 use sqlx::PgConnection;

@@ -176,8 +176,8 @@ fn insert_product(product: &Value, above: Branch<'_>, found: &mut HashMap<String
     found.insert(text_of(product, "product_id").to_owned(), read);
 }
 
-/// Returns the product under each name by which an inventory may list it: its own, with the vendor's in
-/// front, and the whole name.
+/// Returns the product under each name by which an inventory may list it: its own, with the
+/// vendor's in front, and the whole name.
 fn vendor_packages(product: &Value, above: Branch<'_>) -> Vec<Package> {
     let whole = text_of(product, "name");
     let mut names = Vec::new();

@@ -236,9 +236,14 @@ fn describe_proof(proof: Option<&Proof>) -> String {
 }
 
 fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let checked = match dir {
-        Some(dir) => rules::check(dir)?,
-        None => rules::check(&rules::configured_dir(&globals.load()?.config)?)?,
+    let checked = if let Some(dir) = dir {
+        // Rules can be checked where there is no configuration, or a wrong one.
+        let config = globals.load().map(|loaded| loaded.config);
+        rules::check(dir, config.unwrap_or_default().detection.rule_limits())?
+    } else {
+        let config = globals.load()?.config;
+        let dir = rules::configured_dir(&config)?;
+        rules::check(&dir, config.detection.rule_limits())?
     };
     let code = if checked.errors.is_empty() {
         ExitCode::SUCCESS

@@ -55,7 +55,8 @@ struct ScopeArgs {
     /// Alerts whose events are all of this tenant (their instance_id)
     #[arg(long, value_name = "ID")]
     tenant: Option<Uuid>,
-    /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, user:ID, session:ID
+    /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, user:ID,
+    /// session:ID
     #[arg(long)]
     entity: Option<SilenceTarget>,
 }

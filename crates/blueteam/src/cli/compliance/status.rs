@@ -40,8 +40,8 @@ pub(super) struct Args {
 /// stale; the heaviest first.
 ///
 /// `poam generate` writes an item for what is not met. What is not assessed or stale has to be
-/// decided first (`compliance assess`): until then nobody knows what is wrong. Both commands count the
-/// two apart, and count the same.
+/// decided first (`compliance assess`): until then nobody knows what is wrong. Both commands count
+/// the two apart, and count the same.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam compliance gaps\n  blueteam compliance gaps --family AC \

@@ -55,7 +55,7 @@ impl Format {
 }
 
 const HEADER: &str = "event_id,timestamp,source,category,action,result,user_id,user_name,session_id,ip_address,user_agent,\
-                      resource_type,resource_id,instance_id,cui,metadata,created_at,target,source_id,host,program,pid,facility,peer,raw\r\n";
+                      resource_type,resource_id,instance_id,cui,metadata,created_at,target,source_id,host,program,pid,facility,peer,raw,cui_accessed\r\n";
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let question = Question::new(args.filter.filter())?;
@@ -136,6 +136,7 @@ fn csv_row(event: &Found) -> String {
         text(&event.place.facility),
         text(&event.place.peer),
         text(&event.place.raw),
+        event.cui_accessed.to_string(),
     ];
 
     let fields: Vec<String> = fields.iter().map(|field| quote_field(field)).collect();

@@ -158,7 +158,7 @@ pub(super) fn add(table: &mut Table, event: &Found) {
     if let Some(target) = &event.target {
         what = format!("{target}: {what}");
     }
-    if event.cui {
+    if event.cui_accessed {
         what.push_str(" [CUI]");
     }
 

@@ -64,7 +64,7 @@ fn event_line(event: &Found) -> String {
         event.target.clone().unwrap_or_default(),
         event.resource_type.clone().unwrap_or_default(),
         event.resource_id.clone().unwrap_or_default(),
-        if event.cui { "[CUI]" } else { "" }.to_owned(),
+        if event.cui_accessed { "[CUI]" } else { "" }.to_owned(),
     ];
 
     model::text::sanitize(parts.join("  ").trim_end()).into_owned()

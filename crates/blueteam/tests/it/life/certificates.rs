@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::daemon::{Daemon, PATIENCE};
+use super::doctor::{doctor, part};
 use super::spools::{Tls, tls_stream};
 
 /// Writes a certificate that is valid from and for so many days from now, and its key. Returns it.
@@ -76,6 +77,30 @@ async fn until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
 
 fn said(daemon: &Daemon, text: &str) -> usize {
     daemon.log().matches(text).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_asks_for_the_configured_certificate() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    issue(dir.path(), -1, 300);
+    issue(other.path(), -1, 300);
+    let mut daemon = Daemon::with_tls(&files(dir.path()), "").await;
+    let (verdict, says) = part(&doctor(&daemon).1, "ports");
+    assert!(
+        verdict == "ok" && says.contains("with the configured certificate"),
+        "{says}"
+    );
+
+    let file = daemon.path("blueteam.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace(&files(dir.path()), &files(other.path()));
+    std::fs::write(&file, text).unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "ports");
+    assert!(
+        verdict == "wrong" && says.contains("not the daemon as it is configured"),
+        "{says}"
+    );
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
 }
 
 /// Which of the monitors of certificates have an open alert.

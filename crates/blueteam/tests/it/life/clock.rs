@@ -1,5 +1,5 @@
-//! A clock that differs from the database's by more than an hour is not believed, and people hear of
-//! it once.
+//! A clock that differs from the database's by more than an hour is not believed, and people hear
+//! of it once.
 
 use std::time::{Duration, Instant};
 

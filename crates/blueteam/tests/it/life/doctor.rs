@@ -1,8 +1,8 @@
 //! `doctor` says what is wrong with an installation, and its archive keeps the secrets.
 
 use std::fs;
-use std::io::Read as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -13,7 +13,7 @@ use super::daemon::{Daemon, failure};
 use super::spools::Server;
 
 /// The verdict of a part, and all that it says.
-fn part(report: &Value, name: &str) -> (String, String) {
+pub(super) fn part(report: &Value, name: &str) -> (String, String) {
     let parts = report["parts"].as_array().unwrap();
     let part = parts.iter().find(|part| part["part"] == name).unwrap();
     let findings = part["findings"].as_array().unwrap();
@@ -27,7 +27,7 @@ fn part(report: &Value, name: &str) -> (String, String) {
     )
 }
 
-fn doctor(daemon: &Daemon) -> (Output, Value) {
+pub(super) fn doctor(daemon: &Daemon) -> (Output, Value) {
     let ran = daemon
         .command()
         .args(["doctor", "--json"])
@@ -41,12 +41,28 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// A web server that serves something else.
+fn impostor() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\n\r\nIt works!\n")
+                .unwrap();
+        }
+    });
+    at
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     let mut server = Server::new().await;
     let url = server.url_file();
     let backups = tempfile::tempdir().unwrap();
-    fs::write(backups.path().join("today.dump"), "a dump").unwrap();
+    fs::write(backups.path().join("today.dump"), "PGDMP and so on").unwrap();
     let mut daemon = Daemon::new(&format!(
         "[database]\nurl_file = \"{url}\"\n[monitors]\nbackup_files = [\"{}/*.dump\"]\n",
         backups.path().display()
@@ -74,6 +90,48 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     fs::write(daemon.path("daemon.lock"), r#"{"version":"0.0.1"}"#).unwrap();
     let (verdict, says) = part(&doctor(&daemon).1, "versions");
     assert!(verdict == "wrong" && says.contains("0.0.1"), "{says}");
+
+    // What answers at the configured port is not the daemon.
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let impostor = impostor();
+    let own = format!("listen = \"127.0.0.1:{}\"", daemon.port);
+    fs::write(
+        &file,
+        text.replace(&own, &format!("listen = \"{impostor}\"")),
+    )
+    .unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "ports");
+    assert!(
+        verdict == "wrong" && says.contains("answer to GET /healthz is not blueteam's"),
+        "{says}"
+    );
+    fs::write(&file, &text).unwrap();
+
+    // The group may change what is watched.
+    set_mode(&file, 0o660);
+    let (verdict, says) = part(&doctor(&daemon).1, "permissions");
+    assert!(
+        verdict == "wrong" && says.contains("may write to the configuration file"),
+        "{says}"
+    );
+    set_mode(&file, 0o600);
+
+    // A dump that failed leaves an empty file.
+    let failed = backups.path().join("failed.dump");
+    fs::write(&failed, "").unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "backup");
+    assert!(
+        verdict == "wrong" && says.contains("failed.dump, is empty"),
+        "{says}"
+    );
+    fs::write(&failed, "no dump at all").unwrap();
+    let (verdict, says) = part(&doctor(&daemon).1, "backup");
+    assert!(
+        verdict == "warning" && says.contains("14 B, of an unknown kind"),
+        "{says}"
+    );
+    fs::remove_file(&failed).unwrap();
 
     // Stopped, with its port taken, its backup of last week and its state open to everybody.
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
@@ -104,8 +162,6 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at() {
     server.stop().await;
     let (verdict, _) = part(&doctor(&daemon).1, "database");
     assert_eq!(verdict, "wrong");
-    let file = daemon.path("blueteam.toml");
-    let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}\n[ingest]\nlisten = 7\n")).unwrap();
     let (ran, report) = doctor(&daemon);
     assert_eq!(ran.status.code(), Some(3));
@@ -151,6 +207,15 @@ async fn the_archive_holds_no_secret() {
     event["metadata"]["password"] = Value::from("Planted-event-8mN");
     client.answers(&[event], 200).await;
 
+    // A secret in place of its file, which a variable makes up for; and one that another program
+    // wrote down in base64, as `alerts:Planted-variable-2vT`.
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let typed = text.replace(&smtp, "Planted-typed-4kW")
+        + "[[collect.files]]\npath = \"/nowhere/YWxlcnRzOlBsYW50ZWQtdmFyaWFibGUtMnZU\"\n\
+        format = \"nginx\"\n";
+    fs::write(&file, typed).unwrap();
+
     let archive = daemon.path("support.zip");
     let mut command = daemon.command();
     command.args(["doctor", "--bundle"]).arg(&archive);
@@ -180,7 +245,10 @@ async fn the_archive_holds_no_secret() {
             .and_then(|(_, rest)| rest.rsplit_once('@'))
             .and_then(|(login, _)| login.split_once(':'))
             .map(|(_, password)| password);
-        for secret in ["Planted", key.as_str()].into_iter().chain(password) {
+        for secret in ["Planted", "50ZWQtdmFyaWFibG", key.as_str()]
+            .into_iter()
+            .chain(password)
+        {
             assert!(!text.contains(secret), "{name} holds {secret}:\n{text}");
         }
         names.push(name);
@@ -197,6 +265,19 @@ async fn the_archive_holds_no_secret() {
             "{names:?}"
         );
     }
+
+    // Without the variable nothing can be read, and no error quotes what was typed.
+    for args in [
+        &["doctor", "--json"] as &[&str],
+        &["config", "check"],
+        &["serve"],
+    ] {
+        let ran = daemon.command().args(args).output().unwrap();
+        let told = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+        let names_it = told.contains("channels.email.password_file: the file that it names");
+        assert!(names_it && !told.contains("Planted"), "{args:?}: {told}");
+    }
+    fs::write(&file, text).unwrap();
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
     server.stop().await;
 }

@@ -1,5 +1,5 @@
-//! The database is unreachable and the disk of the spool is full: events are refused, and none that was
-//! acknowledged is lost.
+//! The database is unreachable and the disk of the spool is full: events are refused, and none that
+//! was acknowledged is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -231,7 +231,8 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_falls_silent_is_reported_while_others_speak() {
-    // Business hours are all but a minute of the week, so that the silence counts whenever the test runs.
+    // Business hours are all but a minute of the week, so that the silence counts whenever the test
+    // runs.
     let config = "[business_hours]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \
         \"sun\"]\nstart = \"00:00\"\nend = \"23:59\"\n[rules.audit_log_gap]\nsilence = \"20s\"\n";
     let daemon = Daemon::expecting(

@@ -37,6 +37,72 @@ async fn until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_that_differ_from_the_configuration_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = dir.path().join(name).display().to_string();
+        std::fs::write(&path, "").unwrap();
+        let table = format!("[[collect.files]]\npath = \"{path}\"\nformat = \"syslog\"\n");
+        (path, table)
+    };
+    let ((first, begins), (second, added)) = (file("first.log"), file("second.log"));
+    let mut daemon = Daemon::new(&begins).await;
+    let status = |daemon: &Daemon| {
+        let ran = daemon.command().args(["status", "--json"]).output();
+        serde_json::from_slice::<Value>(&ran.unwrap().stdout).unwrap()
+    };
+    assert!(status(&daemon).get("sources_not_running").is_none());
+
+    let configuration = daemon.path("blueteam.toml");
+    let text = std::fs::read_to_string(&configuration).unwrap();
+    std::fs::write(&configuration, text.replace(&begins, &added)).unwrap();
+    let differs = status(&daemon);
+    let (first, second) = (format!("syslog:{first}"), format!("syslog:{second}"));
+    assert_eq!(differs["sources_not_running"], json!([second]));
+    assert_eq!(differs["sources_removed"], json!([first]));
+    let names_it = format!("source {second} of the configuration is not running: restart");
+    assert!(
+        differs["attention"].to_string().contains(&names_it),
+        "{differs:#}"
+    );
+
+    // The log says it at each reload, not only at the one that brought the change.
+    for round in 1..3 {
+        daemon.hang_up();
+        until("the reload", &daemon, || {
+            daemon
+                .log()
+                .matches("the configuration was reloaded")
+                .count()
+                == round
+        })
+        .await;
+        assert_eq!(daemon.log().matches(&names_it).count(), round);
+    }
+
+    // A look with another configuration says nothing of it.
+    let other = dir.path().join("other.toml");
+    std::fs::copy(&configuration, &other).unwrap();
+    let ran = std::process::Command::new(daemon.command().get_program())
+        .arg("--state-dir")
+        .arg(daemon.path("."))
+        .arg("--config")
+        .arg(&other)
+        .args(["status", "--json"])
+        .output();
+    let elsewhere = String::from_utf8(ran.unwrap().stdout).unwrap();
+    let is_silent = !elsewhere.contains("sources_not_running");
+    assert!(
+        elsewhere.contains("daemon_running") && is_silent,
+        "{elsewhere}"
+    );
+
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+    daemon.start().await;
+    assert!(status(&daemon).get("sources_not_running").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_is_accounted_for_and_missed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");

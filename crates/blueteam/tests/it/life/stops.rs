@@ -1,5 +1,6 @@
 //! Ends and starts as an operator knows them.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::daemon::{Daemon, alert_comes, alerts, failure};
@@ -28,6 +29,10 @@ async fn the_second_start_goes_on_where_the_first_stopped() {
     );
 
     daemon.start().await;
+    let greeting = |start: u32| std::fs::read_to_string(daemon.path(&format!("out.{start}")));
+    assert!(greeting(1).unwrap().contains("Send a first event"));
+    assert!(!greeting(2).unwrap().contains("Send a first event"));
+
     let mut conn = daemon.connect().await;
     assert!(alerts(&mut conn).await.is_empty());
     client
@@ -89,4 +94,39 @@ async fn a_second_daemon_on_a_state_directory_is_refused() {
         .client()
         .send(&[failure("198.51.100.8", "root")])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_in_the_middle_of_work_logs_no_error() {
+    let logs = tempfile::tempdir().unwrap();
+    let access = logs.path().join("access.log");
+    std::fs::write(&access, "").unwrap();
+    let mut daemon = Daemon::new(&format!(
+        "[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n\
+         [[collect.listeners]]\naddress = \"unix:{}\"\n",
+        access.display(),
+        logs.path().join("syslog").display()
+    ))
+    .await;
+
+    for round in 0..3 {
+        if round > 0 {
+            daemon.start().await;
+        }
+        let client = daemon.client();
+        let sending = tokio::spawn(async move {
+            let event = failure("198.51.100.9", "root");
+            while client.try_send(&vec![event.clone(); 20]).await.is_some() {}
+        });
+        let line = "198.51.100.9 - - [01/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 404 1\n";
+        let mut log = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&access)
+            .unwrap();
+        log.write_all(line.repeat(500).as_bytes()).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(daemon.terminate().await.code(), Some(0), "{}", daemon.log());
+        sending.await.unwrap();
+    }
+    assert!(!daemon.log().contains(" ERROR "), "{}", daemon.log());
 }

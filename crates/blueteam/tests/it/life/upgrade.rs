@@ -142,3 +142,57 @@ async fn an_upgrade_without_a_backup_waits_and_loses_nothing() {
     daemon.ready().await;
     assert!(daemon.terminate().await.success(), "{}", daemon.log());
 }
+
+/// Stops it, which takes a few seconds at most.
+async fn stops_at_once(daemon: &mut Daemon) {
+    let since = Instant::now();
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}:\n{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_waits_to_upgrade_stops_when_it_is_told_to() {
+    let mut server = Server::new().await;
+    let url = server.url_file();
+    // A mail server that takes connections and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mail = format!(
+        "[watchdog]\ndatabase_down_after = \"1s\"\n[alerts]\ncritical = [\"email\"]\n\
+         [channels.email]\nhost = \"127.0.0.1\"\nport = {}\nsecurity = \"plain\"\n\
+         from = \"a@example.com\"\nto = [\"b@example.com\"]\n",
+        mute.local_addr().unwrap().port()
+    );
+    let mut daemon = Daemon::new(&format!("[database]\nurl_file = \"{url}\"\n{mail}")).await;
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+    age(&mut server).await;
+
+    // For a backup, while a message about that is on its way.
+    daemon.start_unready();
+    says(&daemon, "not upgrading").await;
+    let (_held, _) = mute.accept().unwrap();
+    stops_at_once(&mut daemon).await;
+
+    // For a table that another session has locked.
+    let file = daemon.path("blueteam.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let consents = text.replace(
+        "[database]\n",
+        "[database]\nmigrate_without_backup = true\n",
+    );
+    fs::write(&file, consents).unwrap();
+    let mut other = server.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE blueteam.advisory_sources")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    daemon.start_unready();
+    says(&daemon, "migration 1 of 1: 0052").await;
+    sleep(Duration::from_millis(500)).await;
+    stops_at_once(&mut daemon).await;
+
+    // Without the lock the next start goes on from there.
+    drop(other);
+    daemon.start().await;
+    assert!(daemon.terminate().await.success(), "{}", daemon.log());
+}

@@ -119,8 +119,8 @@ pub(super) fn split_priority(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Strips what Cisco's devices put before the time, `29: router: 000031: `: numbers, and the host
-/// between them. Returns the host, which is empty if it stands elsewhere, or `None` where there is no
-/// number.
+/// between them. Returns the host, which is empty if it stands elsewhere, or `None` where there is
+/// no number.
 fn split_sequence_number(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut host, mut rest) = (&b""[..], line);
     let mut numbered = false;
@@ -300,8 +300,8 @@ fn without_path(program: &[u8]) -> &[u8] {
     }
 }
 
-/// Parses `[12.345] program[pid]: message`: what a program wrote to /dev/kmsg before a syslog daemon
-/// ran.
+/// Parses `[12.345] program[pid]: message`: what a program wrote to /dev/kmsg before a syslog
+/// daemon ran.
 fn from_kernel(message: LogMessage<'_>) -> Option<LogMessage<'_>> {
     let rest = message.text.strip_prefix(b"[")?;
     let end = memchr::memchr(b']', rest)?;
@@ -324,8 +324,8 @@ fn without_message_id(message: &[u8]) -> &[u8] {
     rest.map_or(message, <[u8]>::trim_ascii_start)
 }
 
-/// Returns the RFC 5424 message that stands where an RFC 3164 line has its tag, as TrueNAS writes it,
-/// after its version.
+/// Returns the RFC 5424 message that stands where an RFC 3164 line has its tag, as TrueNAS writes
+/// it, after its version.
 fn hybrid_message(rest: &[u8]) -> Option<&[u8]> {
     let (_host, inner) = split_word(rest)?;
     let inner = split_priority(inner).and_then(|(_, inner)| inner.strip_prefix(b"1 "))?;

@@ -36,7 +36,8 @@ impl Calendar {
     }
 
     /// Splits off `2026-03-05T11:00:01.5+01:00 `. macOS writes `2026-03-24 08:38:42.344447-0700 `,
-    /// `journalctl -o short-full` a zone's abbreviation. Without a zone it is of the configured one.
+    /// `journalctl -o short-full` a zone's abbreviation. Without a zone it is of the configured
+    /// one.
     fn split_iso<'a>(&self, line: &'a [u8]) -> Option<(Readings, &'a [u8])> {
         let date = if line.get(10) == Some(&b' ') { 11 } else { 0 };
         let end = date + memchr::memchr(b' ', line.get(date..)?)?;

@@ -182,8 +182,8 @@ async fn end_missing(
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     files: BTreeSet<PathBuf>,
-    /// A file that is passed over because its name is not UTF-8: a source has a name that the record
-    /// can keep, and two of these could share one.
+    /// A file that is passed over because its name is not UTF-8: a source has a name that the
+    /// record can keep, and two of these could share one.
     unnameable: Option<PathBuf>,
 }
 
@@ -220,8 +220,8 @@ fn find_files(pattern: &Path) -> Found {
     found
 }
 
-/// Adds what the patterns of the parts of a path match below a folder. (The library's own walk panics
-/// at a name that is not UTF-8.)
+/// Adds what the patterns of the parts of a path match below a folder. (The library's own walk
+/// panics at a name that is not UTF-8.)
 fn walk(folder: &Path, parts: &[glob::Pattern], into: &mut Vec<PathBuf>) {
     let Some((part, below)) = parts.split_first() else {
         return;
@@ -261,7 +261,8 @@ fn entries_of(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter_map(Result::ok).map(|entry| entry.path())
 }
 
-/// Returns the part of a pattern that an administrator named: the folders before the first wildcard.
+/// Returns the part of a pattern that an administrator named: the folders before the first
+/// wildcard.
 fn named_folder(pattern: &Path) -> PathBuf {
     let is_named = |part: &Part<'_>| {
         let text = part.as_os_str().to_string_lossy();

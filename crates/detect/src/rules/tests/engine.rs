@@ -233,6 +233,29 @@ fn batches_give_the_same_detections_as_single_events() {
 
 /// Raising the mean hour by hour, each time by less than the factor, works only up to the ceiling.
 #[test]
+fn exports_of_unknown_size_have_no_size_in_their_alert() {
+    let exports = |bytes: u64| {
+        let export = |i: i64| draft_event(i, Category::Data, "export_data").user(7);
+        let export = |i| export(i).with_metadata(json!({ "bytes": bytes }));
+        let found = run_events(
+            only_rule("data_exfiltration"),
+            &(0..30).map(export).collect::<Vec<_>>(),
+        );
+        let detection = found.into_iter().next().unwrap();
+        format!("{}\n{}", detection.title, detection.description)
+    };
+
+    let texts = exports(0);
+    assert!(texts.contains(" exported 30 times within "), "{texts}");
+    assert!(!texts.contains("at least"), "{texts}");
+    let texts = exports(1_000_000);
+    assert!(
+        texts.contains(" 30 times, at least 21 MB, within "),
+        "{texts}"
+    );
+}
+
+#[test]
 fn a_patient_exporter_meets_the_ceiling() {
     let mut events = Vec::new();
     let mut id = 0;

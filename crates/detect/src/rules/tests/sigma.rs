@@ -1,7 +1,7 @@
 //! Custom rules (Sigma).
 
 use super::*;
-use crate::sigma::{Sigma, advice};
+use crate::sigma::{Limits, Sigma, advice};
 
 const SHELL: &str = "title: Shell
 id: 0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60
@@ -38,7 +38,7 @@ fn load_rules(files: &[(&str, &str)]) -> (Sigma, Vec<String>) {
         .iter()
         .map(|(f, t)| ((*f).to_owned(), (*t).to_owned()))
         .collect();
-    let (sigma, errors) = Sigma::load(&files);
+    let (sigma, errors) = Sigma::load(&files, Limits::default());
     (
         sigma,
         errors
@@ -184,6 +184,7 @@ fn linter_advice_names_line_and_value() {
     let said = advice(
         "shell.yml",
         &SHELL.replace("level: critical", "level: terrible"),
+        Limits::default(),
     );
     assert!(
         said.iter()
