@@ -119,8 +119,23 @@ pub struct Place {
 struct Last {
     number: u64,
     host: u64,
-    event: SecurityEvent<'static>,
+    event: LastEvent,
     attempt: Attempt,
+}
+
+/// The event of the last line, should the next one say that it is repeated.
+enum LastEvent {
+    Copy(Box<SecurityEvent<'static>>),
+    /// It is in the list of the batch, at this place. A copy of each event that is nearly never
+    /// repeated costs more than to parse its line.
+    Listed(usize),
+}
+
+/// How the last event is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Copy,
+    Place,
 }
 
 /// Reads the lines of a source in order.
@@ -174,6 +189,39 @@ impl Sequencer {
         place: Place,
         events: &mut Vec<SecurityEvent<'a>>,
     ) -> Taken {
+        self.take(line, place, events, Keep::Copy)
+    }
+
+    /// The same for lines of a batch, whose `events` stay as they are until [`Self::end_batch`].
+    pub fn push_in_batch<'a>(
+        &mut self,
+        line: Line<'a>,
+        place: Place,
+        events: &mut Vec<SecurityEvent<'a>>,
+    ) -> Taken {
+        self.take(line, place, events, Keep::Place)
+    }
+
+    /// Ends a batch: what the next one may ask for is copied.
+    pub fn end_batch(&mut self, events: &[SecurityEvent<'_>]) {
+        self.last = self.last.take().and_then(|last| {
+            let event = match last.event {
+                LastEvent::Listed(place) => {
+                    LastEvent::Copy(Box::new(events.get(place)?.clone().into_owned()))
+                }
+                copy @ LastEvent::Copy(_) => copy,
+            };
+            Some(Last { event, ..last })
+        });
+    }
+
+    fn take<'a>(
+        &mut self,
+        line: Line<'a>,
+        place: Place,
+        events: &mut Vec<SecurityEvent<'a>>,
+        keep: Keep,
+    ) -> Taken {
         let mut event = match line.parsed {
             Parsed::Event(event) => Some(event),
             Parsed::Nothing => None,
@@ -216,13 +264,31 @@ impl Sequencer {
                     at: at.unwrap_or(attempt.at),
                     ..attempt
                 };
-                self.last = event.as_ref().map(|event| Last {
+                let id = event.as_ref().map(|event| event.event_id);
+                // An event that is held for other lines is in no list yet.
+                let is_listed = keep == Keep::Place
+                    && matches!(
+                        attempt.evidence,
+                        Evidence::Failed { .. } | Evidence::Accepted
+                    );
+                let copy = event
+                    .as_ref()
+                    .filter(|_| !is_listed)
+                    .map(|event| LastEvent::Copy(Box::new(event.clone().into_owned())));
+                let taken = self.attempts.push(attempt, event, place.arrived, events);
+                let listed = || {
+                    events
+                        .last()
+                        .filter(|event| Some(event.event_id) == id)
+                        .map(|_| LastEvent::Listed(events.len() - 1))
+                };
+                self.last = copy.or_else(listed).map(|event| Last {
                     number: place.number,
                     host: note.host,
-                    event: event.clone().into_owned(),
+                    event,
                     attempt,
                 });
-                self.attempts.push(attempt, event, place.arrived, events)
+                taken
             }
             Kind::Repeated(times) => self.repeat(times, note, place, events),
         }
@@ -244,7 +310,13 @@ impl Sequencer {
             return Taken::Ignored;
         };
 
-        let mut event = before.event;
+        let mut event = match before.event {
+            LastEvent::Copy(event) => *event,
+            LastEvent::Listed(place) => match events.get(place) {
+                Some(event) => event.clone().into_owned(),
+                None => return Taken::Ignored,
+            },
+        };
         event.occurrences = event.occurrences.max(1).saturating_mul(times);
         let at = match note.readings {
             Some(readings) => self.clock.resolve(before.host, readings, place.arrived),

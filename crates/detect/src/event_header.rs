@@ -90,6 +90,16 @@ impl EventHeader {
         (self.present & AGENT != 0).then_some(self.agent)
     }
 
+    /// Whether this is the header of the event as it is: the lines around an event may give it
+    /// another time, another number of occurrences or, as another one, other marks.
+    pub fn is_still_of(&self, event: &SecurityEvent<'_>) -> bool {
+        let id = event.event_id.as_u128();
+        self.id == [(id >> 64) as u64, id as u64]
+            && self.at == event.timestamp
+            && self.times == event.occurrences
+            && self.marks == event.marks
+    }
+
     /// Sets the event time, if it was corrected after the header was computed.
     pub fn set_time(&mut self, at: Timestamp) {
         self.at = at;

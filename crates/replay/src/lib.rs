@@ -277,6 +277,8 @@ struct Sequence {
     prefilter: Prefilter,
     /// The file that is read, and the entries of it before the chunk.
     entries: (u32, u64),
+    /// Lists of the chunk before, for this one's events in their new order.
+    spare: ReusableMemory,
 }
 
 impl Sequence {
@@ -293,11 +295,15 @@ impl Sequence {
             return;
         }
 
-        let mut events = Vec::with_capacity(chunk.events.len());
-        let mut headers = Vec::with_capacity(chunk.events.len());
-        let mut old = std::mem::take(&mut chunk.events)
-            .into_iter()
-            .zip(std::mem::take(&mut chunk.headers));
+        let mut events = reuse_memory(std::mem::take(&mut self.spare.events));
+        let mut headers = std::mem::take(&mut self.spare.headers);
+        headers.clear();
+
+        let (mut old_events, mut old_headers) = (
+            std::mem::take(&mut chunk.events),
+            std::mem::take(&mut chunk.headers),
+        );
+        let mut old = old_events.drain(..).zip(old_headers.drain(..));
         let mut taken = 0;
         for noted in std::mem::take(&mut chunk.noted) {
             for (event, header) in old.by_ref().take(noted.events_before - taken) {
@@ -312,13 +318,16 @@ impl Sequence {
                 id: noted.id,
                 arrived: None,
             };
+            let own_header = own.as_ref().map(|(_, header)| *header);
             let line = Line {
                 parsed: own.map_or(Parsed::Nothing, |(event, _)| Parsed::Event(event)),
                 note: Some(noted.note),
             };
-            self.sequencer.push(line, place, &mut events);
+            self.sequencer.push_in_batch(line, place, &mut events);
             for event in events.iter().skip(headers.len()) {
-                headers.push(self.prefilter.header_of(event));
+                // Nearly always it is the line's own event, as it was.
+                let known = own_header.filter(|header| header.is_still_of(event));
+                headers.push(known.unwrap_or_else(|| self.prefilter.header_of(event)));
             }
         }
 
@@ -326,7 +335,12 @@ impl Sequence {
             events.push(event);
             headers.push(header);
         }
+        self.sequencer.end_batch(&events);
         (chunk.events, chunk.headers) = (events, headers);
+        self.spare = ReusableMemory {
+            events: reuse_memory(old_events),
+            headers: old_headers,
+        };
     }
 
     /// Returns the events that waited for other lines.
@@ -580,6 +594,7 @@ pub fn run_counting<F: FnMut(DetectionUpdate)>(
             sequencer: Sequencer::of_file(None),
             prefilter: prefilter.clone(),
             entries: (0, 0),
+            spare: ReusableMemory::default(),
         },
     };
 

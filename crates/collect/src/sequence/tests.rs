@@ -282,3 +282,65 @@ fn an_hour_that_comes_twice_is_told_apart_by_arrival() {
         ["06:05:01", "05:05:01", "05:59:59"]
     );
 }
+
+/// What reading in batches makes of lines that are read one by one, too.
+fn events_of(lines: &[&str], batches: Option<usize>) -> Vec<SecurityEvent<'static>> {
+    let parser = (Format::named("syslog").unwrap().parser)(ParseContext {
+        latest: Timestamp::parse("2026-11-30T00:00:00Z").unwrap(),
+        zone: Zone::named("UTC").unwrap(),
+        arrived: None,
+        trusted_proxies: Vec::new(),
+    });
+    let mut sequencer = Sequencer::of_file(None);
+    let (mut all, mut batch) = (Vec::new(), Vec::new());
+    for (number, line) in (0_u64..).zip(lines) {
+        let id = LineId {
+            file: 7,
+            offset: number,
+        };
+        let place = Place {
+            number,
+            id,
+            arrived: None,
+        };
+        let read = parser.read(line.as_bytes(), id);
+        match batches {
+            Some(size) => {
+                sequencer.push_in_batch(read, place, &mut batch);
+                if number % size as u64 == 0 {
+                    sequencer.end_batch(&batch);
+                    all.extend(batch.drain(..).map(SecurityEvent::into_owned));
+                }
+            }
+            None => {
+                sequencer.push(read, place, &mut batch);
+                all.extend(batch.drain(..).map(SecurityEvent::into_owned));
+            }
+        }
+    }
+    sequencer.end_batch(&batch);
+    all.extend(batch.drain(..).map(SecurityEvent::into_owned));
+    sequencer.finish(&mut all);
+    all
+}
+
+proptest::proptest! {
+    #[test]
+    fn batches_of_any_size_give_the_same_events(
+        kinds in proptest::collection::vec(0_usize..7, 1..60), size in 1_usize..9
+    ) {
+        let kinds: Vec<&str> = kinds
+            .iter()
+            .map(|kind| match kind {
+                0 => "Mar  4 08:00:01 a sshd[7]: Failed password for root from 192.0.2.1 port 5 ssh2",
+                1 => "Mar  4 08:00:02 a last message repeated 3 times",
+                2 => "Mar  4 08:00:02 a sshd[8]: Accepted password for dana from 192.0.2.2 port 5 ssh2",
+                3 => "Mar  4 08:00:03 a sshd[9]: error: PAM: Authentication failure for root from 192.0.2.3",
+                4 => "Mar  4 08:00:03 b last message repeated 2 times",
+                5 => "Mar  4 08:00:04 a sshd[7]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root",
+                _ => "Mar  4 08:00:05 a cron[1]: (root) CMD (true)",
+            })
+            .collect();
+        proptest::prop_assert_eq!(events_of(&kinds, Some(size)), events_of(&kinds, None));
+    }
+}
