@@ -1,42 +1,89 @@
 //! Who acts at the command line, and what an actor may do.
 
+use std::sync::Arc;
+
+use identity::role::{Permissions, requires_step_up};
+pub use identity::{Action, Resource, Role};
 use model::{Actor, Origin, Via};
 
-/// What an actor may be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Look at what blueteam knows.
-    Read,
-    /// Acknowledge alerts.
-    Acknowledge,
-    /// Change anything else.
-    Operate,
+/// Why an actor may not do something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Their role, or the way by which they came, has no right to it.
+    #[error("{actor} may not {action} {resource}: {because}")]
+    NotAllowed {
+        /// Who.
+        actor: String,
+        /// What they wanted to do.
+        action: Action,
+        /// To what.
+        resource: Resource,
+        /// What says so.
+        because: String,
+    },
+    /// They may, and must first prove once more who they are (ASVS 7.5.1).
+    #[error("to {action} {resource}, enter password and code once more")]
+    ProofNeeded {
+        /// What they wanted to do.
+        action: Action,
+        /// To what.
+        resource: Resource,
+    },
 }
 
-/// An actor who may not do something.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{actor} may not do this by {via}")]
-pub struct Denied {
-    actor: String,
-    via: &'static str,
+/// What a signed-in person may do.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// Their role.
+    pub role: Role,
+    /// What each role may do.
+    pub permissions: Arc<Permissions>,
+    /// Whether they have just proved who they are.
+    pub stepped_up: bool,
 }
 
 /// Checks that an actor may do something. The operator of the machine and the daemon may do
-/// everything; the holder of a signed link may acknowledge the alert that it names.
-pub fn require(actor: &Actor, permission: Permission) -> Result<(), Denied> {
+/// everything; the holder of a signed link may acknowledge the alert that it names; a person who
+/// has signed in may do what their role may, for which [`Rights::require`] asks.
+pub fn require(actor: &Actor, action: Action, resource: Resource) -> Result<(), Denied> {
     let allowed = match actor.via {
         Via::CommandLine | Via::Daemon => true,
-        Via::AckLink => permission == Permission::Acknowledge,
+        Via::AckLink => action == Action::Acknowledge && resource == Resource::Alerts,
+        // Nobody has asked what their role may.
+        Via::Web => false,
     };
 
     if allowed {
         return Ok(());
     }
 
-    Err(Denied {
+    Err(Denied::NotAllowed {
         actor: actor.name.clone(),
-        via: actor.via.as_str(),
+        action,
+        resource,
+        because: format!("not by {}", actor.via.as_str()),
     })
+}
+
+impl Rights {
+    /// Checks that the role may do something, and that its bearer has proved who they are where
+    /// that is asked for.
+    pub fn require(&self, actor: &Actor, action: Action, resource: Resource) -> Result<(), Denied> {
+        if !self.permissions.allows(self.role, action, resource) {
+            return Err(Denied::NotAllowed {
+                actor: actor.name.clone(),
+                action,
+                resource,
+                because: format!("the role {} has no right to it", self.role),
+            });
+        }
+
+        if requires_step_up(action, resource) && !self.stepped_up {
+            return Err(Denied::ProofNeeded { action, resource });
+        }
+
+        Ok(())
+    }
 }
 
 /// Returns the operator at the command line: the account of the operating system, and the person on
@@ -164,9 +211,10 @@ mod tests {
             ..operator(Some("dana@example.com"))
         };
 
-        assert!(require(&reader, Permission::Acknowledge).is_ok());
-        assert!(require(&reader, Permission::Read).is_err());
-        assert!(require(&reader, Permission::Operate).is_err());
+        assert!(require(&reader, Action::Acknowledge, Resource::Alerts).is_ok());
+        assert!(require(&reader, Action::Acknowledge, Resource::Incidents).is_err());
+        assert!(require(&reader, Action::Read, Resource::Alerts).is_err());
+        assert!(require(&reader, Action::Write, Resource::Silences).is_err());
     }
 
     #[test]

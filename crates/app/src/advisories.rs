@@ -11,7 +11,7 @@ use model::Span;
 use model::text::sanitize;
 use store::StoreError;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 pub use ::advisories::Advisory;
@@ -147,7 +147,7 @@ pub async fn import_all(
     session: &mut Session,
     request: &Request<'_>,
 ) -> Result<Vec<Imported>, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     request.check()?;
 
     let mut all = Vec::with_capacity(request.from.len());
@@ -183,7 +183,7 @@ fn name_of(from: &str) -> String {
 
 /// Returns where advisories concern what runs here, the worst first.
 pub async fn list(session: &mut Session, filter: &Filter) -> Result<Vec<Match>, AppError> {
-    Ok(store::advisories::matches(session.read()?, filter).await?)
+    Ok(store::advisories::matches(session.read(Resource::Compliance)?, filter).await?)
 }
 
 /// What is known of a vulnerability.
@@ -208,7 +208,7 @@ pub struct Stored {
 
 /// Returns everything that is known of a vulnerability: by its CVE, or an advisory's own ID.
 pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let stored = store::advisories::about(conn, id).await?;
     if stored.is_empty() {
         return Err(AppError::not_found(format!(
@@ -306,7 +306,7 @@ pub struct Decided {
 
 /// Records what is done about matches.
 pub async fn respond(session: &mut Session, decision: &Decision<'_>) -> Result<Decided, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let resolution = decision.response.resolution();
     if resolution.is_some() && !decision.reason.is_some_and(is_reason) {
         return Err(AppError::invalid(
@@ -349,7 +349,7 @@ fn is_reason(text: &str) -> bool {
 
 /// Returns the feeds and inventories that were imported.
 pub async fn sources(session: &mut Session) -> Result<Vec<Origin>, AppError> {
-    Ok(store::advisories::origins(session.read()?).await?)
+    Ok(store::advisories::origins(session.read(Resource::Compliance)?).await?)
 }
 
 /// Takes a feed or an inventory out of use: its matches are closed, and stay on record. `kind` is
@@ -361,7 +361,7 @@ pub async fn retire(
     kind: Option<Kind>,
     reason: &str,
 ) -> Result<Origin, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     if !is_reason(reason) {
         return Err(AppError::invalid(
             "--reason: say in a sentence why; an assessor reads it",

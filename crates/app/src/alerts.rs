@@ -9,7 +9,7 @@ use store::deliveries::{self, Entry};
 use store::{PgConnection, StoreError};
 
 use crate::ack_links::Link;
-use crate::actor::{Denied, Permission, require};
+use crate::actor::{Action, Denied, Resource, require};
 use crate::database::Pool;
 use crate::{AppError, Session, names};
 
@@ -34,7 +34,7 @@ pub async fn list(
         rule_id: rule_id.transpose()?,
         ..filter.clone()
     };
-    let mut alerts = store::alerts::list(session.read()?, filter, limit).await?;
+    let mut alerts = store::alerts::list(session.read(Resource::Alerts)?, filter, limit).await?;
 
     // Many are written at once.
     alerts.sort_by_key(|alert| Reverse((alert.created_at, alert.last_seen)));
@@ -120,7 +120,7 @@ pub async fn show(
     config: &Config,
     prefix: &str,
 ) -> Result<Details, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Alerts)?;
     let id = find(conn, prefix).await?;
     let filter = deliveries::Filter {
         alert_id: Some(id),
@@ -207,7 +207,7 @@ pub async fn acknowledge_all(
     session: &mut Session,
     prefixes: &[String],
 ) -> Result<Vec<Alert>, AppError> {
-    let (conn, actor) = session.change(Permission::Acknowledge)?;
+    let (conn, actor) = session.change(Action::Acknowledge, Resource::Alerts)?;
     let mut ids = Vec::with_capacity(prefixes.len());
     for prefix in prefixes {
         ids.push(find(conn, prefix).await?);
@@ -239,7 +239,7 @@ pub async fn acknowledge(
     actor: &Actor,
     alert_id: AlertId,
 ) -> Result<bool, AcknowledgeError> {
-    require(actor, Permission::Acknowledge)?;
+    require(actor, Action::Acknowledge, Resource::Alerts)?;
     Ok(store::alerts::ack(conn, actor, alert_id).await?)
 }
 

@@ -7,7 +7,7 @@ use store::outbox::ChannelTraits;
 use uuid::Uuid;
 
 use crate::AppError;
-use crate::actor::{Permission, require};
+use crate::actor::{Action, Resource, require};
 
 pub use notify::{Receipt, SendError};
 
@@ -28,7 +28,7 @@ pub async fn send_test(
     severity: Severity,
     mut each: impl FnMut(Channel, Result<Receipt, SendError>),
 ) -> Result<(), AppError> {
-    require(actor, Permission::Operate)?;
+    require(actor, Action::Write, Resource::Channels)?;
     let wanted = only.map_or_else(|| channels.configured(), |channel| vec![channel]);
     if wanted.is_empty() {
         return Err(AppError::conflict(

@@ -35,6 +35,8 @@ pub enum Role {
     Ingest,
     /// A person at the command line.
     Operator,
+    /// What signs people in.
+    Accounts,
 }
 
 impl Role {
@@ -43,6 +45,7 @@ impl Role {
             Self::Engine => "blueteam_engine",
             Self::Ingest => "blueteam_ingest",
             Self::Operator => "blueteam_admin",
+            Self::Accounts => "blueteam_accounts",
         }
     }
 }

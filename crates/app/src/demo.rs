@@ -16,7 +16,7 @@ use store::alerts::AlertFilter;
 use store::compliance::{Changes, NewDecision};
 use uuid::Uuid;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::compliance::assessment_package::AssessmentData;
 use crate::compliance::checks::{self, Surroundings};
 use crate::compliance::description::SYSTEM;
@@ -50,7 +50,7 @@ pub struct Progress {
 
 /// Returns how far the analysis is, with at most `limit` alerts.
 pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::System)?;
     let lag = store::overview::lag(conn, store::reader::LIVE_CURSOR).await?;
     let activity = store::overview::activity(conn, SystemClock.now()).await?;
 
@@ -94,7 +94,7 @@ pub async fn assess(
         .collect();
     decisions.extend(rest);
 
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::System)?;
     store::compliance::decide(conn, actor, now, &decisions).await?;
 
     let controls = store::compliance::all(conn, now).await?;
@@ -154,7 +154,7 @@ fn demo_decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> N
 
 /// Says of each requirement how it is implemented, without which a plan is none (3.12.4[e]).
 async fn describe_requirements(session: &mut Session) -> anyhow::Result<()> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::System)?;
     let mut tx = store::begin(conn, actor).await?;
     for r in &Catalog::r2().requirements {
         let changes = Changes {
@@ -194,7 +194,7 @@ async fn demo_plan(session: &mut Session, state: &StateDir, now: Timestamp) -> a
         )
     };
 
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::System)?;
     store::evidence::add(conn, actor, &piece).await?;
     Ok(())
 }

@@ -35,7 +35,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::Session;
-use crate::actor::{Permission, require};
+use crate::actor::{Action, Resource, require};
 use crate::database::Database;
 use crate::running::daemon_runs;
 
@@ -193,7 +193,7 @@ pub struct Site {
 impl Site {
     /// Reaches what can be reached. Starts no database: that is the daemon's work.
     pub async fn reach(file: Option<&Path>, state: StateDir, actor: Actor) -> anyhow::Result<Self> {
-        require(&actor, Permission::Read)?;
+        require(&actor, Action::Read, Resource::System)?;
         // Whoever else looks sees other files, and takes the daemon's own ports for a stranger's.
         if let Ok(about) = std::fs::metadata(state.path())
             && about.uid() != rustix::process::geteuid().as_raw()

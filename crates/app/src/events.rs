@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use store::PgConnection;
 use store::search::{self, Command, Order, Tail};
 
+use crate::actor::Resource;
 use crate::{AppError, Session, alerts, names};
 
 pub use store::search::{Asked, Count, FIELDS, Field, Filter, Found, Measure, Range};
@@ -51,7 +52,7 @@ impl Question {
     /// Returns what is probably wrong with a question that found nothing: the name of the user.
     pub async fn hint(&self, session: &mut Session) -> Result<Option<String>, AppError> {
         match &self.0.user {
-            Some(user) => names::user_hint(session.read()?, user).await,
+            Some(user) => names::user_hint(session.read(Resource::Events)?, user).await,
             None => Ok(None),
         }
     }
@@ -117,7 +118,7 @@ pub struct Answer {
 /// Searches events.
 pub async fn search(session: &mut Session, mut search: Search<'_>) -> Result<Answer, AppError> {
     let asker = session.actor().clone();
-    let conn = session.read()?;
+    let conn = session.read(Resource::Events)?;
     let kept = match search.alert {
         Some(alert) => Some(search.question.narrow(conn, alert).await?),
         None => None,
@@ -170,7 +171,7 @@ pub async fn export(
     each: impl FnMut(Found) -> bool,
 ) -> Result<(), AppError> {
     let asker = session.actor().clone();
-    let conn = session.read()?;
+    let conn = session.export(Resource::Events)?;
     let asked = asked_for(&question.0, &json!({ "format": format }))?;
     let query = search::record(conn, &asker, Command::Export, &asked).await?;
 
@@ -190,7 +191,7 @@ pub async fn stats(
     limit: u32,
 ) -> Result<Vec<Count>, AppError> {
     let asker = session.actor().clone();
-    let conn = session.read()?;
+    let conn = session.read(Resource::Events)?;
     let names: Vec<&str> = by.iter().map(|field| field.name).collect();
     let asked = asked_for(
         &question.0,
@@ -217,7 +218,7 @@ pub async fn tail(
         ..filter.clone()
     };
     let asker = session.actor().clone();
-    let conn = session.read()?;
+    let conn = session.read(Resource::Events)?;
     let asked = asked_for(filter, &json!({}))?;
     let query = search::record(conn, &asker, Command::Tail, &asked).await?;
 
@@ -250,7 +251,7 @@ pub async fn tail(
 
 /// Returns who asked what, the newest first, at most `limit`.
 pub async fn questions(session: &mut Session, limit: u32) -> Result<Vec<Asked>, AppError> {
-    Ok(search::asked(session.read()?, limit).await?)
+    Ok(search::asked(session.read(Resource::Events)?, limit).await?)
 }
 
 /// Returns a source by the name that its events have.

@@ -2,7 +2,7 @@
 
 use model::{IncidentId, IncidentStatus};
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::short_ids::pick;
 use crate::{AppError, Session};
 
@@ -19,7 +19,7 @@ pub async fn list(
     closed_too: bool,
     limit: u32,
 ) -> Result<Vec<Incident>, AppError> {
-    Ok(store::incidents::list(session.read()?, closed_too, limit).await?)
+    Ok(store::incidents::list(session.read(Resource::Incidents)?, closed_too, limit).await?)
 }
 
 /// An incident that was moved on.
@@ -39,7 +39,7 @@ pub async fn advance(
     to: IncidentStatus,
     reason: &str,
 ) -> Result<Advanced, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Incidents)?;
     let reason = reason.trim();
     if !(3..=REASON_MAX).contains(&reason.chars().count()) {
         return Err(AppError::invalid(format!(
@@ -66,7 +66,7 @@ pub async fn history(
     session: &mut Session,
     id: &str,
 ) -> Result<(IncidentId, Vec<StatusChange>), AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Incidents)?;
     let incident = find(store::incidents::list(conn, true, LOOKED_AT).await?, id)?;
     let changes = store::incidents::status_changes(conn, incident.incident_id).await?;
     Ok((incident.incident_id, changes))

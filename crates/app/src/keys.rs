@@ -5,7 +5,7 @@ use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
 use store::keys::NewKey;
 use uuid::Uuid;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session, auth};
 
 pub use store::keys::KeyRow;
@@ -49,7 +49,7 @@ pub struct Created {
 
 /// Makes a key.
 pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Created, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Keys)?;
     check_request(request)?;
 
     let user_id = match request.owner {
@@ -104,13 +104,13 @@ fn check_request(request: &Request<'_>) -> Result<(), AppError> {
 
 /// Every key, the newest first.
 pub async fn list(session: &mut Session) -> Result<Vec<KeyRow>, AppError> {
-    Ok(store::keys::list(session.read()?).await?)
+    Ok(store::keys::list(session.read(Resource::Keys)?).await?)
 }
 
 /// Revokes the key with this id, or with these first characters: of the key as the list shows it,
 /// or the whole key, pasted in a hurry. Returns the key, and whether it was in force.
 pub async fn revoke(session: &mut Session, id: &str) -> Result<(KeyRow, bool), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Keys)?;
     let key = find_key(store::keys::list(conn).await?, id)?;
     let revoked = store::keys::revoke(conn, actor, key.key_id).await?;
     Ok((key, revoked))

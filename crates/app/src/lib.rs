@@ -3,6 +3,7 @@
 //! Invariants: nothing here prints, parses arguments or knows HTTP. Pure crates decide, `store`
 //! holds the SQL; what is here opens the transaction, calls both, and returns data.
 
+pub mod accounts;
 pub mod ack_links;
 pub mod actor;
 pub mod advisories;
@@ -13,6 +14,7 @@ pub mod certificates;
 pub mod channels;
 pub mod clock_sync;
 pub mod compliance;
+pub mod console;
 pub mod database;
 pub mod demo;
 pub mod doctor;
@@ -24,6 +26,7 @@ pub mod keys;
 pub mod monitors;
 pub mod names;
 pub mod notifications;
+pub mod password_policy;
 pub mod rule_tests;
 pub mod rules;
 pub mod running;
@@ -31,6 +34,7 @@ pub mod schema;
 pub mod self_audit;
 pub mod session;
 mod short_ids;
+pub mod sign_in;
 pub mod silences;
 pub mod sources;
 pub mod spools;

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use store::monitors::Monitored;
 use uuid::Uuid;
 
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 pub use store::monitors::Value;
@@ -124,7 +125,7 @@ impl Row {
 /// Returns every monitor.
 pub async fn list(session: &mut Session, config: &Config) -> Result<Vec<Row>, AppError> {
     let now = SystemClock.now();
-    let kept = store::monitors::list(session.read()?).await?;
+    let kept = store::monitors::list(session.read(Resource::System)?).await?;
     let row = |monitor: &&'static Monitor| Row::new(monitor, &kept, config, now);
     Ok(ALL.iter().map(row).collect())
 }
@@ -154,7 +155,7 @@ pub async fn show(
         ))
     })?;
 
-    let conn = session.read()?;
+    let conn = session.read(Resource::System)?;
     let now = SystemClock.now();
     let step = Span::micros(now.since(since).as_micros() / STEPS);
     let kept = store::monitors::list(conn).await?;

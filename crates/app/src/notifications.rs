@@ -6,7 +6,7 @@ use serde::Serialize;
 use store::deliveries;
 use uuid::Uuid;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::short_ids::pick;
 use crate::{AppError, Session, alerts};
 
@@ -34,7 +34,7 @@ pub async fn list(
     filter: &Filter<'_>,
     limit: u32,
 ) -> Result<Vec<Entry>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Alerts)?;
     let alert_id = match filter.alert {
         Some(prefix) => Some(alerts::find(conn, prefix).await?),
         None => None,
@@ -60,7 +60,7 @@ pub struct History {
 
 /// Returns what became of the notification with this ID, or with this beginning of its ID.
 pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Alerts)?;
     let delivery_id = if let Ok(id) = id.parse() {
         id
     } else {
@@ -84,7 +84,7 @@ pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> 
 /// Retries notifications that were given up, from their first attempt on: those of `ids`, or all.
 /// Returns how many.
 pub async fn resend(session: &mut Session, ids: Option<&[Uuid]>) -> Result<u64, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Channels)?;
     let resent = deliveries::resend(conn, actor, ids).await?;
     let asked = ids.map_or(resent, |ids| ids.len() as u64);
     if resent < asked {

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use config::Config;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// This version of the program.
@@ -204,7 +204,7 @@ fn check_has_fixtures(
 
 /// Records what came of the fixtures.
 pub async fn record(session: &mut Session, tested: &[Tested]) -> Result<(), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Rules)?;
     Ok(write_results(conn, actor, tested).await?)
 }
 

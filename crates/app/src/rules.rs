@@ -15,7 +15,7 @@ use model::{Actor, Source, Span, Timestamp};
 use store::senders::{Sender, Unread};
 use store::sources::SourceRow;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session, names};
 
 pub use check::{Checked, check, configured_dir};
@@ -54,7 +54,7 @@ async fn set_enabled(
     id: &str,
     enabled: bool,
 ) -> Result<(), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Rules)?;
     let rule_id = names::rule(config, id)?;
     if store::rules::set_enabled(conn, actor, &rule_id, enabled).await? {
         return Ok(());

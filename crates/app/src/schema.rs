@@ -4,7 +4,7 @@ use config::{Loaded, StateDir};
 use model::{Actor, Clock as _, SystemClock};
 use store::{Connection as _, PgConnection};
 
-use crate::actor::{Permission, require};
+use crate::actor::{Action, Resource, require};
 use crate::database::{Database, OnStep, Role};
 use crate::{AppError, rules, upgrade};
 
@@ -41,7 +41,7 @@ pub async fn migrate(
     backup: Backup,
     on_step: &mut OnStep<'_>,
 ) -> Result<Migrated, AppError> {
-    require(actor, Permission::Operate)?;
+    require(actor, Action::Write, Resource::System)?;
     let sigma = config::rules::sigma(&loaded.config)?;
     let database = Database::open(loaded, state).await?;
     let done = async {

@@ -1,16 +1,34 @@
 //! A connection to the database on behalf of an actor: what use cases take.
 
 use model::Actor;
-use store::{Connection as _, PgConnection, StoreError};
+use store::{Connection as _, PgConnection, PooledConnection, StoreError};
 
-use crate::actor::{Denied, Permission, require};
+use crate::actor::{Action, Denied, Resource, Rights, require};
 use crate::database::{Database, Role};
 
 /// A connection, and on whose behalf it is used. There is no way to it but through a permission.
 #[derive(Debug)]
 pub struct Session {
-    conn: PgConnection,
+    conn: Conn,
     actor: Actor,
+    /// What a signed-in person may do; none for those whose way says it.
+    rights: Option<Rights>,
+}
+
+#[derive(Debug)]
+enum Conn {
+    Own(PgConnection),
+    /// Of a pool, to which it goes back.
+    Lent(PooledConnection),
+}
+
+impl Conn {
+    fn as_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(conn) => conn,
+            Self::Lent(conn) => conn,
+        }
+    }
 }
 
 /// Why a use case could not begin.
@@ -32,7 +50,20 @@ impl Session {
 
     /// A session on a connection that is open already.
     pub const fn new(conn: PgConnection, actor: Actor) -> Self {
-        Self { conn, actor }
+        Self {
+            conn: Conn::Own(conn),
+            actor,
+            rights: None,
+        }
+    }
+
+    /// A session of somebody who has signed in, and may do what their role may.
+    pub fn of_person(conn: PooledConnection, actor: Actor, rights: Rights) -> Self {
+        Self {
+            conn: Conn::Lent(conn),
+            actor,
+            rights: Some(rights),
+        }
     }
 
     /// On whose behalf.
@@ -40,10 +71,18 @@ impl Session {
         &self.actor
     }
 
+    /// Checks that the actor may do something, before anything is looked at for it.
+    pub fn require(&self, action: Action, resource: Resource) -> Result<(), Denied> {
+        match &self.rights {
+            Some(rights) => rights.require(&self.actor, action, resource),
+            None => require(&self.actor, action, resource),
+        }
+    }
+
     /// The connection, to look at what blueteam knows.
-    pub fn read(&mut self) -> Result<&mut PgConnection, Denied> {
-        require(&self.actor, Permission::Read)?;
-        Ok(&mut self.conn)
+    pub fn read(&mut self, resource: Resource) -> Result<&mut PgConnection, Denied> {
+        self.require(Action::Read, resource)?;
+        Ok(self.conn.as_mut())
     }
 
     /// The connection and the actor, to change something. Each change that `store` makes for the
@@ -51,14 +90,34 @@ impl Session {
     /// [`store::begin`].
     pub fn change(
         &mut self,
-        permission: Permission,
+        action: Action,
+        resource: Resource,
     ) -> Result<(&mut PgConnection, &Actor), Denied> {
-        require(&self.actor, permission)?;
-        Ok((&mut self.conn, &self.actor))
+        self.require(action, resource)?;
+        Ok((self.conn.as_mut(), &self.actor))
     }
 
-    /// Closes the connection. An error is ignored: the server notices the end in any case.
+    /// The rights of whoever has signed in; none at the command line.
+    pub(crate) const fn rights(&self) -> Option<&Rights> {
+        self.rights.as_ref()
+    }
+
+    /// Connection and actor, to record what was refused.
+    pub(crate) fn parts(&mut self) -> (&mut PgConnection, &Actor) {
+        (self.conn.as_mut(), &self.actor)
+    }
+
+    /// The connection, to hand out what blueteam knows as a file.
+    pub fn export(&mut self, resource: Resource) -> Result<&mut PgConnection, Denied> {
+        self.require(Action::Export, resource)?;
+        Ok(self.conn.as_mut())
+    }
+
+    /// Closes the connection, or gives it back. An error is ignored: the server notices the end in
+    /// any case.
     pub async fn close(self) {
-        let _ = self.conn.close().await;
+        if let Conn::Own(conn) = self.conn {
+            let _ = conn.close().await;
+        }
     }
 }

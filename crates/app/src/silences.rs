@@ -10,7 +10,7 @@ use store::PgConnection;
 use store::alerts::AlertFilter;
 use uuid::Uuid;
 
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::short_ids::pick;
 use crate::{AppError, Session, names};
 
@@ -57,7 +57,7 @@ pub async fn add(
     config: &Config,
     request: &Request<'_>,
 ) -> Result<Added, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Silences)?;
     let now = SystemClock.now();
     let starts_at = request.from.unwrap_or(now);
     let silence = Silence {
@@ -210,7 +210,7 @@ pub async fn preview(
     config: &Config,
     scope: &SilenceScope,
 ) -> Result<Vec<Alert>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Silences)?;
     check_scope(scope)?;
     let scope = resolved_scope(conn, config, scope).await?;
     check_rule(&scope)?;
@@ -272,7 +272,7 @@ pub enum Which {
 
 /// Returns silences, those that end first at the beginning.
 pub async fn list(session: &mut Session, which: Which) -> Result<Vec<Listed>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Silences)?;
     let now = SystemClock.now();
     let since = match which {
         Which::All => Timestamp::from_secs(0),
@@ -308,7 +308,7 @@ pub struct Expired {
 
 /// Ends the silence whose ID begins with `prefix` before its time.
 pub async fn expire(session: &mut Session, prefix: &str) -> Result<Expired, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Silences)?;
     let now = SystemClock.now();
     let silence = pick(
         store::silences::ending_after(conn, now).await?,

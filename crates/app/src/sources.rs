@@ -8,6 +8,7 @@ use model::{Clock as _, Span, SystemClock};
 use serde::Serialize;
 use store::PgConnection;
 
+use crate::actor::Resource;
 use crate::{AppError, Session, names};
 
 pub use store::sources::{Gap, KeptLetter as DeadLetter, SourceRow};
@@ -41,7 +42,7 @@ pub struct PartlyUnread {
 
 /// Returns every source, by name.
 pub async fn list(session: &mut Session) -> Result<Vec<Listed>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Sources)?;
     let rows = store::sources::list(conn).await?;
     let senders = store::senders::list(conn, None).await?;
     let now = SystemClock.now();
@@ -105,7 +106,7 @@ impl Details {
 
 /// Returns the source of this name.
 pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Sources)?;
     let Some(row) = store::sources::find(conn, id).await? else {
         return Err(unknown(conn, id).await?);
     };
@@ -131,7 +132,7 @@ pub async fn dead_letters(
     source: Option<&str>,
     limit: u32,
 ) -> Result<Vec<DeadLetter>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Sources)?;
     if let Some(id) = source
         && store::sources::find(conn, id).await?.is_none()
     {

@@ -17,6 +17,7 @@ use store::reader::LIVE_CURSOR;
 use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
 
+use crate::actor::Resource;
 use crate::certificates::{self, Expiry};
 use crate::running::{RunningSources, SourceChanges, daemon_runs};
 use crate::spools::{self, Held};
@@ -215,7 +216,7 @@ pub async fn gather(
     loaded: &Loaded,
     state: &StateDir,
 ) -> Result<Status, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::System)?;
     let now = SystemClock.now();
     let mut gaps = Gaps::default();
     overview::wait_briefly(conn).await?;

@@ -24,14 +24,17 @@ mod man_pages;
 mod migrate;
 mod monitors;
 mod out;
+mod policy;
 mod reference;
 mod renamed;
 mod replay;
 mod report;
 mod serve;
 mod session;
+mod sessions;
 mod sources;
 mod status;
+mod users;
 
 pub use reference::reference;
 use session::Globals;
@@ -76,6 +79,9 @@ const ALL: &[&Command] = &[
     &monitors::COMMAND,
     &compliance::COMMAND,
     &report::COMMAND,
+    &users::COMMAND,
+    &sessions::COMMAND,
+    &policy::COMMAND,
     &keys::COMMAND,
     &replay::COMMAND,
     &backtest::COMMAND,

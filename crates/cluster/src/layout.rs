@@ -44,7 +44,7 @@ impl Login {
     pub const fn roles(self) -> &'static [&'static str] {
         match self {
             Self::Owner => &[],
-            Self::Daemon => &["blueteam_engine", "blueteam_ingest"],
+            Self::Daemon => &["blueteam_engine", "blueteam_ingest", "blueteam_accounts"],
             Self::Operator => &["blueteam_admin"],
         }
     }

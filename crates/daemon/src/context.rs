@@ -32,6 +32,8 @@ pub struct Connections {
     pub ingest: PgConnectOptions,
     /// Does people's work.
     pub operator: PgConnectOptions,
+    /// Signs people in.
+    pub accounts: PgConnectOptions,
     /// The private cluster, if there is one.
     pub cluster: Option<Arc<Mutex<Cluster>>>,
 }
@@ -43,6 +45,7 @@ impl Connections {
             engine: database.options(Role::Engine)?,
             ingest: database.options(Role::Ingest)?,
             operator: database.options(Role::Operator)?,
+            accounts: database.options(Role::Accounts)?,
             cluster: database.cluster(),
         })
     }

@@ -14,7 +14,9 @@ use crate::metrics;
 use app::ack_links::Links;
 use app::auth::OfflineKeys;
 use app::certificates::Certificates;
+use app::console::Console;
 use app::database::{Database, Role};
+use app::sign_in::{self, SignIn};
 use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
@@ -23,6 +25,10 @@ use config::StateDir;
 const KEYS_FILE: &str = "keys.json";
 /// Connections beside those of the writers: one to try the database with, one to spare.
 const SPARE: u32 = 2;
+/// Connections that sign people in.
+const DOOR: u32 = 4;
+/// Connections on which people work.
+const PEOPLE: u32 = 4;
 
 /// The running HTTP server.
 #[derive(Debug)]
@@ -107,6 +113,13 @@ pub async fn open(
             people,
         });
     }
+
+    let door = store::pool(database.options(Role::Accounts)?, DOOR);
+    let how = sign_in::Settings::default();
+    let door = SignIn::open(door, Arc::clone(&clock), state, how)?;
+    let people = store::pool(database.options(Role::Operator)?, PEOPLE);
+    let config = Arc::new(loaded.config.clone());
+    settings.console = Some(Arc::new(Console::new(door, people, config, state.clone())));
 
     let role = database.options(Role::Ingest)?;
     let writers = u32::try_from(settings.ingest.writers)

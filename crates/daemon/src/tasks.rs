@@ -1,5 +1,6 @@
 //! What runs beside the sources, one file per task, and the list.
 
+pub mod accounts;
 pub mod advisory_sync;
 pub mod certificate_watch;
 pub mod clock_watch;
@@ -20,6 +21,7 @@ use crate::supervisor::Task;
 
 /// Every task.
 pub const ALL: &[&Task] = &[
+    &accounts::TASK,
     &advisory_sync::TASK,
     &certificate_watch::TASK,
     &clock_watch::TASK,

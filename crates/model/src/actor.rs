@@ -11,6 +11,8 @@ pub enum Via {
     CommandLine,
     /// The signed link in a notification.
     AckLink,
+    /// The web, after signing in.
+    Web,
     /// A task of the daemon: no person.
     Daemon,
 }
@@ -21,6 +23,7 @@ impl Via {
         match self {
             Self::CommandLine => "command line",
             Self::AckLink => "acknowledge link",
+            Self::Web => "web",
             Self::Daemon => "daemon",
         }
     }

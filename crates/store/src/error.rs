@@ -111,6 +111,14 @@ impl StoreError {
         })
     }
 
+    /// The constraint that a change would have broken, if the server names one.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.constraint(),
+            _ => None,
+        }
+    }
+
     /// Whether another session holds what was asked for: worth trying again soon.
     pub fn is_conflict(&self) -> bool {
         match self {

@@ -6,6 +6,7 @@
 //! person triggers takes the actor and says it to the transaction, so that `audit.audit_log`
 //! records a person and not a pool.
 
+pub mod accounts;
 pub mod advisories;
 pub mod alerts;
 pub mod assets;
@@ -29,6 +30,7 @@ pub mod monitors;
 pub mod notices;
 pub mod outbox;
 pub mod overview;
+pub mod passwords;
 pub mod plans;
 pub mod reader;
 pub mod remote_audit;
@@ -37,6 +39,7 @@ pub mod rules;
 pub mod scores;
 pub mod search;
 pub mod senders;
+pub mod sign_in;
 pub mod silences;
 pub mod sources;
 pub mod ssp_sections;
@@ -54,6 +57,8 @@ pub use migrate::{
 };
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
+/// A connection that a pool has lent.
+pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 
 /// The channel on which PostgreSQL wakes the reader (`LISTEN`); its messages are empty.
 pub const EVENTS_CHANNEL: &str = "blueteam_events";

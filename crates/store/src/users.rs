@@ -51,6 +51,22 @@ pub async fn named(conn: &mut PgConnection, username: &str) -> Result<Option<Uui
     .await?)
 }
 
+/// Records that somebody who has signed in was refused something.
+pub async fn record_denied(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &str,
+    resource: &str,
+) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    sqlx::query!("SELECT audit.record_denied($1, $2)", action, resource)
+        .execute(&mut *tx)
+        .await?;
+
+    tx.commit().await?;
+    Ok(())
+}
+
 /// The account that owns machines' keys: it has no password that could match, so that nobody logs
 /// in as it. Made when it is missing; returns its id.
 pub async fn ensure_service(
@@ -60,11 +76,10 @@ pub async fn ensure_service(
 ) -> Result<Uuid, StoreError> {
     let mut tx = begin(conn, actor).await?;
 
-    // `!` is no hash of anything.
     sqlx::query!(
-        "INSERT INTO users.users (username, email, password_hash, role)
-         VALUES ($1::text, $1::text || '@service.invalid', '!', 'user')
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO users.users (username, email, role, is_service)
+         SELECT $1::text, $1::text || '@service.invalid', 'user', true
+         WHERE NOT EXISTS (SELECT FROM users.users WHERE lower(username) = lower($1::text))",
         username
     )
     .execute(&mut *tx)

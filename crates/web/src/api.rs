@@ -1,15 +1,19 @@
 //! The routes, one module per resource.
 
 mod acknowledge;
+mod enroll;
 mod events;
 mod health;
 mod logs;
 mod metrics;
+mod people;
+pub(crate) mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
@@ -20,6 +24,7 @@ use crate::error::Problem;
 use crate::peer::Peer;
 use crate::{Acknowledge, Metrics};
 use app::auth::{Auth, AuthError};
+use app::console::Console;
 use ingest::{Ingest, Sender};
 
 /// What the handlers share.
@@ -28,6 +33,7 @@ pub(crate) struct State {
     pub(crate) auth: Auth,
     pub(crate) acknowledge: Option<Acknowledge>,
     pub(crate) metrics: Option<Metrics>,
+    pub(crate) console: Option<Arc<Console>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -63,6 +69,30 @@ async fn bearer_token(state: &State, head: &Parts, scope: &'static str) -> Resul
         })
 }
 
+/// What people sign in by.
+fn people_routes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/enroll", get(enroll::get).post(enroll::post))
+        .route("/api/v1/sign-in", post(people::sign_in))
+        .route("/api/v1/sign-out", post(people::sign_out))
+        .route("/api/v1/password", post(people::change_password))
+        .route("/api/v1/me", get(people::me))
+        .route("/api/v1/me/sessions", get(people::own_sessions))
+        .route(
+            "/api/v1/me/sessions/{id}/revoke",
+            post(people::end_own_session),
+        )
+        .route("/api/v1/lock", post(people::lock))
+        .route("/api/v1/unlock", post(people::unlock))
+        .route("/api/v1/enrollment", post(people::begin_enrollment))
+        .route(
+            "/api/v1/enrollment/complete",
+            post(people::complete_enrollment),
+        )
+        .merge(v1::router())
+        .layer(DefaultBodyLimit::max(people::BODY_MAX))
+}
+
 /// Every route.
 pub(crate) fn router(state: Arc<State>) -> Router {
     let mut routes = Router::new();
@@ -73,6 +103,10 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 
     if state.metrics.is_some() {
         routes = routes.route("/metrics", get(metrics::get));
+    }
+
+    if state.console.is_some() {
+        routes = routes.merge(people_routes());
     }
 
     routes

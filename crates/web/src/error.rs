@@ -12,6 +12,8 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     /// Seconds after which a retry makes sense.
     retry_after: Option<u32>,
+    /// Which of our errors it is, for programs: the end of its `type`.
+    kind: Option<&'static str>,
 }
 
 impl Problem {
@@ -20,6 +22,23 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
+            kind: None,
+        }
+    }
+
+    /// The same as an error of ours that programs know by its name.
+    pub(crate) fn kind(self, kind: &'static str) -> Self {
+        Self {
+            kind: Some(kind),
+            ..self
+        }
+    }
+
+    /// The same, worth trying again after so many seconds.
+    pub(crate) fn retry_after(self, seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
         }
     }
 
@@ -88,7 +107,10 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::json!({
-            "type": "about:blank",
+            "type": self.kind.map_or_else(
+                || "about:blank".to_owned(),
+                |kind| format!("urn:blueteam:problem:{kind}"),
+            ),
             "title": self.status.canonical_reason().unwrap_or("error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
@@ -101,7 +123,8 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
 
-        if self.status == StatusCode::UNAUTHORIZED {
+        // A person signs in by other means than a key.
+        if self.status == StatusCode::UNAUTHORIZED && self.kind.is_none() {
             headers.insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"blueteam\""),

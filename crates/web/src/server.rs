@@ -123,6 +123,7 @@ pub async fn serve(
         ingest: ingest.clone(),
         acknowledge: settings.acknowledge.clone(),
         metrics: settings.metrics.clone(),
+        console: settings.console.clone(),
         clock,
     });
 

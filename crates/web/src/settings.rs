@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use app::ack_links::LinkKey;
 use app::auth::OfflineKeys;
+use app::console::Console;
 use app::database::Pool;
 use app::tls::ServerCertificate;
 use ingest::Stats;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub acknowledge: Option<Acknowledge>,
     /// Serves the metrics of the program to monitoring systems.
     pub metrics: Option<Metrics>,
+    /// What people sign in to.
+    pub console: Option<Arc<Console>>,
 }
 
 impl Settings {
@@ -98,6 +101,7 @@ impl Settings {
             timeouts: Timeouts::default(),
             acknowledge: None,
             metrics: None,
+            console: None,
         }
     }
 }

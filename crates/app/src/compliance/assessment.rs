@@ -20,7 +20,7 @@ use store::{PgConnection, StoreError};
 
 use super::integrity::mark_tampered;
 use super::{checks, claims, current_controls, description, find_control, find_requirement};
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 pub use store::compliance::{Change, Changes};
@@ -104,14 +104,14 @@ pub struct LastResult {
 
 /// Shows a requirement.
 pub async fn show(session: &mut Session, state: &StateDir, id: &str) -> Result<Assessed, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let (requirement, _) = find_requirement(id)?;
     assess_requirement(conn, state, requirement).await
 }
 
 /// Every decision about a requirement, or about all, the oldest first.
 pub async fn history(session: &mut Session, id: Option<&str>) -> Result<Vec<Change>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let control = id
         .map(find_requirement)
         .transpose()?
@@ -122,7 +122,8 @@ pub async fn history(session: &mut Session, id: Option<&str>) -> Result<Vec<Chan
 
 /// The findings about all objectives as a sheet, as CSV (RFC 4180).
 pub async fn sheet(session: &mut Session) -> Result<Vec<u8>, AppError> {
-    let current_controls = current_controls(session.read()?, SystemClock.now()).await?;
+    let current_controls =
+        current_controls(session.read(Resource::Compliance)?, SystemClock.now()).await?;
     Ok(findings::csv(&current_controls).map_err(anyhow::Error::new)?)
 }
 
@@ -132,7 +133,7 @@ pub async fn set(
     state: &StateDir,
     request: &Request<'_>,
 ) -> Result<Outcome, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let (requirement, objective) = find_requirement(request.id)?;
     let decisions = decisions_on(request, requirement, objective)?;
     check_changes(request, requirement, &decisions)?;

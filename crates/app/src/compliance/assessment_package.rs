@@ -24,6 +24,7 @@ use super::claims::discount_tampered;
 use super::evidence_store::{self, EvidenceStore};
 use super::integrity::mark_tampered;
 use super::{current_controls, description, diagrams};
+use crate::actor::Resource;
 use crate::{AppError, Session, temp_files};
 
 const README: &str = include_str!("assessment_package/README.txt");
@@ -69,7 +70,7 @@ impl AssessmentData {
         given: Option<&Path>,
         now: Timestamp,
     ) -> Result<Self, AppError> {
-        let conn = session.read()?;
+        let conn = session.read(Resource::Reports)?;
         let ignored_file = given.is_none() && description::is_file_ignored(conn, state).await?;
         let mut tx = store::snapshot(conn).await?;
         let system = description::read(&mut tx, given, state).await?;

@@ -3,7 +3,7 @@
 use config::StateDir;
 
 use super::description;
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 pub use store::assets::Asset;
@@ -13,7 +13,7 @@ const NAME_MAX: usize = 200;
 
 /// The one inventory: what was set here and what the description of the system names, by name.
 pub async fn list(session: &mut Session, state: &StateDir) -> Result<Vec<Asset>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let system = description::read(conn, None, state).await?;
     let assets = description::inventory(conn, &system).await?;
     Ok(assets.into_iter().map(description::to_stored).collect())
@@ -21,7 +21,7 @@ pub async fn list(session: &mut Session, state: &StateDir) -> Result<Vec<Asset>,
 
 /// Writes an asset; what was there under its name is replaced.
 pub async fn set(session: &mut Session, asset: &Asset) -> Result<(), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let explained = asset
         .treatment
         .as_deref()
@@ -43,7 +43,7 @@ pub async fn set(session: &mut Session, asset: &Asset) -> Result<(), AppError> {
 
 /// Removes the asset of that name.
 pub async fn remove(session: &mut Session, state: &StateDir, name: &str) -> Result<(), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     if store::assets::remove(conn, actor, name).await? {
         return Ok(());
     }

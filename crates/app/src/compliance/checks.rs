@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::host::Host;
 use super::{claims, current_controls, description, evidence_store, find_requirement};
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session, clock_sync};
 
 pub(super) use confirm::broken;
@@ -97,7 +97,7 @@ pub async fn run(
     control: Option<&str>,
     progress: impl Fn(Progress),
 ) -> Result<Vec<Found>, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let checks = select_checks(control)?;
     let now = SystemClock.now();
     current_controls(conn, now).await?;
@@ -127,7 +127,7 @@ pub async fn run_due(
     every: Span,
     now: Timestamp,
 ) -> Result<Vec<Found>, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     if !store::evidence::hold_checks(conn, false).await? {
         return Ok(Vec::new());
     }

@@ -14,7 +14,7 @@ use config::StateDir;
 
 use super::description;
 use super::integrity::mark_tampered;
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// What a claim is decided from.
@@ -99,7 +99,7 @@ pub async fn record_score(
     state: &StateDir,
     now: Timestamp,
 ) -> Result<(), AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     record(conn, actor, state, now).await
 }
 

@@ -12,7 +12,7 @@ use store::{PgConnection, StoreError};
 
 use super::diagrams;
 use super::evidence_store::EvidenceStore;
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// The name of the system's description in the state directory.
@@ -145,7 +145,7 @@ pub async fn import(
     state: &StateDir,
     file: &Path,
 ) -> Result<Imported, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut system: System = toml::from_str(&text)
@@ -233,7 +233,7 @@ pub(super) fn to_stored(asset: Asset) -> store::assets::Asset {
 
 /// The description as a file has it, with every asset of the inventory.
 pub async fn export(session: &mut Session, state: &StateDir) -> Result<String, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let system = read(conn, None, state).await?;
     let system = System {
         assets: inventory(conn, &system).await?,

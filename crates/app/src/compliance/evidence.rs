@@ -17,7 +17,7 @@ use super::checks::{self, Replayed};
 use super::evidence_store::{self, EvidenceStore};
 use super::integrity::mark_tampered;
 use super::{find_requirement, ids};
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// The largest text, in octets.
@@ -81,7 +81,7 @@ pub async fn add(
     new: &NewEvidence<'_>,
     separate_approver: bool,
 ) -> Result<Evidence, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Evidence)?;
     if separate_approver && new.approved {
         return Err(AppError::conflict(format!(
             "--final: {} collects this piece, and another account approves it \
@@ -189,7 +189,7 @@ fn file_name(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Which pieces somebody asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Filter<'a> {
     /// For this requirement.
     pub control: Option<&'a str>,
@@ -205,7 +205,7 @@ pub async fn list(
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Vec<Listed>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Evidence)?;
     let control = filter.control.map(find_requirement).transpose()?;
     let wanted = EvidenceFilter {
         control: control.map(|(requirement, _)| requirement.control_id.clone()),
@@ -225,7 +225,7 @@ pub async fn list(
 
 /// The piece whose id begins or ends like this.
 pub async fn show(session: &mut Session, state: &StateDir, id: &str) -> Result<Listed, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Evidence)?;
     let mut piece = [one(conn, id).await?];
     mark_tampered(conn, state, &mut piece).await?;
     let [evidence] = piece;
@@ -239,7 +239,7 @@ pub async fn approve(
     id: &str,
     separate_approver: bool,
 ) -> Result<Listed, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Approve, Resource::Evidence)?;
     let draft = one(conn, id).await?;
     let is_collector = |by: &String| model::acting(by) == actor.name;
     if separate_approver && draft.collected_by.as_ref().is_some_and(is_collector) {
@@ -273,7 +273,7 @@ pub struct Baseline {
 
 /// Makes a check's result the baseline that later ones are compared with (3.4.1).
 pub async fn make_baseline(session: &mut Session, id: &str) -> Result<Baseline, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Evidence)?;
     let piece = one(conn, id).await?;
     let evidence_id = piece.evidence_id;
     let check = piece.recorded.as_ref().map(|r| r.check_id.as_str());
@@ -299,7 +299,7 @@ pub async fn make_baseline(session: &mut Session, id: &str) -> Result<Baseline, 
 
 /// Has a check decide again from the facts that it recorded.
 pub async fn replay(session: &mut Session, id: &str) -> Result<Replayed, AppError> {
-    let piece = one(session.read()?, id).await?;
+    let piece = one(session.read(Resource::Evidence)?, id).await?;
     Ok(checks::replay(&piece)?)
 }
 

@@ -17,7 +17,7 @@ use store::{PgConnection, StoreError};
 
 use super::assessment::{Decided, REASON, needs_plan, no_plan};
 use super::{claims, current_controls, find_control, find_requirement};
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// A document to be read.
@@ -53,7 +53,7 @@ pub async fn import(
     state: &StateDir,
     document: &Document<'_>,
 ) -> Result<Changed, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     if document.text.trim_ascii_start().starts_with(b"{") {
         import_oscal(conn, actor, document).await
     } else {

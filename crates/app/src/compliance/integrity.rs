@@ -12,6 +12,7 @@ use store::PgConnection;
 use store::evidence::{EvidenceFilter, PAGE};
 use uuid::Uuid;
 
+use crate::actor::Resource;
 use crate::compliance::checks;
 use crate::compliance::evidence_store::{self, EvidenceStore};
 use crate::{AppError, Session};
@@ -38,7 +39,7 @@ pub struct Verified {
 
 /// Hashes every piece again.
 pub async fn verify(session: &mut Session, state: &StateDir) -> Result<Verified, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Evidence)?;
     let files = EvidenceStore::new(state.path());
     let confirmed = by_piece(store::evidence::confirmations(conn, None).await?);
 
@@ -88,7 +89,7 @@ pub(super) async fn mark_tampered(
 /// The list of hashes that an assessor takes along (32 CFR 170.17(c)(4)): of what the package for
 /// assessors holds, which is of each check the last result.
 pub async fn hash_list(session: &mut Session) -> Result<Vec<Artifact>, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Evidence)?;
     let filter = EvidenceFilter {
         latest: true,
         bare: true,

@@ -12,10 +12,11 @@ use store::PgConnection;
 
 use super::claims::{self, Grounds};
 use super::{find_control, reminders, require_loaded};
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 /// The requirements that somebody asks for; what is not said takes all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Filter<'a> {
     /// Of this family: `3.3`, `AU`, or part of its name.
     pub family: Option<&'a str>,
@@ -142,7 +143,7 @@ pub async fn status(
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let mut overview = read_overview(conn, state, filter).await?;
     overview.due = reminders::read(conn, SystemClock.now()).await?;
     Ok(overview)
@@ -154,7 +155,7 @@ pub async fn gaps(
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
-    let mut overview = read_overview(session.read()?, state, filter).await?;
+    let mut overview = read_overview(session.read(Resource::Compliance)?, state, filter).await?;
     overview.requirements.retain(|r| !r.finding.counts());
 
     // 3.12.4 has no weight because there is no score without it.

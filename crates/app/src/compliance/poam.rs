@@ -15,7 +15,7 @@ use store::PgConnection;
 use uuid::Uuid;
 
 use super::{claims, current_controls, description, evidence, find_control, find_requirement, ids};
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// What brought the plans of action in line with the findings.
@@ -31,7 +31,7 @@ pub struct Written {
 /// Writes an item for each requirement that is not met and on no open plan, moves those that are on
 /// the wrong one, and records the score: what is on no plan costs 3.12.2 as well.
 pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Poam)?;
     let now = SystemClock.now();
     let current_controls = current_controls(conn, now).await?;
     let there = store::plans::list(conn).await?;
@@ -51,7 +51,7 @@ pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written
 }
 
 /// Which items somebody asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Filter {
     /// Closed ones too.
     pub closed: bool,
@@ -76,7 +76,7 @@ pub struct Listed {
 /// The items that are asked for, the next due first.
 pub async fn list(session: &mut Session, filter: Filter) -> Result<Vec<Listed>, AppError> {
     let now = SystemClock.now();
-    let all = store::plans::list(session.read()?).await?;
+    let all = store::plans::list(session.read(Resource::Poam)?).await?;
     let mut listed: Vec<Listed> = all
         .iter()
         .cloned()
@@ -213,7 +213,7 @@ pub async fn add(
     control: &str,
     details: &Details,
 ) -> Result<Saved, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Poam)?;
     let (requirement, _) = find_requirement(control)?;
     let now = SystemClock.now();
     let id = PlanId(Uuid::now_v7());
@@ -283,7 +283,7 @@ fn check_due(plan: &Plan, all: &[Plan], now: Timestamp) -> Result<(), AppError> 
 
 /// Changes the item of this number, or whose id begins or ends like this.
 pub async fn update(session: &mut Session, id: &str, details: &Details) -> Result<Saved, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Poam)?;
     if details.status == Some(PlanStatus::Completed) {
         return Err(AppError::invalid(
             "--status: `compliance poam close` completes an item, with the evidence that shows it",
@@ -324,7 +324,7 @@ fn late(plan: &Plan, all: &[Plan]) -> Option<String> {
 /// Completes the item of this number, or whose id begins or ends like this, with the evidence that
 /// shows it.
 pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Plan, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Poam)?;
     let mut plan = find_plan(conn, id).await?;
     if plan.status == PlanStatus::Completed {
         return Err(AppError::conflict(format!(
@@ -435,7 +435,7 @@ pub async fn export(
     state: &StateDir,
     form: Form,
 ) -> Result<Vec<u8>, AppError> {
-    let conn = session.read()?;
+    let conn = session.export(Resource::Poam)?;
     let now = SystemClock.now();
     let items = store::plans::list(conn).await?;
     let controls = current_controls(conn, now).await?;

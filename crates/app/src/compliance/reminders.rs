@@ -5,11 +5,12 @@ use model::Timestamp;
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
 
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 /// What is due or late.
 pub async fn due(session: &mut Session, now: Timestamp) -> Result<Vec<Reminder>, AppError> {
-    read(session.read()?, now).await
+    read(session.read(Resource::Compliance)?, now).await
 }
 
 pub(super) async fn read(

@@ -8,7 +8,7 @@ use store::evidence::EvidenceFilter;
 use uuid::Uuid;
 
 use super::evidence_store;
-use crate::actor::Permission;
+use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 /// Events of so many days are looked at.
@@ -36,13 +36,13 @@ pub struct Signed {
 
 /// Compares what is logged with the last review that was signed.
 pub async fn prepare(session: &mut Session) -> Result<Prepared, AppError> {
-    prepare_review(session.read()?, SystemClock.now()).await
+    prepare_review(session.read(Resource::Compliance)?, SystemClock.now()).await
 }
 
 /// Keeps today's review as evidence of 3.3.3[b], under the actor's name and with what follows from
 /// it.
 pub async fn sign(session: &mut Session, conclusion: &str) -> Result<Signed, AppError> {
-    let (conn, actor) = session.change(Permission::Operate)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let conclusion = conclusion.trim();
     if conclusion.chars().count() < 3 {
         return Err(AppError::invalid(

@@ -9,6 +9,7 @@ use model::{Clock as _, Scored, SystemClock};
 
 use super::claims::Grounds;
 use super::{description, require_loaded};
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 /// The score of today.
@@ -30,7 +31,7 @@ pub async fn today(
     state: &StateDir,
     given: Option<&Path>,
 ) -> Result<Today, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Compliance)?;
     let mut unreadable = None;
     let system = match description::read(conn, given, state).await {
         Err(error) if given.is_none() => {
@@ -54,5 +55,5 @@ pub async fn today(
 
 /// The scores that were recorded, the oldest first: when one changed, and one a day.
 pub async fn history(session: &mut Session) -> Result<Vec<Scored>, AppError> {
-    Ok(store::scores::all(session.read()?).await?)
+    Ok(store::scores::all(session.read(Resource::Compliance)?).await?)
 }

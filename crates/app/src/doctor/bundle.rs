@@ -25,6 +25,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::{Report, Site};
+use crate::actor::Resource;
 use crate::{rules, sources, status};
 
 /// What stands where a secret stood.
@@ -264,7 +265,7 @@ async fn of_database(
     files: &mut BTreeMap<&str, String>,
 ) -> anyhow::Result<()> {
     let mut session = site.session().await?;
-    let settings = store::overview::server_settings(session.read()?).await?;
+    let settings = store::overview::server_settings(session.read(Resource::System)?).await?;
     files.insert("database.json", json(&settings)?);
     let status = status::gather(&mut session, loaded, &site.state).await?;
     files.insert("status.json", json(&status)?);

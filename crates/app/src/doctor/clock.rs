@@ -3,6 +3,7 @@
 use model::{Clock as _, Span, SystemClock};
 
 use super::{Finding, Look, Part, Site, aside};
+use crate::actor::Resource;
 use crate::{clock_sync, status};
 
 pub(super) const PART: Part = Part {
@@ -39,7 +40,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     }
 
     if let Ok(mut session) = site.session().await {
-        let server = store::overview::server_clock(session.read()?).await?;
+        let server = store::overview::server_clock(session.read(Resource::System)?).await?;
         session.close().await;
         let apart = SystemClock.now().since(server);
         if apart.as_micros().abs() > APART_MAX.as_micros() {

@@ -6,6 +6,7 @@ use model::{Clock as _, Span, SystemClock};
 use store::reader::LIVE_CURSOR;
 
 use super::{Finding, Look, Part, Site};
+use crate::actor::Resource;
 use crate::running::RunningDaemon;
 use crate::status::{self, Attention, Spool};
 
@@ -36,7 +37,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     }
 
     let mut session = site.session().await?;
-    let pulse = store::reader::pulse(session.read()?, LIVE_CURSOR).await?;
+    let pulse = store::reader::pulse(session.read(Resource::System)?, LIVE_CURSOR).await?;
     let status = status::gather(&mut session, site.loaded()?, &site.state).await?;
     session.close().await;
     let all = status::attention(&status);

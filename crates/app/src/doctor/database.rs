@@ -1,5 +1,6 @@
 //! Whether the database answers, and keeps what it has confirmed.
 
+use crate::actor::Resource;
 use std::collections::BTreeMap;
 
 use super::{Finding, Look, Part, Site};
@@ -37,7 +38,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
             )]);
         }
     };
-    let conn = session.read()?;
+    let conn = session.read(Resource::System)?;
     let schema = store::overview::schema(conn).await?;
     let login = store::overview::login(conn).await?;
     let settings = store::overview::server_settings(conn).await?;

@@ -1,5 +1,6 @@
 //! Whether mail, and whatever else carries alerts, gets out.
 
+use crate::actor::Resource;
 use notify::channels::those;
 
 use super::{Finding, Look, Part, Site};
@@ -27,7 +28,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     }
 
     if let Ok(mut session) = site.session().await {
-        let backlog = store::outbox::backlog(session.read()?).await?;
+        let backlog = store::outbox::backlog(session.read(Resource::System)?).await?;
         session.close().await;
         if backlog.dead > 0 {
             found.push(Finding::warning(

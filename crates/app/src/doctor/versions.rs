@@ -1,6 +1,7 @@
 //! Which versions work together.
 
 use super::{Finding, Look, Part, Site};
+use crate::actor::Resource;
 use crate::running::RunningDaemon;
 
 pub(super) const PART: Part = Part {
@@ -29,7 +30,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     let system = operating_system();
     let mut says = format!("blueteam {own} on {system}");
     if let Ok(mut session) = site.session().await {
-        let settings = store::overview::server_settings(session.read()?).await?;
+        let settings = store::overview::server_settings(session.read(Resource::System)?).await?;
         let version = settings.get("server_version").cloned().unwrap_or_default();
         let number = settings.get("server_version_num").map(|n| n.parse::<i64>());
         if let Some(Ok(number)) = number

@@ -6,6 +6,7 @@ use model::{Clock as _, DetectionUpdate, SystemClock, Timestamp};
 use store::PgConnection;
 
 use super::Selection;
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 /// How many events pass between two looks at what closed.
@@ -66,7 +67,7 @@ pub async fn run(
     backtest: &Backtest<'_>,
     mut each: impl FnMut(Step<'_>) + Send,
 ) -> Result<Summary, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Rules)?;
     let Backtest {
         rules,
         since,

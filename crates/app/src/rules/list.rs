@@ -14,6 +14,7 @@ use store::senders::Sender;
 use store::sources::SourceRow;
 
 use super::{blind_to, engine_with_table, partly_blind_to};
+use crate::actor::Resource;
 use crate::{AppError, Session};
 
 pub use store::rule_proofs::Proof;
@@ -112,7 +113,7 @@ impl Known {
 
 /// Returns every rule, the built-in ones first.
 pub async fn list(session: &mut Session, config: &Config) -> Result<Vec<Row>, AppError> {
-    let known = Known::read(session.read()?).await?;
+    let known = Known::read(session.read(Resource::Rules)?).await?;
     let sigma = config::rules::sigma(config)?;
     Ok(rule_rows(config, &sigma, &known))
 }

@@ -15,6 +15,7 @@ use store::alerts::Preview;
 use store::rules::RuleSetting;
 
 use super::Selection;
+use crate::actor::Resource;
 use crate::alert_routing::AlertRouter;
 use crate::{AppError, Session, rule_tests};
 
@@ -50,7 +51,7 @@ pub struct Would {
 
 /// Runs the first fixture on which a rule must fire as if it happened now, and writes nothing.
 pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<Outcome, AppError> {
-    let conn = session.read()?;
+    let conn = session.read(Resource::Rules)?;
     let rule = crate::names::rule(config, rule)?;
     let rule = rule.as_str();
     let table = store::rules::settings(conn).await?;

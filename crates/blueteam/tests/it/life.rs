@@ -27,6 +27,7 @@ mod nginx;
 mod notices;
 mod odd_feeds;
 mod offline;
+mod people;
 mod provenance;
 mod separate_owner;
 mod services;

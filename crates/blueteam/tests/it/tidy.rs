@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("notify", &["model"]),
     ("compliance", &["model"]),
     ("advisories", &["model"]),
+    ("identity", &["model"]),
     ("pdf", &["compliance"]),
     ("cluster", &[]),
     ("store", &["model"]),
@@ -44,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "compliance",
             "config",
             "detect",
+            "identity",
             "ingest",
             "model",
             "monitors",
@@ -79,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "compliance",
             "config",
             "daemon",
+            "identity",
             "model",
             "notify",
             "pdf",
@@ -98,8 +101,8 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
         "blueteam-audit",
         &["app", "cluster", "ingest", "model", "store", "web"],
     ),
-    ("blueteam", &["cluster", "detect", "store"]),
-    ("store", &["cluster"]),
+    ("blueteam", &["cluster", "detect", "store", "web"]),
+    ("store", &["cluster", "identity"]),
     ("web", &["cluster", "store"]),
     ("replay", &["scenario"]),
 ];
@@ -110,6 +113,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "sqlx",
         &["store", "cluster", "ingest", "testkit", "blueteam-audit"],
     ),
+    ("argon2", &["identity"]),
+    ("totp-rs", &["identity"]),
+    ("webauthn_rp", &["identity"]),
+    ("ring", &["app"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("lettre", &["notify"]),
@@ -400,8 +407,8 @@ fn the_engine_does_no_io_and_reads_no_clock() {
 fn the_map_names_every_crate_and_nothing_else() {
     let map = read("ARCHITECTURE.md");
     assert!(
-        map.lines().count() <= 220,
-        "ARCHITECTURE.md is a map: at most 220 lines"
+        map.lines().count() <= 230,
+        "ARCHITECTURE.md is a map: at most 230 lines"
     );
     let named: BTreeSet<String> = map
         .lines()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::Session;
-use app::actor::Permission;
+use app::actor::{Action, Resource};
 use app::compliance::checks::{self, Surroundings};
 use app::compliance::claims;
 use app::compliance::reminders::{due, line};
@@ -125,7 +125,7 @@ async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow:
     let mut session = Session::new(conn, Actor::task(ACTOR));
     let due = due(&mut session, now).await?;
     claims::record_score(&mut session, &options.state, now).await?;
-    let (conn, _) = session.change(Permission::Operate)?;
+    let (conn, _) = session.change(Action::Write, Resource::Compliance)?;
     send_reminders(options, conn, &due, now).await?;
     *reminded = Some(now);
 

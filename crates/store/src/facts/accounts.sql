@@ -5,7 +5,7 @@
 SELECT
     count(*) FILTER (
         WHERE is_active
-          AND password_hash !~ '^[!*]'
+          AND password_kind IS NOT NULL
           AND coalesce(last_login, created_at) < $2
     ) AS "idle!",
     count(*) FILTER (WHERE account_locked_until > $1) AS "locked!",
@@ -13,12 +13,10 @@ SELECT
         WHERE must_change_password AND last_login > password_last_changed
     ) AS "temporary!",
     count(*) FILTER (WHERE password.changed) AS "changed!",
-    count(*) FILTER (
-        WHERE password.changed AND coalesce(jsonb_array_length(password_history), 0) = 0
-    ) AS "forgotten!"
+    count(*) FILTER (WHERE password.changed AND former_passwords = 0) AS "forgotten!"
 FROM users.users u
 CROSS JOIN LATERAL (
     SELECT
-        password_hash !~ '^[!*]'
+        password_kind IS NOT NULL
         AND password_last_changed > u.created_at + interval '1 minute' AS changed
 ) password

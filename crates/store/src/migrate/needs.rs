@@ -7,19 +7,21 @@ use crate::StoreError;
 
 /// Roles that the login must be able to become: the first owns functions, the daemon works as the
 /// others.
-const BECOMES: [&str; 4] = [
+const BECOMES: [&str; 5] = [
     "audit_retention",
     "blueteam_engine",
     "blueteam_ingest",
     "blueteam_admin",
+    "blueteam_accounts",
 ];
-/// All roles that migration 1 makes where they are missing.
-const ROLES: [&str; 6] = [
+/// All roles that migrations make where they are missing.
+const ROLES: [&str; 7] = [
     "eqmon_audit_writer",
     "blueteam_reader",
     "blueteam_admin",
     "blueteam_ingest",
     "blueteam_engine",
+    "blueteam_accounts",
     "audit_retention",
 ];
 

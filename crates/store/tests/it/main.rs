@@ -9,6 +9,7 @@
         measured is said"
 )]
 
+mod accounts;
 mod adoption;
 mod adoption_live;
 mod adoption_upgrade;

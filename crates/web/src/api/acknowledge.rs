@@ -100,7 +100,7 @@ fn describe(alert: &Alert) -> String {
 }
 
 /// Returns a text that shows as it is and does nothing else.
-fn escape_html(text: &str) -> String {
+pub(super) fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in sanitize(text).chars() {
         match c {

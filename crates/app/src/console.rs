@@ -1,0 +1,81 @@
+//! What a signed-in person works with: their session of the database, within the rights of their
+//! role. What they are refused is recorded.
+
+use std::sync::Arc;
+
+use config::{Config, StateDir};
+use identity::role::Permissions;
+use model::{Actor, Origin, Via};
+use store::StoreError;
+
+use crate::actor::{Denied, Rights};
+use crate::database::Pool;
+use crate::sign_in::{Client, Person, SignIn};
+use crate::{AppError, Session};
+
+/// The door, and what is behind it.
+#[derive(Debug)]
+pub struct Console {
+    /// Signs people in.
+    pub door: SignIn,
+    /// Connections of the role that does people's work.
+    people: Pool,
+    /// The configuration that the daemon runs with.
+    pub config: Arc<Config>,
+    /// Where evidence and keys are kept.
+    pub state: StateDir,
+    permissions: Arc<Permissions>,
+}
+
+impl Console {
+    /// Opens the console. `people`: connections of the role that does people's work.
+    pub fn new(door: SignIn, people: Pool, config: Arc<Config>, state: StateDir) -> Self {
+        Self {
+            door,
+            people,
+            config,
+            state,
+            permissions: Arc::new(Permissions::built_in()),
+        }
+    }
+
+    /// What each role may do.
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// A session of the database for somebody who has signed in.
+    pub async fn session_of(&self, person: &Person, client: &Client) -> Result<Session, AppError> {
+        let conn = self.people.acquire().await.map_err(StoreError::from)?;
+        let actor = Actor {
+            name: person.username.clone(),
+            on_behalf_of: None,
+            via: Via::Web,
+            tenant: None,
+            origin: Origin {
+                address: Some(client.address.to_string()),
+                user_agent: client.user_agent.clone(),
+                session: Some(person.session_id.to_string()),
+                ..Origin::default()
+            },
+        };
+        let rights = Rights {
+            role: person.role.parse().map_err(anyhow::Error::new)?,
+            permissions: Arc::clone(&self.permissions),
+            stepped_up: person.stepped_up,
+        };
+        Ok(Session::of_person(conn, actor, rights))
+    }
+}
+
+/// Records that somebody was refused: `PERMISSION_DENIED` in the audit log.
+pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(), StoreError> {
+    let Denied::NotAllowed {
+        action, resource, ..
+    } = denied
+    else {
+        return Ok(());
+    };
+    let (conn, actor) = session.parts();
+    store::users::record_denied(conn, actor, action.as_str(), resource.as_str()).await
+}

@@ -1,0 +1,545 @@
+//! Signing people in: the password and a second factor, sessions, and the links by which accounts
+//! are set up.
+//!
+//! Whoever is wrong learns nothing from the answer or its time: an unknown name, a wrong password,
+//! a locked and a disabled account are one answer, after one hash (ASVS 6.3.8). Each attempt is an
+//! audit event of blueteam's own, so that its rules watch its own door.
+
+mod attempts;
+mod enrollment;
+mod hash_queue;
+mod record;
+mod seal;
+mod sessions;
+
+use std::net::IpAddr;
+use std::ops::DerefMut;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use config::StateDir;
+pub use identity::RecoveryCode;
+use identity::password::PasswordError;
+use identity::policy::{Candidate, PasswordPolicy, Weakness};
+use identity::{
+    Blocklist, Cost, PasswordHash, PasswordHasher, SessionSettings, Token, TokenKind, TotpStep,
+};
+use model::{Actor, AuditRecord, Clock, Origin, Timestamp, Via};
+use secrecy::SecretString;
+use store::sign_in::{Credentials, NewPassword, NewSession};
+use store::{PgConnection, StoreError};
+use uuid::Uuid;
+
+use crate::database::Pool;
+use crate::password_policy;
+use attempts::Attempts;
+pub use enrollment::{Begun, Enrolled};
+use hash_queue::{Busy, HashQueue};
+use record::attempt_event;
+use seal::{SealKey, Unsealable};
+pub use sessions::tidy_up;
+
+/// Why somebody was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// Name, password or code: which of them is not said.
+    #[error("the name, the password or the code is wrong")]
+    Wrong,
+    /// The password is right, and a code is missing.
+    #[error("enter the code of your authenticator app, or a recovery code")]
+    CodeNeeded,
+    /// The password is right, and there is no second factor.
+    #[error(
+        "the account has no second factor yet: ask an administrator for an enrollment link \
+         (`blueteam users enroll-link`)"
+    )]
+    NotEnrolled,
+    /// All is right, and a new password must be chosen first.
+    #[error("choose a new password first")]
+    PasswordChangeNeeded,
+    /// The password is not taken.
+    #[error("the new password is not taken: {}", list(.0))]
+    Weak(Vec<Weakness>),
+    /// The link was used, is too old, or never was.
+    #[error("the link was used before, or is too old: ask for another one")]
+    LinkGone,
+    /// Too many attempts.
+    #[error("too many attempts: try again in {} seconds", .0.as_secs())]
+    TooMany(Duration),
+    /// Too many of others.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The session has ended, or never was.
+    #[error("sign in first")]
+    NoSession,
+    /// The session is locked.
+    #[error("the session is locked: unlock it with your password")]
+    Locked,
+    /// Something dangerous is asked for.
+    #[error("enter password and code once more")]
+    ProofNeeded,
+    /// None of this id is theirs.
+    #[error("you have no such session")]
+    NoSuchSession,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state directory's key is not the one that sealed the factor.
+    #[error(transparent)]
+    Unsealable(#[from] Unsealable),
+    /// The system.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+fn list(weaknesses: &[Weakness]) -> String {
+    let texts: Vec<String> = weaknesses.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+impl From<PasswordError> for SignInError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            // Nobody has one of these, so that it is as wrong as any other.
+            PasswordError::TooLong => Self::Wrong,
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for SignInError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// What somebody gives to be let in.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The name of the account.
+    pub username: String,
+    /// Its password.
+    pub password: SecretString,
+    /// A code of the authenticator app, or a recovery code.
+    pub code: Option<String>,
+}
+
+/// A session that began. The token is not stored: this is the only time that it is there.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// What the browser keeps.
+    pub token: Token,
+    /// Who.
+    pub person: Person,
+}
+
+/// Who a session belongs to.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Person {
+    /// The account.
+    pub user_id: Uuid,
+    /// Its name.
+    pub username: String,
+    /// Its person's name.
+    pub full_name: Option<String>,
+    /// Its role.
+    pub role: String,
+    /// The session.
+    pub session_id: Uuid,
+    /// Whether something dangerous may be done without proving once more who it is.
+    pub stepped_up: bool,
+}
+
+/// What became of an attempt, and the event that records it.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    /// What became of it.
+    pub result: Result<T, SignInError>,
+    /// For the audit trail of blueteam itself.
+    pub event: Option<AuditRecord<'static>>,
+}
+
+/// Words that no password may be made of: what this place is called.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The organization's names.
+    pub context_words: Vec<String>,
+    /// When sessions lock and end.
+    pub sessions: SessionSettings,
+    /// What a hash costs; the recommended, if none is given.
+    pub cost: Option<Cost>,
+}
+
+/// The door.
+pub struct SignIn {
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    hasher: Arc<PasswordHasher>,
+    queue: HashQueue,
+    attempts: Attempts,
+    seal: SealKey,
+    blocklist: Blocklist,
+    settings: Settings,
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignIn")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SignIn {
+    /// Opens the door. `pool`: connections of the role that signs people in.
+    pub fn open(
+        pool: Pool,
+        clock: Arc<dyn Clock>,
+        state: &StateDir,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let cost = match settings.cost.clone() {
+            Some(cost) => cost,
+            None => Cost::recommended()?,
+        };
+        Ok(Self {
+            pool,
+            clock,
+            hasher: Arc::new(PasswordHasher::new(cost)?),
+            queue: HashQueue::start().context("cannot start the threads that hash passwords")?,
+            attempts: Attempts::default(),
+            seal: SealKey::load(state)?,
+            blocklist: Blocklist::common(),
+            settings,
+        })
+    }
+
+    /// When sessions lock and end.
+    pub const fn session_settings(&self) -> &SessionSettings {
+        &self.settings.sessions
+    }
+
+    /// Lets somebody in who gives the right password and code.
+    pub async fn sign_in(
+        &self,
+        attempt: &Attempt,
+        client: &Client,
+        current: Option<&Person>,
+    ) -> Outcome<SignedIn> {
+        let result = self.try_sign_in(attempt, client, current).await;
+        let event = attempt_event(attempt, client, &result);
+        Outcome { result, event }
+    }
+
+    async fn try_sign_in(
+        &self,
+        attempt: &Attempt,
+        client: &Client,
+        current: Option<&Person>,
+    ) -> Result<SignedIn, SignInError> {
+        let credentials = self.prove(attempt, client).await?;
+        let factors = self.prove_second(&credentials, attempt, client).await?;
+        if self.must_change(&credentials).await? {
+            return Err(SignInError::PasswordChangeNeeded);
+        }
+
+        self.attempts.succeeded(client.address, &attempt.username);
+        self.begin_session(&credentials, &factors, client, current)
+            .await
+    }
+
+    /// Chooses a new password, by all factors: also where the old one has had its time.
+    pub async fn change_password(
+        &self,
+        attempt: &Attempt,
+        new: &SecretString,
+        client: &Client,
+    ) -> Outcome<SignedIn> {
+        let result = self.try_change(attempt, new, client).await;
+        let event = attempt_event(attempt, client, &result);
+        Outcome { result, event }
+    }
+
+    async fn try_change(
+        &self,
+        attempt: &Attempt,
+        new: &SecretString,
+        client: &Client,
+    ) -> Result<SignedIn, SignInError> {
+        let credentials = self.prove(attempt, client).await?;
+        if attempt.code.is_none() {
+            return Err(SignInError::CodeNeeded);
+        }
+
+        // Before the code is used up: whose new password is too weak tries again with the same.
+        let hashed = self
+            .hash_new(&credentials, new, Some(&attempt.password))
+            .await?;
+        let factors = self.prove_second(&credentials, attempt, client).await?;
+        let actor = actor_of(&credentials, client);
+
+        let mut conn = self.connect().await?;
+        let password = NewPassword {
+            hash: &hashed.hash,
+            history: &hashed.history,
+        };
+        store::sign_in::change_password(&mut conn, &actor, credentials.user_id, &password).await?;
+        drop(conn);
+        self.attempts.succeeded(client.address, &attempt.username);
+        self.begin_session(&credentials, &factors, client, None)
+            .await
+    }
+
+    async fn connect(&self) -> Result<impl DerefMut<Target = PgConnection> + use<>, SignInError> {
+        Ok(self.pool.acquire().await.map_err(StoreError::from)?)
+    }
+
+    /// The account, if the password is right and it may be used.
+    async fn prove(&self, attempt: &Attempt, client: &Client) -> Result<Credentials, SignInError> {
+        let failures = self
+            .attempts
+            .begin(client.address, &attempt.username, Instant::now())
+            .map_err(SignInError::TooMany)?;
+        let found = {
+            let mut conn = self.connect().await?;
+            store::sign_in::credentials(&mut conn, &attempt.username).await?
+        };
+
+        // A hash is made in any case: without an account, of nothing.
+        let may_enter = |c: &&Credentials| c.is_usable && !c.is_locked;
+        let stored = found
+            .as_ref()
+            .filter(may_enter)
+            .and_then(|c| PasswordHash::parse(&c.password_hash).ok());
+        let (hasher, password) = (Arc::clone(&self.hasher), attempt.password.clone());
+        let is_right = self
+            .queue
+            .run(failures, move || hasher.verify(&password, stored.as_ref()))
+            .await??;
+
+        match found {
+            Some(credentials) if is_right => Ok(credentials),
+            _ => {
+                self.count_failure(&attempt.username, client).await?;
+                Err(SignInError::Wrong)
+            }
+        }
+    }
+
+    async fn count_failure(&self, username: &str, client: &Client) -> Result<(), SignInError> {
+        let mut conn = self.connect().await?;
+        let actor = client_actor(username, client);
+        if let Some(until) = store::sign_in::count_failure(&mut conn, &actor, username).await? {
+            tracing::warn!(
+                username = %model::text::sanitize(username),
+                address = %client.address,
+                %until,
+                "an account is locked after too many wrong attempts"
+            );
+        }
+        Ok(())
+    }
+
+    /// How the person signed in, if the code is right.
+    async fn prove_second(
+        &self,
+        credentials: &Credentials,
+        attempt: &Attempt,
+        client: &Client,
+    ) -> Result<Vec<String>, SignInError> {
+        let Some(totp) = &credentials.totp else {
+            return Err(SignInError::NotEnrolled);
+        };
+        let Some(code) = attempt
+            .code
+            .as_deref()
+            .filter(|code| !code.trim().is_empty())
+        else {
+            return Err(SignInError::CodeNeeded);
+        };
+
+        let mut conn = self.connect().await?;
+        let user_id = credentials.user_id;
+        // First, because it needs no key: whoever restored a database without its state directory
+        // has only these.
+        let by = if let Ok(recovery) = RecoveryCode::parse(code) {
+            let actor = actor_of(credentials, client);
+            let hash = recovery.hash();
+            store::sign_in::use_recovery_code(&mut conn, &actor, user_id, hash.as_bytes())
+                .await?
+                .then_some("recovery code")
+        } else {
+            let secret = self.seal.open(user_id, &totp.sealed)?;
+            let last = totp.last_step.and_then(TotpStep::from_i64);
+            match secret.verify(code, self.clock.now(), last) {
+                Ok(step) => {
+                    let step = step.as_i64();
+                    store::sign_in::use_totp_step(&mut conn, totp.factor_id, step)
+                        .await?
+                        .then_some("totp")
+                }
+                Err(_) => None,
+            }
+        };
+        if let Some(by) = by {
+            return Ok(vec!["password".to_owned(), by.to_owned()]);
+        }
+
+        drop(conn);
+        self.count_failure(&credentials.username, client).await?;
+        Err(SignInError::Wrong)
+    }
+
+    async fn policy(&self, tenant: Option<Uuid>) -> Result<PasswordPolicy, SignInError> {
+        let mut conn = self.connect().await?;
+        let row = store::passwords::policy(&mut conn, tenant).await?;
+        Ok(password_policy::from_row(&row)?)
+    }
+
+    /// Whether another password must be chosen: somebody said so, or it has had its time.
+    async fn must_change(&self, credentials: &Credentials) -> Result<bool, SignInError> {
+        let policy = self.policy(credentials.tenant_id).await?;
+        // A password of no known age is as old as can be.
+        let chosen = credentials.password_last_changed.unwrap_or(Timestamp::MIN);
+        let is_old = policy
+            .expires_at(chosen)
+            .is_some_and(|end| self.clock.now() >= end);
+        Ok(credentials.must_change_password || is_old)
+    }
+
+    async fn begin_session(
+        &self,
+        credentials: &Credentials,
+        factors: &[String],
+        client: &Client,
+        current: Option<&Person>,
+    ) -> Result<SignedIn, SignInError> {
+        let token = Token::generate(TokenKind::Session).map_err(anyhow::Error::new)?;
+        let hash = token.hash();
+        let session = NewSession {
+            user_id: credentials.user_id,
+            token_hash: hash.as_bytes(),
+            factors,
+            replaces: current.map(|person| person.session_id),
+        };
+        let actor = actor_of(credentials, client);
+        let mut conn = self.connect().await?;
+        let username = &credentials.username;
+        let session_id =
+            store::sign_in::begin_session(&mut conn, &actor, username, &session).await?;
+        Ok(SignedIn {
+            token,
+            person: person_of(credentials, session_id),
+        })
+    }
+
+    /// The password of an account as it is kept, if it meets the policy.
+    async fn hash_new(
+        &self,
+        credentials: &Credentials,
+        new: &SecretString,
+        old: Option<&SecretString>,
+    ) -> Result<Hashed, SignInError> {
+        let policy = self.policy(credentials.tenant_id).await?;
+        let words: Vec<&str> = self
+            .settings
+            .context_words
+            .iter()
+            .map(String::as_str)
+            .collect();
+        let candidate = Candidate {
+            password: new,
+            // Nobody is without a second factor (3.5.3).
+            has_mfa: true,
+            username: &credentials.username,
+            email: &credentials.email,
+            full_name: credentials.full_name.as_deref().unwrap_or_default(),
+            context_words: &words,
+            old_password: old,
+            blocklist: &self.blocklist,
+            is_breached: false,
+        };
+        policy
+            .check_new_password(&candidate)
+            .map_err(SignInError::Weak)?;
+
+        // The newest first; the present one is the first of those that are not taken again.
+        let count = usize::try_from(policy.history_count).unwrap_or_default();
+        let history: Vec<String> = [&credentials.password_hash]
+            .into_iter()
+            .chain(&credentials.password_history)
+            .filter(|hash| hash.starts_with('$'))
+            .take(count)
+            .cloned()
+            .collect();
+        let former: Vec<PasswordHash> = history
+            .iter()
+            .filter_map(|hash| PasswordHash::parse(hash).ok())
+            .collect();
+
+        let (hasher, password) = (Arc::clone(&self.hasher), new.clone());
+        let hash = self
+            .queue
+            .run(0, move || {
+                if hasher.was_used(&password, &former)? {
+                    return Ok(None);
+                }
+                hasher.hash(&password).map(|hash| Some(hash.to_phc()))
+            })
+            .await??;
+        match hash {
+            Some(hash) => Ok(Hashed { hash, history }),
+            None => Err(SignInError::Weak(vec![Weakness::RecentlyUsed(
+                policy.history_count,
+            )])),
+        }
+    }
+}
+
+struct Hashed {
+    hash: String,
+    history: Vec<String>,
+}
+
+fn person_of(credentials: &Credentials, session_id: Uuid) -> Person {
+    Person {
+        user_id: credentials.user_id,
+        username: credentials.username.clone(),
+        full_name: credentials.full_name.clone(),
+        role: credentials.role.clone(),
+        session_id,
+        stepped_up: true,
+    }
+}
+
+/// Somebody at the door who says that they are this person.
+fn client_actor(username: &str, client: &Client) -> Actor {
+    Actor {
+        name: username.to_owned(),
+        on_behalf_of: None,
+        via: Via::Web,
+        tenant: None,
+        origin: Origin {
+            address: Some(client.address.to_string()),
+            user_agent: client.user_agent.clone(),
+            ..Origin::default()
+        },
+    }
+}
+
+fn actor_of(credentials: &Credentials, client: &Client) -> Actor {
+    Actor {
+        tenant: credentials.tenant_id,
+        ..client_actor(&credentials.username, client)
+    }
+}

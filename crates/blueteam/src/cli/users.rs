@@ -1,0 +1,415 @@
+//! `blueteam users`: who may sign in.
+
+use std::process::ExitCode;
+
+use app::accounts::{self, AccountRow, Invitation, Shown};
+use clap::{Args as _, Subcommand};
+use comfy_table::Cell;
+use identity::Role;
+use model::{Clock as _, Span, SystemClock};
+
+use super::out::{self, Look};
+use super::session::{Globals, with_session};
+use super::{Command, parsed};
+
+pub(super) const COMMAND: Command = Command {
+    name: "users",
+    arguments: Args::augment_args,
+    run: |matches, globals| run(&parsed(matches), globals),
+};
+
+/// Accounts of people: who may sign in, and as what.
+///
+/// There is no default password. An account is made without one, and an enrollment link lets its
+/// person choose a password and a second factor: once, within a day. Accounts are disabled and not
+/// deleted, and no name is given twice.
+///
+/// Exit code: 0 done, 1 failed (no such user, the last system administrator), 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List accounts by name
+    #[command(
+        after_help = "Examples:\n  blueteam users list\n  blueteam users list --locked --json | jq \
+        '.[].username'"
+    )]
+    List {
+        /// Only those that wrong passwords have locked
+        #[arg(long)]
+        locked: bool,
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one account
+    #[command(after_help = "Examples:\n  blueteam users show dana")]
+    Show {
+        /// User name or email address
+        name: String,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make an account, and the link by which its person sets it up
+    #[command(
+        after_help = "Examples:\n  blueteam users create dana --email dana@example.com --role \
+            system_admin\n  blueteam users create assessor --email a@c3pao.example --role assessor \
+            --expires 30d"
+    )]
+    Create {
+        /// The user name: letters, digits, and . _ -
+        name: String,
+        /// Where mail to the person goes
+        #[arg(long)]
+        email: String,
+        /// The person's name
+        #[arg(long, value_name = "NAME")]
+        full_name: Option<String>,
+        /// user, manager, admin, system_admin or assessor
+        #[arg(long, default_value = "user")]
+        role: Role,
+        /// How long it is given for, such as 30d; without it, until it is disabled
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<Span>,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+        /// As a JSON object: the account with its link
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make another enrollment link; earlier ones end
+    #[command(
+        visible_alias = "recover",
+        after_help = "Examples:\n  blueteam users enroll-link dana\n  blueteam users recover dana\
+            \n\nFor a person who lost password or authenticator: the link lets them choose both \
+            again. Make sure that it is them."
+    )]
+    EnrollLink {
+        /// User name or email address
+        name: String,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an account another role; its sessions end
+    #[command(after_help = "Examples:\n  blueteam users role dana manager")]
+    Role {
+        /// User name or email address
+        name: String,
+        /// user, manager, admin, system_admin or assessor
+        role: Role,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// Put an account out of use: its sessions, links and keys end
+    #[command(
+        after_help = "Examples:\n  blueteam users disable dana --reason 'left on 2026-11-30'"
+    )]
+    Disable {
+        /// User name or email address
+        name: String,
+        /// Why; part of the record
+        #[arg(long)]
+        reason: String,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// Let a disabled account be used again
+    #[command(after_help = "Examples:\n  blueteam users enable dana")]
+    Enable {
+        /// User name or email address
+        name: String,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// End the lock that wrong passwords have put on an account
+    #[command(
+        after_help = "Examples:\n  blueteam users unlock dana\n  blueteam users unlock --all"
+    )]
+    Unlock {
+        #[command(flatten)]
+        whom: Whom,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// Have a new password chosen at the next sign-in
+    #[command(
+        after_help = "Examples:\n  blueteam users require-password-change dana\n  blueteam users \
+            require-password-change --all"
+    )]
+    RequirePasswordChange {
+        #[command(flatten)]
+        whom: Whom,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whom {
+    /// User name or email address
+    name: Option<String>,
+    /// Every account
+    #[arg(long)]
+    all: bool,
+}
+
+fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::List { locked, json } => list_accounts(*locked, *json, globals),
+        Action::Show { name, json } => show_account(name, *json, globals),
+        Action::Create {
+            name,
+            email,
+            full_name,
+            role,
+            expires,
+            on_behalf_of,
+            json,
+        } => {
+            let request = accounts::Request {
+                username: name,
+                email,
+                full_name: full_name.as_deref(),
+                role: *role,
+                expires_at: expires.map(|span| SystemClock.now().plus(span)),
+            };
+            let invitation = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::create(session, &request).await?)
+            })?;
+            show_invitation(&invitation, *json, globals)
+        }
+        Action::EnrollLink {
+            name,
+            on_behalf_of,
+            json,
+        } => {
+            let invitation = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::make_link(session, name).await?)
+            })?;
+            show_invitation(&invitation, *json, globals)
+        }
+        Action::Role {
+            name,
+            role,
+            on_behalf_of,
+        } => {
+            let before = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::set_role(session, name, *role).await?)
+            })?;
+            let (who, was) = (&before.username, &before.role);
+            done(&format!(
+                "{who} is {role} now, and was {was}; its sessions have ended"
+            ))
+        }
+        Action::Disable {
+            name,
+            reason,
+            on_behalf_of,
+        } => {
+            let before = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::disable(session, name, reason).await?)
+            })?;
+            let who = &before.username;
+            done(&if before.is_active {
+                format!("{who} is disabled; its sessions, links and keys have ended")
+            } else {
+                format!("{who} was disabled before; the reason is the new one")
+            })
+        }
+        Action::Enable { name, on_behalf_of } => {
+            let before = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::enable(session, name).await?)
+            })?;
+            let who = &before.username;
+            done(&if before.is_active {
+                format!("{who} was not disabled")
+            } else {
+                format!("{who} may be used again")
+            })
+        }
+        Action::Unlock { whom, on_behalf_of } => {
+            let names = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::unlock(session, whom.name.as_deref()).await?)
+            })?;
+            done(&if names.is_empty() {
+                "no account was locked".to_owned()
+            } else {
+                format!("unlocked {}", names.join(", "))
+            })
+        }
+        Action::RequirePasswordChange { whom, on_behalf_of } => {
+            let count = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
+                Ok(accounts::require_password_change(session, whom.name.as_deref()).await?)
+            })?;
+            done(&match count {
+                0 => "every one of them has to choose a new password already".to_owned(),
+                1 => "1 account chooses a new password at its next sign-in".to_owned(),
+                n => format!("{n} accounts choose a new password at their next sign-in"),
+            })
+        }
+    }
+}
+
+fn done(text: &str) -> anyhow::Result<ExitCode> {
+    out::line(model::text::sanitize(text))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_invitation(
+    invitation: &Invitation,
+    json: bool,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let page = accounts::enrollment_page(&globals.load()?);
+    if json {
+        out::json(&serde_json::json!({
+            "user_id": invitation.user_id,
+            "username": invitation.username,
+            "page": page,
+            "code": invitation.token.expose(),
+            "expires_at": invitation.until,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    out::note(format_args!(
+        "{} opens {page} and enters this enrollment code, before {}. It is shown once, and works \
+         once:",
+        model::text::sanitize(&invitation.username),
+        out::time(invitation.until)
+    ));
+    out::line(invitation.token.expose())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an account is to whoever looks after it.
+fn state_of(account: &AccountRow) -> &'static str {
+    let now = SystemClock.now();
+    if account.is_service {
+        "owns keys"
+    } else if !account.is_active {
+        "disabled"
+    } else if account.expires_at.is_some_and(|end| end <= now) {
+        "expired"
+    } else if account.locked_until.is_some_and(|until| until > now) {
+        "locked"
+    } else if account.has_password && account.factors.is_empty() {
+        "no second factor"
+    } else if account.has_password && account.must_change_password {
+        "must change password"
+    } else if account.has_password {
+        "active"
+    } else if account.invited_until.is_some() {
+        "invited"
+    } else {
+        "no password"
+    }
+}
+
+fn list_accounts(locked: bool, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let accounts = with_session(globals, None, async |session, _| {
+        Ok(accounts::list(session, Shown { locked }).await?)
+    })?;
+    if json {
+        out::json(&accounts)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if accounts.is_empty() {
+        out::line(if locked {
+            "no account is locked"
+        } else {
+            "no accounts; make one with `blueteam users create NAME --email ADDRESS --role \
+             system_admin`"
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let header = ["user", "name", "role", "state", "factors", "last sign-in"];
+    let mut table = out::table(Look::stdout(), &header);
+    for account in &accounts {
+        table.add_row([
+            out::text(&account.username),
+            out::text(account.full_name.as_deref().unwrap_or("-")),
+            out::text(&account.role),
+            Cell::new(state_of(account)),
+            out::text(if account.factors.is_empty() {
+                "-".to_owned()
+            } else {
+                account.factors.join(", ")
+            }),
+            Cell::new(out::maybe_time(account.last_login)),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_account(name: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let account = with_session(globals, None, async |session, _| {
+        Ok(accounts::find(session, name).await?)
+    })?;
+    if json {
+        out::json(&account)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let factors = if account.factors.is_empty() {
+        "none".to_owned()
+    } else {
+        account.factors.join(", ")
+    };
+    let rows = [
+        ("user", account.username.clone()),
+        (
+            "name",
+            account.full_name.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
+        ("email", account.email.clone()),
+        ("role", account.role.clone()),
+        ("state", state_of(&account).to_owned()),
+        (
+            "disabled because",
+            account
+                .disabled_reason
+                .clone()
+                .unwrap_or_else(|| "-".to_owned()),
+        ),
+        ("second factors", factors),
+        (
+            "password of",
+            out::maybe_time(
+                account
+                    .password_last_changed
+                    .filter(|_| account.has_password),
+            ),
+        ),
+        ("wrong attempts", account.failed_attempts.to_string()),
+        ("locked until", out::maybe_time(account.locked_until)),
+        ("given until", out::maybe_time(account.expires_at)),
+        ("last sign-in", out::maybe_time(account.last_login)),
+        ("made", out::time(account.created_at)),
+        ("id", account.user_id.to_string()),
+    ];
+    let mut table = out::table(Look::stdout(), &["account", ""]);
+    for (label, value) in rows {
+        table.add_row([Cell::new(label), out::text(value)]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
