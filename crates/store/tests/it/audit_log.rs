@@ -10,18 +10,17 @@ async fn changes_are_recorded_with_their_author_and_without_secrets() {
     sql(
         &mut conn,
         "BEGIN; SELECT set_config('blueteam.actor', 'alice', true);
-        INSERT INTO users.users (username, email, password_hash) VALUES ('bob', \
-        'bob@example.com', 'hash-one'); COMMIT",
+        INSERT INTO users.users (username, email) VALUES ('bob', 'bob@example.com'); COMMIT",
     )
     .await;
 
+    let mut owner = db.connect().await;
     sql(
-        &mut conn,
+        &mut owner,
         "UPDATE users.users SET password_hash = 'hash-two', role = 'admin'; UPDATE users.users \
-            SET role = role",
+            SET role = role; UPDATE users.users SET password_hash = 'hash-three'",
     )
     .await;
-    sql(&mut db.connect().await, "DELETE FROM users.users").await;
 
     let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT actor, action::text, old_value ->> 'password_hash', new_value ->> 'password_hash' \
@@ -39,8 +38,8 @@ async fn changes_are_recorded_with_their_author_and_without_secrets() {
     assert_eq!(
         rows[1],
         (
-            "blueteam_admin",
-            "UPDATE",
+            "blueteam_owner",
+            "ROLE_CHANGE",
             Some("[redacted, changed]"),
             Some("[redacted, changed]")
         )
@@ -48,7 +47,12 @@ async fn changes_are_recorded_with_their_author_and_without_secrets() {
 
     assert_eq!(
         rows[2],
-        ("blueteam_owner", "DELETE", Some("[redacted]"), None)
+        (
+            "blueteam_owner",
+            "PASSWORD_CHANGE",
+            Some("[redacted, changed]"),
+            Some("[redacted, changed]")
+        )
     );
     assert_eq!(rows.len(), 3);
     assert_eq!(
