@@ -2,7 +2,7 @@
 //! before anything is hashed (ASVS 6.3.1).
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,13 +90,15 @@ impl<K: Eq + Hash> Counts<K> {
 #[derive(Debug, Default)]
 struct Both {
     networks: Counts<Network>,
-    accounts: Counts<String>,
+    /// By a hash: a name may be as long as a request.
+    accounts: Counts<u64>,
 }
 
 /// What counts attempts.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     both: Mutex<Both>,
+    hasher: RandomState,
 }
 
 /// The network that an address's holder has: a /64 of IPv6.
@@ -118,7 +120,7 @@ impl Attempts {
         let mut both = self.both.lock().unwrap_or_else(PoisonError::into_inner);
         let network = holder_of(address);
         let failures = network.map_or(0, |network| both.networks.of(&network, now));
-        let account = account.to_lowercase();
+        let account = self.hasher.hash_one(account.to_lowercase());
         if failures >= OF_NETWORK || both.accounts.of(&account, now) >= OF_ACCOUNT {
             return Err(MINUTE);
         }
@@ -136,7 +138,8 @@ impl Attempts {
         if let Some(network) = holder_of(address) {
             both.networks.take_back(&network);
         }
-        both.accounts.take_back(&account.to_lowercase());
+        both.accounts
+            .take_back(&self.hasher.hash_one(account.to_lowercase()));
     }
 }
 

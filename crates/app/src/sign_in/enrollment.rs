@@ -58,10 +58,11 @@ impl SignIn {
         client: &Client,
     ) -> Result<Begun, SignInError> {
         self.attempts
-            .begin(client.address, "", Instant::now())
+            .begin(client.address, &at_the_page(client), Instant::now())
             .map_err(SignInError::TooMany)?;
         let (link, credentials) = self.find_link(token).await?;
-        self.attempts.succeeded(client.address, "");
+        self.attempts
+            .succeeded(client.address, &at_the_page(client));
 
         let fresh = TotpSecret::generate().map_err(anyhow::Error::new)?;
         let sealed = self.seal.seal(credentials.user_id, &fresh)?;
@@ -90,7 +91,7 @@ impl SignIn {
         client: &Client,
     ) -> Result<Enrolled, SignInError> {
         self.attempts
-            .begin(client.address, "", Instant::now())
+            .begin(client.address, &at_the_page(client), Instant::now())
             .map_err(SignInError::TooMany)?;
         let (link, credentials) = self.find_link(token).await?;
         let sealed = link.sealed.as_deref().ok_or(SignInError::LinkGone)?;
@@ -99,7 +100,8 @@ impl SignIn {
             .verify(code, self.clock.now(), None)
             .map_err(|_| SignInError::Wrong)?;
         let hashed = self.hash_new(&credentials, password, None).await?;
-        self.attempts.succeeded(client.address, "");
+        self.attempts
+            .succeeded(client.address, &at_the_page(client));
 
         let recovery_codes = RecoveryCode::generate_set().map_err(anyhow::Error::new)?;
         let recovery_hashes: Vec<Vec<u8>> = recovery_codes
@@ -141,4 +143,10 @@ impl SignIn {
             recovery_codes,
         })
     }
+}
+
+/// Under what attempts at the page are counted beside their network: nobody's wrong codes may keep
+/// others from setting their accounts up.
+fn at_the_page(client: &Client) -> String {
+    format!("enrollment from {}", client.address)
 }
