@@ -254,6 +254,27 @@ fn libraries_stay_where_they_belong() {
     }
 }
 
+/// RUSTSEC-2023-0071 tells an RSA private key by the time of its use, and deny.toml passes it over
+/// because there is none: the crate comes with the one that verifies passkeys.
+#[test]
+fn the_program_holds_no_rsa_private_key() {
+    for krate in crates() {
+        for kind in ["dependencies", "dev-dependencies"] {
+            assert!(
+                !dependencies(&krate, kind).contains("rsa"),
+                "{krate} must not depend on rsa: see deny.toml"
+            );
+        }
+        for path in sources(&format!("crates/{krate}/src")) {
+            let text = read(&path);
+            assert!(
+                !text.contains("RsaPrivateKey") && !text.contains("rsa::"),
+                "{path} uses an RSA key: see RUSTSEC-2023-0071 in deny.toml"
+            );
+        }
+    }
+}
+
 /// A second place that decides on a score or a status would sooner or later decide otherwise.
 #[test]
 fn only_one_place_decides_what_may_be_claimed() {
