@@ -139,7 +139,7 @@ async fn invite(
 }
 
 /// Makes another link for an account: of a person who has never signed in, the first one; of
-/// another, one that lets them choose everything anew. Earlier links end.
+/// another, one that lets them choose all of it again. Earlier links end.
 pub async fn make_link(session: &mut Session, name: &str) -> Result<Invitation, AppError> {
     session.require(Action::Write, Resource::Users)?;
     let account = find_person(session, name).await?;

@@ -44,7 +44,7 @@ impl Console {
         &self.permissions
     }
 
-    /// A session of the database for somebody who has signed in.
+    /// A session of the database for a person who has signed in.
     pub async fn session_of(&self, person: &Person, client: &Client) -> Result<Session, AppError> {
         let conn = self.people.acquire().await.map_err(StoreError::from)?;
         let actor = Actor {
@@ -68,7 +68,7 @@ impl Console {
     }
 }
 
-/// Records that somebody was refused: `PERMISSION_DENIED` in the audit log.
+/// Records that a person was refused: `PERMISSION_DENIED` in the audit log.
 pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(), StoreError> {
     let Denied::NotAllowed {
         action, resource, ..

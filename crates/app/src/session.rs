@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// A session of somebody who has signed in, and may do what their role may.
+    /// A session of a person who has signed in, and may do what their role may.
     pub fn of_person(conn: PooledConnection, actor: Actor, rights: Rights) -> Self {
         Self {
             conn: Conn::Lent(conn),

@@ -40,7 +40,7 @@ use record::attempt_event;
 use seal::{SealKey, Unsealable};
 pub use sessions::tidy_up;
 
-/// Why somebody was not let in.
+/// Why a person was not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     /// Name, password or code: which of them is not said.
@@ -123,7 +123,7 @@ pub struct Client {
     pub user_agent: Option<String>,
 }
 
-/// What somebody gives to be let in.
+/// What a person gives to be let in.
 #[derive(Debug)]
 pub struct Attempt {
     /// The name of the account.
@@ -229,7 +229,7 @@ impl SignIn {
         &self.settings.sessions
     }
 
-    /// Lets somebody in who gives the right password and code.
+    /// Lets a person in who gives the right password and code.
     pub async fn sign_in(
         &self,
         attempt: &Attempt,
@@ -406,7 +406,7 @@ impl SignIn {
         Ok(password_policy::from_row(&row)?)
     }
 
-    /// Whether another password must be chosen: somebody said so, or it has had its time.
+    /// Whether another password must be chosen: an administrator said so, or it is too old.
     async fn must_change(&self, credentials: &Credentials) -> Result<bool, SignInError> {
         let policy = self.policy(credentials.tenant_id).await?;
         // A password of no known age is as old as can be.
@@ -522,7 +522,7 @@ fn person_of(credentials: &Credentials, session_id: Uuid) -> Person {
     }
 }
 
-/// Somebody at the door who says that they are this person.
+/// A client that says it is this person.
 fn client_actor(username: &str, client: &Client) -> Actor {
     Actor {
         name: username.to_owned(),

@@ -245,7 +245,7 @@ pub async fn require_password_change(
 pub enum LinkPurpose {
     /// A new account's first password and second factor.
     Enroll,
-    /// New ones for somebody who lost theirs.
+    /// New ones for a person who lost theirs.
     Recover,
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, begin};
 
-/// What an account is asked for when somebody signs in as it.
+/// What an account is asked for when a person signs in as it.
 #[derive(Clone)]
 pub struct Credentials {
     /// The account.

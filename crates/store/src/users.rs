@@ -51,7 +51,7 @@ pub async fn named(conn: &mut PgConnection, username: &str) -> Result<Option<Uui
     .await?)
 }
 
-/// Records that somebody who has signed in was refused something.
+/// Records that a person who has signed in was refused something.
 pub async fn record_denied(
     conn: &mut PgConnection,
     actor: &Actor,

@@ -159,7 +159,7 @@ mod tests {
         }
         assert!(attempts.begin(one, "another", now).is_err());
 
-        // Somebody else is not concerned, until they ask for one account too often.
+        // Another person is not concerned, until they ask for one account too often.
         for n in 0..OF_ACCOUNT {
             let address = IpAddr::from([192, 0, 2, n as u8]);
             assert!(attempts.begin(address, "Dana", now).is_ok());
