@@ -304,18 +304,15 @@ fn events_of(lines: &[&str], batches: Option<usize>) -> Vec<SecurityEvent<'stati
             arrived: None,
         };
         let read = parser.read(line.as_bytes(), id);
-        match batches {
-            Some(size) => {
-                sequencer.push_in_batch(read, place, &mut batch);
-                if number % size as u64 == 0 {
-                    sequencer.end_batch(&batch);
-                    all.extend(batch.drain(..).map(SecurityEvent::into_owned));
-                }
-            }
-            None => {
-                sequencer.push(read, place, &mut batch);
+        if let Some(size) = batches {
+            sequencer.push_in_batch(read, place, &mut batch);
+            if number % size as u64 == 0 {
+                sequencer.end_batch(&batch);
                 all.extend(batch.drain(..).map(SecurityEvent::into_owned));
             }
+        } else {
+            sequencer.push(read, place, &mut batch);
+            all.extend(batch.drain(..).map(SecurityEvent::into_owned));
         }
     }
     sequencer.end_batch(&batch);
