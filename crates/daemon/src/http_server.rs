@@ -116,10 +116,15 @@ pub async fn open(
 
     let door = store::pool(database.options(Role::Accounts)?, DOOR);
     let how = sign_in::Settings::default();
-    let door = SignIn::open(door, Arc::clone(&clock), state, how)?;
-    let people = store::pool(database.options(Role::Operator)?, PEOPLE);
-    let config = Arc::new(loaded.config.clone());
-    settings.console = Some(Arc::new(Console::new(door, people, config, state.clone())));
+    match SignIn::open(door, Arc::clone(&clock), state, how) {
+        Ok(door) => {
+            let people = store::pool(database.options(Role::Operator)?, PEOPLE);
+            let config = Arc::new(loaded.config.clone());
+            settings.console = Some(Arc::new(Console::new(door, people, config, state.clone())));
+        }
+        // Events are taken in whether or not people can sign in.
+        Err(error) => tracing::error!("nobody can sign in: {error:#}"),
+    }
 
     let role = database.options(Role::Ingest)?;
     let writers = u32::try_from(settings.ingest.writers)

@@ -116,7 +116,7 @@ impl<'a> Details<'a> {
         crate::audit::flat::details(json).unwrap_or_else(|| Self::from_json(json))
     }
 
-    /// The same of a text that a parser of ours has just made.
+    /// Wraps a JSON text that one of our parsers has just made, and looks once where its fields are.
     pub fn made(json: String) -> Details<'static> {
         let flat = crate::audit::flat::details(&json).and_then(|details| details.flat);
         Details {

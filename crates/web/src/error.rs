@@ -26,7 +26,7 @@ impl Problem {
         }
     }
 
-    /// The same as an error of ours that programs know by its name.
+    /// Names the error, so that programs can tell it from others of the same status.
     pub(crate) fn kind(self, kind: &'static str) -> Self {
         Self {
             kind: Some(kind),

@@ -30,7 +30,8 @@ async fn fail(conn: &mut PgConnection, name: &str, times: u32) {
 /// Wrong attempts that are counted, and for how many minutes the account is locked.
 async fn lock(conn: &mut PgConnection, name: &str) -> (i32, Option<i32>) {
     let row = sqlx::query(
-        "SELECT failed_login_attempts, round(extract(epoch FROM account_locked_until - now()) / 60)::integer
+        "SELECT failed_login_attempts,
+             round(extract(epoch FROM account_locked_until - now()) / 60)::integer
          FROM users.users WHERE username = $1",
     )
     .bind(name)
@@ -95,7 +96,7 @@ async fn a_lock_ends_by_time_and_is_not_made_longer() {
     fail(&mut conn, "dana", 9).await;
     assert_eq!(lock(&mut conn, "dana").await, (5, Some(1)));
 
-    // After it, counting begins anew.
+    // After it, counting begins again.
     sqlx::query(
         "UPDATE users.users SET account_locked_until = now() - interval '1 second'
          WHERE username = 'dana'",

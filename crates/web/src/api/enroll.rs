@@ -22,8 +22,8 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; \
-         base-uri 'none'",
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
+         frame-ancestors 'none'; base-uri 'none'",
     ),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -192,8 +192,8 @@ fn done(enrolled: &Enrolled) -> Response {
     let mut response = page(
         StatusCode::OK,
         &format!(
-            "<h1>The account {} is set up</h1><p>You are signed in. Keep these recovery codes where \
-             your phone is not: each lets you in once without the app, and they are shown only \
+            "<h1>The account {} is set up</h1><p>You are signed in. Keep these recovery codes \
+             where your phone is not: each lets you in once without the app, and they are shown only \
              now.</p><ol class=\"codes\">{codes}</ol>",
             escape_html(&enrolled.session.person.username)
         ),

@@ -579,3 +579,18 @@ async fn an_administrator_takes_over_nobody_above_and_proves_who_they_are() {
     let lists = chief.ask(reqwest::Method::GET, "/api/v1/keys", None).await;
     assert_eq!(lists.status, 200, "{}", lists.body);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_key_shuts_the_door_and_takes_events_in_all_the_same() {
+    let mut daemon = Daemon::stopped("");
+    std::fs::write(daemon.path("accounts.key"), "too short").unwrap();
+    daemon.start().await;
+    let event = super::daemon::failure("192.0.2.7", "root");
+    daemon.client().answers(&[event], 200).await;
+    assert_eq!(Browser::of(&daemon).me().await.status, 404);
+    assert!(
+        daemon.log().contains("accounts.key is no key"),
+        "{}",
+        daemon.log()
+    );
+}
