@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::{Config, StateDir};
 use identity::role::Permissions;
 use model::{Actor, Origin, Via};
+pub use store::Isolation;
 use store::StoreError;
 
 use crate::actor::{Denied, Rights};
@@ -45,13 +46,17 @@ impl Console {
     }
 
     /// A session of the database for a person who has signed in.
-    pub async fn session_of(&self, person: &Person, client: &Client) -> Result<Session, AppError> {
-        let conn = self.people.acquire().await.map_err(StoreError::from)?;
+    pub async fn session_of(
+        &self,
+        person: &Person,
+        client: &Client,
+        isolation: Isolation,
+    ) -> Result<Session, AppError> {
         let actor = Actor {
             name: person.username.clone(),
             on_behalf_of: None,
             via: Via::Web,
-            tenant: None,
+            tenant: person.tenant_id,
             origin: Origin {
                 address: Some(client.address.to_string()),
                 user_agent: client.user_agent.clone(),
@@ -64,11 +69,12 @@ impl Console {
             permissions: Arc::clone(&self.permissions),
             stepped_up: person.stepped_up,
         };
-        Ok(Session::of_person(conn, actor, rights))
+        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
     }
 }
 
-/// Records that a person was refused: `PERMISSION_DENIED` in the audit log.
+/// Records that a person was refused: `PERMISSION_DENIED` in the audit log. Nothing else of their
+/// session remains.
 pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(), StoreError> {
     let Denied::NotAllowed {
         action, resource, ..
@@ -76,6 +82,7 @@ pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(),
     else {
         return Ok(());
     };
+    session.start_over().await?;
     let (conn, actor) = session.parts();
     store::users::record_denied(conn, actor, action.as_str(), resource.as_str()).await
 }

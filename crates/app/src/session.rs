@@ -1,10 +1,10 @@
 //! A connection to the database on behalf of an actor: what use cases take.
 
 use model::Actor;
-use store::{Connection as _, PgConnection, PooledConnection, StoreError};
+use store::{Connection as _, Isolation, PersonTransaction, PgConnection, StoreError};
 
 use crate::actor::{Action, Denied, Resource, Rights, require};
-use crate::database::{Database, Role};
+use crate::database::{Database, Pool, Role};
 
 /// A connection, and on whose behalf it is used. There is no way to it but through a permission.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Session {
 #[derive(Debug)]
 enum Conn {
     Own(PgConnection),
-    /// Of a pool, to which it goes back.
-    Lent(PooledConnection),
+    /// A transaction for the actor's tenant, on a connection of a pool.
+    Lent(PersonTransaction),
 }
 
 impl Conn {
@@ -57,13 +57,20 @@ impl Session {
         }
     }
 
-    /// A session of a person who has signed in, and may do what their role may.
-    pub fn of_person(conn: PooledConnection, actor: Actor, rights: Rights) -> Self {
-        Self {
-            conn: Conn::Lent(conn),
+    /// A session of a person who has signed in, and may do what their role may. It is one
+    /// transaction for their tenant, and changes nothing before [`Self::commit`].
+    pub async fn of_person(
+        people: &Pool,
+        actor: Actor,
+        rights: Rights,
+        isolation: Isolation,
+    ) -> Result<Self, StoreError> {
+        let tx = store::begin_for(people, &actor, isolation).await?;
+        Ok(Self {
+            conn: Conn::Lent(tx),
             actor,
             rights: Some(rights),
-        }
+        })
     }
 
     /// On whose behalf.
@@ -113,11 +120,35 @@ impl Session {
         Ok(self.conn.as_mut())
     }
 
-    /// Closes the connection, or gives it back. An error is ignored: the server notices the end in
-    /// any case.
+    /// Takes back everything that a person's session has changed, and goes on: with the record of
+    /// why.
+    pub(crate) async fn start_over(&mut self) -> Result<(), StoreError> {
+        match &mut self.conn {
+            Conn::Own(_) => Ok(()),
+            Conn::Lent(tx) => store::start_over(tx, &self.actor).await,
+        }
+    }
+
+    /// Keeps what a person's session has changed. At the command line each change is kept as it is
+    /// made.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.conn {
+            Conn::Own(_) => self.close().await,
+            Conn::Lent(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Closes the connection, or gives it back; what a person's session has changed is not kept. An
+    /// error is ignored: the server notices the end in any case.
     pub async fn close(self) {
-        if let Conn::Own(conn) = self.conn {
-            let _ = conn.close().await;
+        match self.conn {
+            Conn::Own(conn) => {
+                let _ = conn.close().await;
+            }
+            Conn::Lent(tx) => {
+                let _ = tx.rollback().await;
+            }
         }
     }
 }

@@ -154,6 +154,9 @@ pub struct Person {
     pub full_name: Option<String>,
     /// Its role.
     pub role: String,
+    /// Its tenant.
+    #[serde(skip)]
+    pub tenant_id: Option<Uuid>,
     /// The session.
     pub session_id: Uuid,
     /// Whether something dangerous may be done without proving once more who it is.
@@ -517,6 +520,7 @@ fn person_of(credentials: &Credentials, session_id: Uuid) -> Person {
         username: credentials.username.clone(),
         full_name: credentials.full_name.clone(),
         role: credentials.role.clone(),
+        tenant_id: credentials.tenant_id,
         session_id,
         stepped_up: true,
     }

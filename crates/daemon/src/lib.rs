@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use app::certificates::{self, Certificates};
 use app::database::{Database, Role, Step};
 use app::running::{DAEMON_LOCK, RunningDaemon, RunningSources};
@@ -210,6 +210,12 @@ async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Resul
 
     let mut operator = database.connect(Role::Operator).await?;
     let login = store::overview::login(&mut operator).await?;
+    ensure!(
+        login.sees_one_tenant,
+        "the role that people's requests work as is not kept to one tenant: blueteam_admin must not \
+            own tables, be a superuser, have BYPASSRLS or belong to blueteam_engine or the tables' \
+            owner (docs/decisions/0049-tenants-by-row-level-security.md)"
+    );
     if login.may_rewrite_records() {
         warn!(
             login = login.name,

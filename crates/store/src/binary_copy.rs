@@ -128,6 +128,15 @@ impl EventTable {
         }
     }
 
+    /// What shows the rows of the tenant that a transaction is for, and no others, to a role that
+    /// works for people.
+    pub(crate) const fn of_tenant(self) -> &'static str {
+        match self {
+            Self::Audit => "blueteam.audit_events",
+            Self::Collected => "blueteam.log_events",
+        }
+    }
+
     /// Its name as the tables of what could not be read have it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -198,11 +198,50 @@ pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u3
 }
 
 /// A transaction that sees one moment and writes nothing: for what is read by several queries and
-/// must agree.
+/// must agree. Within a transaction it begins a savepoint, and the moment is that transaction's
+/// ([`begin_for`]).
 pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    if conn.is_in_transaction() {
+        return Ok(conn.begin().await?);
+    }
+
     Ok(conn
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?)
+}
+
+/// What a transaction sees of what others commit meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// The moment at which it began.
+    Snapshot,
+    /// For each statement the present.
+    ReadCommitted,
+}
+
+/// Takes back everything that a transaction of [`begin_for`] has changed, and begins it again.
+pub async fn start_over(conn: &mut PgConnection, actor: &Actor) -> Result<(), StoreError> {
+    sqlx::query("ROLLBACK AND CHAIN")
+        .execute(&mut *conn)
+        .await?;
+    set_actor(conn, actor).await
+}
+
+/// Takes a connection of a pool and begins a transaction on behalf of an actor, in which people's
+/// roles see the rows of the actor's tenant and nothing else. The setting ends with the
+/// transaction, so that whoever borrows the connection next has none.
+pub async fn begin_for(
+    pool: &PgPool,
+    actor: &Actor,
+    isolation: Isolation,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let statement = match isolation {
+        Isolation::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        Isolation::ReadCommitted => "BEGIN",
+    };
+    let mut tx = pool.begin_with(statement).await?;
+    set_actor(&mut tx, actor).await?;
+    Ok(tx)
 }
 
 /// Takes the exclusive right of that name until the end of the transaction, and waits for it as
@@ -244,7 +283,8 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
         "SELECT ARRAY [
              set_config('blueteam.actor', $1, true),
              set_config('blueteam.via', $2, true),
-             set_config('blueteam.tenant', $3, true),
+             set_config('blueteam.tenant',
+                        coalesce($3, current_setting('blueteam.tenant', true), ''), true),
              set_config('blueteam.address', $4, true),
              set_config('blueteam.user_agent', $5, true),
              set_config('blueteam.session', $6, true),
@@ -255,10 +295,7 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
          ]",
         storable_text(&actor.name),
         actor.via.as_str(),
-        actor
-            .tenant
-            .map(|tenant| tenant.to_string())
-            .unwrap_or_default(),
+        actor.tenant.map(|tenant| tenant.to_string()),
         optional_text(origin.address.as_deref()),
         optional_text(origin.user_agent.as_deref()),
         optional_text(origin.session.as_deref()),

@@ -165,7 +165,7 @@ pub async fn insert_audit(
                 ..Inserted::default()
             })
         }
-        Err(error) if is_about_rows(&error) => {
+        Err(error) if is_about_rows(&error) || is_refused_copy(&error) => {
             tx.rollback().await?;
             let mut tx = conn.begin().await?;
             wait_briefly(&mut tx).await?;
@@ -214,7 +214,7 @@ pub async fn insert_audit_parts(
 
     match copy(conn, COPY, encode_rows(rows)).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
-        Err(error) if is_about_rows(&error) => {
+        Err(error) if is_about_rows(&error) || is_refused_copy(&error) => {
             let mut tx = conn.begin().await?;
             wait_briefly(&mut tx).await?;
             let inserted = insert_parts_carefully(&mut tx, rows, &ranges).await?;
@@ -381,6 +381,17 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
                 .iter()
                 .any(|class| code.starts_with(class))
         })
+}
+
+/// SQLSTATE of a COPY into a table whose policies hold whoever asks.
+const FEATURE_NOT_SUPPORTED: &str = "0A000";
+
+/// Whether the table takes no COPY of this login, because its policies hold it (decision 0049).
+pub(crate) fn is_refused_copy(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == FEATURE_NOT_SUPPORTED)
 }
 
 /// Prepares a connection for writing batches of many senders: no row may hold them all up.

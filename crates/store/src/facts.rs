@@ -44,7 +44,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
         .collect();
 
     let oldest = sqlx::query_scalar!(
-        r#"SELECT least((SELECT min(timestamp) FROM public.audit_events),
+        r#"SELECT least((SELECT min(timestamp) FROM blueteam.audit_events),
                         (SELECT min(timestamp) FROM blueteam.log_events)) AS "oldest: Ts""#
     )
     .fetch_one(&mut *conn)

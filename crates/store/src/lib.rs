@@ -47,8 +47,8 @@ pub mod stored_events;
 pub mod users;
 
 pub use db::{
-    begin, connect, ensure_database, ensure_login, ensure_partitions, is_local, parse_url, pool,
-    snapshot, unreachable,
+    Isolation, begin, begin_for, connect, ensure_database, ensure_login, ensure_partitions,
+    is_local, parse_url, pool, snapshot, start_over, unreachable,
 };
 pub use error::StoreError;
 pub use migrate::{
@@ -57,8 +57,8 @@ pub use migrate::{
 };
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
-/// A connection that a pool has lent.
-pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
+/// What a person's request works in ([`begin_for`]).
+pub type PersonTransaction = sqlx::Transaction<'static, sqlx::Postgres>;
 
 /// The channel on which PostgreSQL wakes the reader (`LISTEN`); its messages are empty.
 pub const EVENTS_CHANNEL: &str = "blueteam_events";

@@ -3,11 +3,11 @@
 use model::event::{Provenance, UserId};
 use model::{SecurityEvent, Source, Span, Timestamp};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::StoreError;
 use crate::binary_copy::Encoder;
-use crate::events::{copy, is_about_data};
+use crate::events::{copy, is_about_data, is_refused_copy};
 use crate::senders::{self, SenderIntake, SenderKey};
 use crate::sources::{self, BY_DATABASE, DeadLetter, Gap, Intake};
 
@@ -174,6 +174,34 @@ pub struct Collected {
     pub rejected: Vec<(usize, String)>,
 }
 
+/// Where rows wait for the INSERT of [`copy_by_detour`].
+const DETOUR: &str = "pg_temp.blueteam_log_events_on_their_way";
+
+/// Writes rows by way of a temporary table: where this login is held by the table's policies, a
+/// COPY into it is refused (decision 0049).
+async fn copy_by_detour(conn: &mut PgConnection, rows: Vec<u8>) -> Result<u64, sqlx::Error> {
+    // Without the defaults, which may be what this login cannot evaluate.
+    let make = format!(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS blueteam_log_events_on_their_way ON COMMIT DELETE ROWS
+         AS SELECT {COLUMNS} FROM blueteam.log_events WITH NO DATA"
+    );
+    sqlx::query(AssertSqlSafe(make)).execute(&mut *conn).await?;
+    copy(
+        conn,
+        &format!("COPY {DETOUR} ({COLUMNS}) FROM STDIN (FORMAT binary)"),
+        rows,
+    )
+    .await?;
+    let move_on = format!(
+        "WITH moved AS (DELETE FROM {DETOUR} RETURNING {COLUMNS})
+         INSERT INTO blueteam.log_events ({COLUMNS}) SELECT {COLUMNS} FROM moved"
+    );
+    Ok(sqlx::query(AssertSqlSafe(move_on))
+        .execute(conn)
+        .await?
+        .rows_affected())
+}
+
 /// Copies a batch, halving it around rows that do not go in. Collectors resume from a position that
 /// is as durable as their events, so that the careful way is rare and need not be fast.
 async fn write_events(
@@ -183,19 +211,25 @@ async fn write_events(
     collected: &mut Collected,
 ) -> Result<(), StoreError> {
     let statement = format!("COPY blueteam.log_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let mut takes_detour = false;
     let mut todo = vec![(0, events.len())];
     while let Some((start, end)) = todo.pop() {
         let mut savepoint = conn.begin().await?;
-        match copy(
-            &mut savepoint,
-            &statement,
-            encode_events(&events[start..end], source_id),
-        )
-        .await
-        {
+        let rows = encode_events(&events[start..end], source_id);
+        let copied = if takes_detour {
+            copy_by_detour(&mut savepoint, rows).await
+        } else {
+            copy(&mut savepoint, &statement, rows).await
+        };
+        match copied {
             Ok(accepted) => {
                 savepoint.commit().await?;
                 collected.accepted += accepted;
+            }
+            Err(error) if !takes_detour && is_refused_copy(&error) => {
+                savepoint.rollback().await?;
+                takes_detour = true;
+                todo.push((start, end));
             }
             Err(error) if is_about_data(&error) => {
                 savepoint.rollback().await?;

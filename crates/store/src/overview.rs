@@ -61,6 +61,10 @@ pub struct Login {
     pub owned_tables: u64,
     /// Whether it is a superuser, who owns everything.
     pub superuser: bool,
+    /// Whether policies keep the role that this connection has taken to one tenant.
+    pub sees_one_tenant: bool,
+    /// Whether log events may be copied into their table; else they take a detour, which is slower.
+    pub copies_log_events: bool,
 }
 
 impl Login {
@@ -79,6 +83,8 @@ pub async fn login(conn: &mut PgConnection) -> Result<Login, StoreError> {
         name: row.name,
         owned_tables: row.owned_tables.unsigned_abs(),
         superuser: row.superuser,
+        sees_one_tenant: row.sees_one_tenant,
+        copies_log_events: row.copies_log_events,
     })
 }
 
@@ -187,7 +193,7 @@ pub async fn lag(conn: &mut PgConnection, name: &str) -> Result<Option<Lag>, Sto
     let sql = format!(
         "SELECT count(*), min(created_at)
          FROM (
-             (SELECT created_at FROM public.audit_events WHERE {} LIMIT {LAG_MAX})
+             (SELECT created_at FROM blueteam.audit_events WHERE {} LIMIT {LAG_MAX})
              UNION ALL
              (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {LAG_MAX})
          ) AS unread",
@@ -224,7 +230,7 @@ pub async fn waits_unread(
         "SELECT EXISTS (
              SELECT
              FROM (
-                 (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
+                 (SELECT created_at FROM blueteam.audit_events WHERE {} LIMIT {OLD_AMONG})
                  UNION ALL
                  (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {OLD_AMONG})
              ) AS unread

@@ -163,7 +163,7 @@ const SELECT: &str = "
     SELECT
         event_id, timestamp, source, category, action, result, user_id, user_name, target, session_id,
         host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id,
-        coalesce(cui, false) AS cui, coalesce(metadata, '{}') AS metadata, created_at,
+        coalesce(cui_accessed, false) AS cui, coalesce(metadata, '{}') AS metadata, created_at,
         source_id, host, program, pid, facility, host(peer) AS peer, raw
     FROM blueteam.all_events
     WHERE true";
@@ -279,7 +279,7 @@ fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     }
 
     if f.cui {
-        sql.push(" AND cui");
+        sql.push(" AND cui_accessed");
     }
 
     if let Some(text) = &f.text {
@@ -544,7 +544,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "cui",
-        sql: "CASE WHEN cui THEN 'yes' ELSE 'no' END",
+        sql: "CASE WHEN cui_accessed THEN 'yes' ELSE 'no' END",
     },
 ];
 

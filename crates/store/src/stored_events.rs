@@ -67,10 +67,11 @@ async fn select_events(
     let mut count = 0;
 
     for table in [EventTable::Audit, EventTable::Collected] {
-        let sql = statement(
-            table,
-            &format!("{range} AND {}", condition(table)),
-            "timestamp",
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {range} AND {} ORDER BY timestamp",
+            table.columns(),
+            table.of_tenant(),
+            condition(table)
         );
         count += copy_out(conn, table, &sql, &mut each, &mut progress).await?;
     }
@@ -242,7 +243,7 @@ pub async fn estimate(
     until: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut total = 0.0;
-    for table in ["public.audit_events", "blueteam.log_events"] {
+    for table in [EventTable::Audit, EventTable::Collected].map(EventTable::of_tenant) {
         let sql = format!(
             "EXPLAIN (FORMAT json) SELECT FROM {table} WHERE timestamp >= {} AND timestamp < {}",
             literal(since),

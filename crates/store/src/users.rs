@@ -16,25 +16,26 @@ pub struct UserFacts {
     pub username: String,
     /// Their role.
     pub role: String,
-    /// Their home tenant.
-    pub tenant_id: Option<Uuid>,
+    /// The instance of an application that they belong to.
+    pub home_instance_id: Option<Uuid>,
 }
 
-/// Names, roles and home tenants of all users.
+/// Names, roles and home instances of all users.
 pub async fn all_facts(conn: &mut PgConnection) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(
         UserFacts,
-        "SELECT user_id, username, role, tenant_id FROM users.users"
+        "SELECT user_id, username, role, home_instance_id FROM users.users"
     )
     .fetch_all(conn)
     .await?)
 }
 
-/// Names, roles and home tenants of those of the given users that there are.
+/// Names, roles and home instances of those of the given users that there are.
 pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(
         UserFacts,
-        "SELECT user_id, username, role, tenant_id FROM users.users WHERE user_id = ANY ($1)",
+        "SELECT user_id, username, role, home_instance_id
+         FROM users.users WHERE user_id = ANY ($1)",
         ids
     )
     .fetch_all(conn)

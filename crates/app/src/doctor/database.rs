@@ -63,6 +63,11 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
             "docs/operations.md, \"A login that owns nothing\"",
         ));
     }
+    if !login.copies_log_events {
+        found.push(Finding::ok(
+            "log events are written without COPY, because blueteam_engine has no BYPASSRLS: slower",
+        ));
+    }
     found.extend(too_few_connections(
         &settings,
         loaded.config.database.max_connections,

@@ -110,7 +110,7 @@ async fn teach_users(engine: &mut Engine, conn: &mut PgConnection) -> Result<(),
             User {
                 name: Some(f.username),
                 role: Some(f.role),
-                tenant: f.tenant_id,
+                tenant: f.home_instance_id,
             },
         )
     })));

@@ -42,6 +42,7 @@ impl SignIn {
             username: facts.username,
             full_name: facts.full_name,
             role: facts.role,
+            tenant_id: facts.tenant_id,
             session_id: facts.session_id,
             stepped_up,
         })
@@ -145,6 +146,7 @@ impl SignIn {
             return Err(SignInError::ProofNeeded);
         }
         let mut actor = client_actor(&person.username, client);
+        actor.tenant = person.tenant_id;
         actor.origin.session = Some(person.session_id.to_string());
         let mut conn = self.connect().await?;
         let user_id = person.user_id;

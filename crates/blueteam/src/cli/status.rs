@@ -308,8 +308,13 @@ fn describe_database(here: &Installation) -> String {
 
 fn describe_login(login: &Login) -> String {
     let name = sanitize(&login.name);
+    let slower = if login.copies_log_events {
+        ""
+    } else {
+        "; log events are written without COPY, because blueteam_engine has no BYPASSRLS"
+    };
     if !login.may_rewrite_records() {
-        return format!("{name}, which owns no table");
+        return format!("{name}, which owns no table{slower}");
     }
 
     let why = if login.superuser {
@@ -319,7 +324,7 @@ fn describe_login(login: &Login) -> String {
     };
     format!(
         "{name}, which {why}: it can switch off what keeps records append-only (docs/operations.md, \
-            \"A login that owns nothing\")"
+            \"A login that owns nothing\"){slower}"
     )
 }
 

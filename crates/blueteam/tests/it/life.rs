@@ -37,4 +37,5 @@ mod state;
 mod stops;
 mod storm;
 mod stuck;
+mod tenants;
 mod upgrade;

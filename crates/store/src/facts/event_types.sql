@@ -12,7 +12,7 @@ WITH types AS (
         count(ip_address) AS with_address,
         count(*) FILTER (WHERE result <> 'success') AS refused,
         count(*) FILTER (WHERE cui_accessed) AS cui
-    FROM public.audit_events
+    FROM blueteam.audit_events
     WHERE timestamp >= $1
     GROUP BY category, action
     UNION ALL

@@ -16,7 +16,7 @@ WITH recent AS (
         metadata ->> 'username' AS own_name,
         host(ip_address) AS ip,
         concat_ws(' ', resource_type, resource_id) AS resource
-    FROM public.audit_events
+    FROM blueteam.audit_events
     WHERE timestamp >= $1 AND ($2::uuid IS NULL OR user_id = $2)
     ORDER BY timestamp DESC
     LIMIT 1000

@@ -16,7 +16,7 @@ WHERE user_key = $1
 UNION
 (
     SELECT user_id::text
-    FROM public.audit_events
+    FROM blueteam.audit_events
     WHERE timestamp > now() - interval '30 days'
       AND user_id IS NOT NULL
       AND metadata ->> 'username' = $1

@@ -14,7 +14,7 @@ FROM blueteam.user_baselines
 UNION
 (
     SELECT metadata ->> 'username'
-    FROM public.audit_events
+    FROM blueteam.audit_events
     WHERE timestamp > now() - interval '1 day' AND metadata ->> 'username' IS NOT NULL
     ORDER BY timestamp DESC
     LIMIT $1

@@ -7,7 +7,7 @@ SELECT
     count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 hour') AS "hour!",
     count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 day') AS "day!",
     max(timestamp) AS "newest: Ts"
-FROM public.audit_events
+FROM blueteam.audit_events
 WHERE timestamp > $1::timestamptz - interval '7 days'
 UNION ALL
 SELECT

@@ -1,4 +1,5 @@
--- Selects the login of this session, and how many tables of the product it owns.
+-- Selects the login of this session, how many tables of the product it owns, whether the role that it
+-- has taken is kept to one tenant, and whether the writer of log events may use COPY.
 
 SELECT
     me.rolname::text AS "name!",
@@ -18,6 +19,18 @@ SELECT
               )
           )
           AND pg_has_role(me.oid, c.relowner, 'MEMBER')
-    ) AS "owned_tables!"
+    ) AS "owned_tables!",
+    row_security_active('blueteam.alert_history')
+    AND NOT pg_has_role(current_user, 'blueteam_engine', 'MEMBER')
+    AND NOT pg_has_role(
+        current_user,
+        (SELECT relowner FROM pg_class WHERE oid = 'blueteam.alert_history'::regclass),
+        'MEMBER'
+    ) AS "sees_one_tenant!",
+    EXISTS (
+        SELECT
+        FROM pg_roles
+        WHERE rolname = 'blueteam_engine' AND (rolbypassrls OR rolsuper)
+    ) AS "copies_log_events!"
 FROM pg_roles me
 WHERE me.rolname = session_user

@@ -15,7 +15,7 @@ SELECT
         ),
         0
     )::bigint AS "requests!"
-FROM public.audit_events
+FROM blueteam.audit_events
 WHERE category = 'system'
   AND action = 'api_key_refused'
   AND resource_type = 'blueteam'

@@ -35,6 +35,7 @@ mod servers;
 mod silences;
 mod sources;
 mod stuck;
+mod tenants;
 mod unclean;
 
 use model::audit::Strangers;

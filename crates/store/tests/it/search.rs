@@ -440,7 +440,7 @@ async fn the_usual_questions_are_served_by_indexes() {
         ("user_id = md5('7')::uuid", "user_id"),
         ("ip_address = '10.0.0.7'", "ip_address"),
         ("category = 'auth'", "timestamp"),
-        ("cui", "timestamp"),
+        ("cui_accessed", "timestamp"),
         ("true", "timestamp"),
     ] {
         let explain = format!(

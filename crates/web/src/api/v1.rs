@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use app::accounts::{self, Revoke, Shown};
 use app::actor::{Action, Denied, Resource, Role};
-use app::console::{Console, record_denied};
+use app::console::{Console, Isolation, record_denied};
 use app::sign_in::SignInError;
 use app::{AppError, Session, alerts, incidents, keys, monitors, notifications, silences, sources};
 use app::{advisories, compliance, password_policy, rules};
@@ -116,7 +116,15 @@ impl FromRequestParts<Arc<Shared>> for Api {
         let asking = Asking::from_request_parts(parts, state).await?;
         let person = person(state, &asking).await?;
         let console = state.console.clone().ok_or(SignInError::NoSession)?;
-        let session = console.session_of(&person, &asking.client).await?;
+        // What only reads sees one moment.
+        let isolation = if parts.method.is_safe() {
+            Isolation::Snapshot
+        } else {
+            Isolation::ReadCommitted
+        };
+        let session = console
+            .session_of(&person, &asking.client, isolation)
+            .await?;
         Ok(Self { console, session })
     }
 }
@@ -134,14 +142,30 @@ impl Api {
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
-    async fn checked<T>(mut self, result: Result<T, AppError>) -> Result<T, Problem> {
-        if let Err(AppError::Denied(denied)) = &result
-            && let Err(error) = record_denied(&mut self.session, denied).await
-        {
+    async fn checked<T>(self, result: Result<T, AppError>) -> Result<T, Problem> {
+        match result {
+            Ok(value) => {
+                self.session.commit().await.map_err(AppError::from)?;
+                Ok(value)
+            }
+            Err(error) => {
+                if let AppError::Denied(denied) = &error {
+                    self.record_denied(denied).await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn record_denied(mut self, denied: &Denied) {
+        let recorded = record_denied(&mut self.session, denied).await;
+        let kept = match recorded {
+            Ok(()) => self.session.commit().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
             tracing::warn!("a refusal cannot be recorded: {error}");
         }
-        self.session.close().await;
-        Ok(result?)
     }
 }
 

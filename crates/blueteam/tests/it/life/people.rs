@@ -15,15 +15,15 @@ use super::daemon::Daemon;
 /// A sentence that no list holds.
 const PASSWORD: &str = "nine purple kettles argue";
 
-struct Browser {
+pub(super) struct Browser {
     client: reqwest::Client,
     base: String,
     cookie: Option<String>,
 }
 
-struct Answer {
-    status: u16,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
 }
 
 impl Browser {
@@ -40,7 +40,12 @@ impl Browser {
         }
     }
 
-    async fn ask(&mut self, method: reqwest::Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn ask(
+        &mut self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", format!("__Host-blueteam={cookie}"));
@@ -425,7 +430,7 @@ async fn who_guesses_passwords_is_told_nothing_locked_out_and_seen() {
 }
 
 /// Makes an account of that role, sets it up and signs it in.
-async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
+pub(super) async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
     let name = role.replace('_', "-");
     let email = format!("{name}@example.com");
     let args = [
@@ -446,7 +451,7 @@ async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
 }
 
 /// A body that each route takes, where one is needed.
-fn body_for(path: &str) -> Option<Value> {
+pub(super) fn body_for(path: &str) -> Option<Value> {
     Some(match path {
         "/api/v1/incidents/{id}/status" => json!({"status": "analyzing", "reason": "a test"}),
         "/api/v1/keys" => json!({"name": "test", "scopes": ["metrics:read"]}),

@@ -218,7 +218,7 @@ impl Monitor {
                 User {
                     name: Some(f.username),
                     role: Some(f.role),
-                    tenant: f.tenant_id,
+                    tenant: f.home_instance_id,
                 },
             )
         })))
