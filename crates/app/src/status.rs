@@ -11,6 +11,7 @@ use std::fmt::Display;
 use config::{Config, Loaded, StateDir};
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{StatVfsMountFlags, statvfs};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use store::overview;
 use store::reader::LIVE_CURSOR;
@@ -96,6 +97,9 @@ pub struct Installation {
     pub at: Timestamp,
     /// Whose database it is.
     pub database: &'static str,
+    /// What is not checked of a database server over a network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_unchecked: Option<&'static str>,
     /// Where everything that must survive a restart is kept.
     pub state_dir: String,
     /// Whether its file system takes no writes.
@@ -278,6 +282,12 @@ pub fn gather_without_database(loaded: &Loaded, state: &StateDir, why: String) -
     }
 }
 
+/// What is not checked of the configured database server ([`store::unchecked_server`]).
+pub(crate) fn unchecked_server(loaded: &Loaded) -> Option<&'static str> {
+    let url = loaded.secrets.database_url.as_ref()?;
+    store::unchecked_server(&store::parse_url(url.expose_secret()).ok()?)
+}
+
 fn installation(loaded: &Loaded, state: &StateDir, now: Timestamp) -> Installation {
     let runs = daemon_runs(state);
     let changes = runs.then(|| RunningSources::compare(state, loaded));
@@ -288,6 +298,7 @@ fn installation(loaded: &Loaded, state: &StateDir, now: Timestamp) -> Installati
         } else {
             "private cluster"
         },
+        database_unchecked: unchecked_server(loaded),
         state_dir: state.path().display().to_string(),
         state_read_only: statvfs(state.path())
             .is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY)),

@@ -34,6 +34,7 @@ mod session;
 mod sessions;
 mod sources;
 mod status;
+mod tls;
 mod users;
 
 pub use reference::reference;
@@ -83,6 +84,7 @@ const ALL: &[&Command] = &[
     &sessions::COMMAND,
     &policy::COMMAND,
     &keys::COMMAND,
+    &tls::COMMAND,
     &replay::COMMAND,
     &backtest::COMMAND,
     &demo::COMMAND,

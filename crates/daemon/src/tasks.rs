@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod advisory_sync;
+pub mod certificate_renewal;
 pub mod certificate_watch;
 pub mod clock_watch;
 pub mod cluster_watch;
@@ -23,6 +24,7 @@ use crate::supervisor::Task;
 pub const ALL: &[&Task] = &[
     &accounts::TASK,
     &advisory_sync::TASK,
+    &certificate_renewal::TASK,
     &certificate_watch::TASK,
     &clock_watch::TASK,
     &cluster_watch::TASK,

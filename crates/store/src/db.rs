@@ -92,20 +92,47 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreEr
     Ok(conn)
 }
 
-/// Reads a `postgres://` URL. Over a network TLS is required (3.13.8), whatever the URL says less.
+/// Reads a `postgres://` URL. Over a network (3.13.8) the server must show a certificate for the name
+/// that it is asked for by (`verify-full`), unless the URL or `PGSSLMODE` says otherwise; TLS it is in
+/// any case.
 pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.parse()?;
-    let local = is_local(&options);
-    let weak = matches!(
-        options.get_ssl_mode(),
-        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
-    );
+    if is_local(&options) {
+        return Ok(options);
+    }
 
-    Ok(if weak && !local {
-        options.ssl_mode(PgSslMode::Require)
-    } else {
-        options
+    Ok(match options.get_ssl_mode() {
+        // What stands for nothing said.
+        PgSslMode::Prefer if !says_ssl_mode(url) => options.ssl_mode(PgSslMode::VerifyFull),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => {
+            options.ssl_mode(PgSslMode::Require)
+        }
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => options,
     })
+}
+
+/// Whether somebody has chosen how the server is checked.
+fn says_ssl_mode(url: &str) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let of_url = query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        matches!(name, "sslmode" | "ssl-mode")
+    });
+    of_url || std::env::var_os("PGSSLMODE").is_some()
+}
+
+/// What is not checked of a server over a network; none where everything is, or it is local.
+pub fn unchecked_server(options: &PgConnectOptions) -> Option<&'static str> {
+    match options.get_ssl_mode() {
+        _ if is_local(options) => None,
+        PgSslMode::VerifyFull => None,
+        PgSslMode::VerifyCa => {
+            Some("any certificate of the authority is taken (sslmode=verify-ca)")
+        }
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => {
+            Some("any certificate is taken (sslmode=require)")
+        }
+    }
 }
 
 /// How to connect to a place where no server is: a socket's folder that does not exist.
@@ -320,4 +347,42 @@ fn storable_text(value: &str) -> String {
 /// The same; empty for none.
 fn optional_text(value: Option<&str>) -> String {
     value.map(storable_text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_over_a_network_is_checked_unless_somebody_chose_otherwise() {
+        for (url, mode, is_checked) in [
+            ("postgres://db.example/x", "VerifyFull", true),
+            (
+                "postgres://db.example/x?application_name=sslmode",
+                "VerifyFull",
+                true,
+            ),
+            (
+                "postgres://db.example/x?sslmode=verify-full",
+                "VerifyFull",
+                true,
+            ),
+            (
+                "postgres://db.example/x?sslmode=verify-ca",
+                "VerifyCa",
+                false,
+            ),
+            ("postgres://db.example/x?sslmode=require", "Require", false),
+            // In the clear it goes nowhere.
+            ("postgres://db.example/x?sslmode=disable", "Require", false),
+            ("postgres://db.example/x?sslmode=prefer", "Require", false),
+            ("postgres://localhost/x", "Prefer", true),
+            ("postgres:///x?host=/run/postgresql", "Prefer", true),
+            ("postgres://127.0.0.1/x?sslmode=disable", "Disable", true),
+        ] {
+            let options = parse_url(url).unwrap();
+            assert_eq!(format!("{:?}", options.get_ssl_mode()), mode, "{url}");
+            assert_eq!(unchecked_server(&options).is_none(), is_checked, "{url}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub mod users;
 
 pub use db::{
     Isolation, begin, begin_for, connect, ensure_database, ensure_login, ensure_partitions,
-    is_local, parse_url, pool, snapshot, start_over, unreachable,
+    is_local, parse_url, pool, snapshot, start_over, unchecked_server, unreachable,
 };
 pub use error::StoreError;
 pub use migrate::{

@@ -4,6 +4,7 @@ use crate::actor::Resource;
 use std::collections::BTreeMap;
 
 use super::{Finding, Look, Part, Site};
+use crate::status::unchecked_server;
 
 pub(super) const PART: Part = Part {
     name: "database",
@@ -61,6 +62,12 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
                 login.name
             ),
             "docs/operations.md, \"A login that owns nothing\"",
+        ));
+    }
+    if let Some(what) = unchecked_server(&loaded) {
+        found.push(Finding::warning(
+            format!("of the database server {what}"),
+            "add sslmode=verify-full and sslrootcert=FILE to the database URL",
         ));
     }
     if !login.copies_log_events {

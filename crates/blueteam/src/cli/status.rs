@@ -303,7 +303,10 @@ fn describe_database(here: &Installation) -> String {
     } else {
         format!("version {applied}, the program knows {known}")
     };
-    format!("{} (schema {schema})", here.database)
+    let unchecked = here
+        .database_unchecked
+        .map_or_else(String::new, |what| format!("; of its server {what}"));
+    format!("{} (schema {schema}){unchecked}", here.database)
 }
 
 fn describe_login(login: &Login) -> String {
