@@ -35,6 +35,7 @@ mod servers;
 mod silences;
 mod sources;
 mod stuck;
+mod tenant_scale;
 mod tenants;
 mod unclean;
 

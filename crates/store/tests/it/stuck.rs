@@ -364,7 +364,7 @@ async fn a_row_that_the_server_cannot_put_out_is_found_and_left_out() {
     // label.
     sql(
         &mut owner,
-        "DROP VIEW blueteam.all_events CASCADE;
+        "DROP VIEW blueteam.audit_events CASCADE;
          CREATE TYPE kind AS ENUM ('page', 'broken');
          ALTER TABLE audit_events ALTER resource_type TYPE kind USING resource_type::kind;
          INSERT INTO audit_events (category, action, result, resource_type) VALUES ('auth', \
