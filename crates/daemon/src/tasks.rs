@@ -7,6 +7,7 @@ pub mod clock_watch;
 pub mod cluster_watch;
 pub mod compliance_checks;
 pub mod detection;
+pub mod directory;
 pub mod dispatcher;
 pub mod escalation;
 pub mod monitors;
@@ -28,6 +29,7 @@ pub const ALL: &[&Task] = &[
     &cluster_watch::TASK,
     &compliance_checks::TASK,
     &detection::TASK,
+    &directory::TASK,
     &dispatcher::TASK,
     &escalation::TASK,
     &monitors::TASK,
