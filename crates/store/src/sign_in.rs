@@ -10,6 +10,10 @@ use crate::db::{Ts, begin};
 
 /// What an account is asked for when a person signs in as it.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are answers of the database about one account"
+)]
 pub struct Credentials {
     /// The account.
     pub user_id: Uuid,

@@ -76,9 +76,10 @@ impl SignIn {
         Ok(Begun {
             uri: secret.to_uri(ISSUER, &credentials.username),
             secret: secret.to_base32(),
-            policy: match credentials.is_external {
-                true => None,
-                false => Some(self.policy(credentials.tenant_id).await?),
+            policy: if credentials.is_external {
+                None
+            } else {
+                Some(self.policy(credentials.tenant_id).await?)
             },
             username: credentials.username,
         })
@@ -103,9 +104,10 @@ impl SignIn {
             .verify(code, self.clock.now(), None)
             .map_err(|_| SignInError::Wrong)?;
         // Whoever is known elsewhere proves there who it is, and sets up the second factor alone.
-        let hashed = match credentials.is_external {
-            true => None,
-            false => Some(self.hash_new(&credentials, password, None).await?),
+        let hashed = if credentials.is_external {
+            None
+        } else {
+            Some(self.hash_new(&credentials, password, None).await?)
         };
         self.attempts
             .succeeded(client.address, &at_the_page(client));

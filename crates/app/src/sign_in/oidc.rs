@@ -83,6 +83,12 @@ enum Kept {
     Vouched { user_id: Uuid, at: i64 },
 }
 
+/// Why the token endpoint exchanges no code (RFC 6749, 5.2).
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
 /// Where a browser goes to sign in.
 #[derive(Debug)]
 pub struct Begun {
@@ -233,10 +239,6 @@ impl Provider {
         }
 
         // A code that was used before, or a client that is not configured there as it is here.
-        #[derive(Deserialize)]
-        struct Refusal {
-            error: String,
-        }
         let said = serde_json::from_slice::<Refusal>(&body).map_or_else(
             |_| status.to_string(),
             |refusal| {

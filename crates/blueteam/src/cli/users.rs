@@ -283,30 +283,8 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             name,
             who,
             on_behalf_of,
-        } => {
-            let subject = who.oidc.as_deref().or(who.ldap.as_deref());
-            let subject = subject.unwrap_or_default();
-            let who = match who.ldap {
-                Some(_) => Elsewhere::Ldap(subject),
-                None => Elsewhere::Oidc(subject),
-            };
-            let account =
-                with_session(globals, on_behalf_of.as_deref(), async |session, loaded| {
-                    Ok(accounts::link(session, &loaded.config, name, who).await?)
-                })?;
-            let who = &account.username;
-            done(&format!("{who} is linked to {subject}"))
-        }
-        Action::Unlink { name, on_behalf_of } => {
-            let ended = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
-                Ok(accounts::unlink(session, name).await?)
-            })?;
-            done(&match ended {
-                0 => format!("{name} was not linked"),
-                1 => format!("{name} is no longer linked; its sessions have ended"),
-                n => format!("{name} is no longer linked ({n} links); its sessions have ended"),
-            })
-        }
+        } => link(name, who, on_behalf_of.as_deref(), globals),
+        Action::Unlink { name, on_behalf_of } => unlink(name, on_behalf_of.as_deref(), globals),
         Action::Unlock { whom, on_behalf_of } => {
             let names = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
                 Ok(accounts::unlock(session, whom.name.as_deref()).await?)
@@ -328,6 +306,40 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+fn link(
+    name: &str,
+    who: &Who,
+    on_behalf_of: Option<&str>,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let subject = who.oidc.as_deref().or(who.ldap.as_deref());
+    let subject = subject.unwrap_or_default();
+    let elsewhere = match who.ldap {
+        Some(_) => Elsewhere::Ldap(subject),
+        None => Elsewhere::Oidc(subject),
+    };
+    let account = with_session(globals, on_behalf_of, async |session, loaded| {
+        Ok(accounts::link(session, &loaded.config, name, elsewhere).await?)
+    })?;
+    let who = &account.username;
+    done(&format!("{who} is linked to {subject}"))
+}
+
+fn unlink(
+    name: &str,
+    on_behalf_of: Option<&str>,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let ended = with_session(globals, on_behalf_of, async |session, _| {
+        Ok(accounts::unlink(session, name).await?)
+    })?;
+    done(&match ended {
+        0 => format!("{name} was not linked"),
+        1 => format!("{name} is no longer linked; its sessions have ended"),
+        n => format!("{name} is no longer linked ({n} links); its sessions have ended"),
+    })
 }
 
 fn done(text: &str) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,8 @@
 //! People who sign in by a directory: a real OpenLDAP (`slapd`), which is stopped in the middle, and
 //! which lies.
 
+#![expect(clippy::expect_used, reason = "a step that fails is a failed test")]
+
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
