@@ -292,6 +292,33 @@ mod tests {
     }
 
     #[test]
+    fn names_of_directories_may_be_addresses_and_nothing_that_hides() {
+        for name in [
+            "dana",
+            "dana@example.com",
+            "d.scully+soc@corp.example.com",
+            "7dana",
+        ] {
+            assert_eq!(Username::parse_external(name).unwrap().as_str(), name);
+        }
+        for name in [
+            "",
+            "root",
+            "root@example.com",
+            "-rf",
+            "dana@ex@ample",
+            "dana@example+com",
+            "d\u{430}na@example.com",
+            "dana\n",
+            "dana smith",
+            "EXAMPLE\\dana",
+            &"a".repeat(51),
+        ] {
+            assert!(Username::parse_external(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn names_that_hide_or_accuse_are_refused() {
         for (name, error) in [
             ("", UsernameError::Length),
