@@ -4,16 +4,20 @@ use identity::role::{RoleChange, check_role_change, may_manage};
 use identity::{Email, Role, Token, TokenKind, Username};
 use model::Timestamp;
 use store::accounts::{Filter, LinkPurpose, NewAccount, Which};
+use store::external::{ExternalId, Method};
 use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use crate::actor::{Action, Denied, Resource};
+use crate::sign_in::directory_issuer;
 use crate::{AppError, Session};
 
 pub use store::accounts::{AccountRow, SessionRow};
 
 /// The longest reason, in characters.
 pub const REASON_MAX: usize = 500;
+/// The longest subject of a person elsewhere, in bytes.
+const SUBJECT_MAX: usize = 255;
 /// How close the nearest name must be to be offered.
 const SIMILAR: f64 = 0.75;
 
@@ -381,19 +385,85 @@ pub async fn revoke_sessions(session: &mut Session, which: Revoke<'_>) -> Result
     Ok(ended)
 }
 
+/// Who a person is elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub enum Elsewhere<'a> {
+    /// Their subject at the OpenID Connect provider.
+    Oidc(&'a str),
+    /// The id of their entry in the directory.
+    Ldap(&'a str),
+}
+
+/// Links an account to who its person is to the provider or the directory, so that they sign in as
+/// it. Whoever that is there has the account then: make sure that it is them.
+pub async fn link(
+    session: &mut Session,
+    config: &config::Config,
+    name: &str,
+    who: Elsewhere<'_>,
+) -> Result<AccountRow, AppError> {
+    session.require(Action::Write, Resource::Users)?;
+    let account = find_person(session, name).await?;
+    guard_rank(session, &account)?;
+    let (method, issuer, subject) = match who {
+        Elsewhere::Oidc(subject) => (Method::Oidc, config.console.oidc.issuer.clone(), subject),
+        Elsewhere::Ldap(id) => (Method::Ldap, directory_issuer(&config.console.ldap), id),
+    };
+    if issuer.is_empty() {
+        return Err(AppError::invalid(
+            "there is nothing to link to: set console.oidc.issuer or console.ldap.base",
+        ));
+    }
+    if subject.is_empty() || subject.len() > SUBJECT_MAX || subject.chars().any(char::is_control) {
+        return Err(AppError::invalid(format!(
+            "a subject has from 1 to {SUBJECT_MAX} bytes, none of them a control character"
+        )));
+    }
+
+    let id = ExternalId {
+        method,
+        issuer: &issuer,
+        subject,
+    };
+    let (conn, actor) = session.change(Action::Write, Resource::Users)?;
+    if !store::external::link(conn, actor, account.user_id, id).await? {
+        return Err(AppError::conflict(format!(
+            "an account is linked to {subject} already; `blueteam users unlink` ends that"
+        )));
+    }
+    Ok(account)
+}
+
+/// Ends every link of an account to who its person is elsewhere, and its sessions. Returns how many
+/// links there were.
+pub async fn unlink(session: &mut Session, name: &str) -> Result<u64, AppError> {
+    session.require(Action::Write, Resource::Users)?;
+    let account = find_person(session, name).await?;
+    guard_rank(session, &account)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Users)?;
+    let ended = store::external::unlink(conn, actor, account.user_id).await?;
+    store::accounts::revoke_sessions(conn, actor, Which::Account(account.user_id)).await?;
+    Ok(ended)
+}
+
 /// Where people enter their enrollment codes.
 pub fn enrollment_page(loaded: &config::Loaded) -> String {
+    format!("{}/enroll", public_url(loaded))
+}
+
+/// Where people reach the HTTP server, without a slash at its end.
+pub fn public_url(loaded: &config::Loaded) -> String {
     let public = loaded.config.escalation.public_url.trim_end_matches('/');
     if !public.is_empty() {
-        return format!("{public}/enroll");
+        return public.to_owned();
     }
 
     let ingest = &loaded.config.ingest;
     let port = ingest.listen.port();
     if ingest.listen.ip().is_loopback() {
         // By its name: browsers take it for as safe as TLS, which an address is not to all.
-        format!("http://localhost:{port}/enroll")
+        format!("http://localhost:{port}")
     } else {
-        format!("https://{}:{port}/enroll", crate::actor::hostname())
+        format!("https://{}:{port}", crate::actor::hostname())
     }
 }

@@ -6,8 +6,10 @@
 //! audit event of blueteam's own, so that its rules watch its own door.
 
 mod attempts;
+mod directory;
 mod enrollment;
 mod hash_queue;
+mod oidc;
 mod record;
 mod seal;
 mod sessions;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use config::StateDir;
 pub use identity::RecoveryCode;
+pub use identity::oidc::Callback;
+use identity::oidc::OidcError;
 use identity::password::PasswordError;
 use identity::policy::{Candidate, PasswordPolicy, Weakness};
 use identity::{
@@ -34,9 +38,12 @@ use uuid::Uuid;
 use crate::database::Pool;
 use crate::password_policy;
 use attempts::Attempts;
+pub(crate) use directory::issuer as directory_issuer;
+pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, follow_directory};
 pub use enrollment::{Begun, Enrolled};
 use hash_queue::{Busy, HashQueue};
-use record::attempt_event;
+pub use oidc::{Begun as OidcBegun, CALLBACK_PATH, Finished, Provider};
+use record::{Way, attempt_event};
 use seal::{SealKey, Unsealable};
 pub use sessions::tidy_up;
 
@@ -79,6 +86,39 @@ pub enum SignInError {
     /// Something dangerous is asked for.
     #[error("enter password and code once more")]
     ProofNeeded,
+    /// Nobody signs in by a provider here.
+    #[error("no OpenID Connect provider is configured ([console.oidc])")]
+    NoProvider,
+    /// The provider does not answer.
+    #[error(
+        "the sign-in provider does not answer: try again later. Local administrators sign in with \
+         their password"
+    )]
+    ProviderAway,
+    /// The directory does not answer.
+    #[error(
+        "the directory does not answer: try again later. Local administrators sign in with their \
+         password"
+    )]
+    DirectoryAway,
+    /// The password is the directory's.
+    #[error("your password is kept by the directory: change it there")]
+    PasswordElsewhere,
+    /// What came back from the provider counts for nothing.
+    #[error("{0}; begin to sign in again")]
+    Provider(OidcError),
+    /// The provider lets them in, and blueteam has no role for them.
+    #[error("none of your groups has a role here: ask an administrator")]
+    NotMapped,
+    /// An account of that name is somebody else's, as far as blueteam knows.
+    #[error(
+        "there is an account of your name that is not linked to you: ask an administrator \
+         (`blueteam users link`)"
+    )]
+    NameTaken,
+    /// The account is disabled or past its end.
+    #[error("your account is disabled: ask an administrator")]
+    Disabled,
     /// None of this id is theirs.
     #[error("you have no such session")]
     NoSuchSession,
@@ -181,6 +221,10 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// What a hash costs; the recommended, if none is given.
     pub cost: Option<Cost>,
+    /// Who lets people in besides blueteam.
+    pub oidc: Option<Arc<Provider>>,
+    /// A directory that knows people's passwords.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// The door.
@@ -240,7 +284,8 @@ impl SignIn {
         current: Option<&Person>,
     ) -> Outcome<SignedIn> {
         let result = self.try_sign_in(attempt, client, current).await;
-        let event = attempt_event(attempt, client, &result);
+        let event = password_event(attempt, client, &result);
+        let result = result.map(|(signed, _)| signed);
         Outcome { result, event }
     }
 
@@ -249,16 +294,20 @@ impl SignIn {
         attempt: &Attempt,
         client: &Client,
         current: Option<&Person>,
-    ) -> Result<SignedIn, SignInError> {
-        let credentials = self.prove(attempt, client).await?;
-        let factors = self.prove_second(&credentials, attempt, client).await?;
-        if self.must_change(&credentials).await? {
+    ) -> Result<(SignedIn, Way), SignInError> {
+        let (credentials, way) = self.prove(attempt, client).await?;
+        let code = attempt.code.as_deref();
+        let by = self.prove_second(&credentials, code, client).await?;
+        let factors = [way.as_str().to_owned(), by];
+        if way == Way::Password && self.must_change(&credentials).await? {
             return Err(SignInError::PasswordChangeNeeded);
         }
 
         self.attempts.succeeded(client.address, &attempt.username);
-        self.begin_session(&credentials, &factors, client, current)
-            .await
+        let signed = self
+            .begin_session(&credentials, &factors, true, client, current)
+            .await?;
+        Ok((signed, way))
     }
 
     /// Chooses a new password, by all factors: also where the old one has had its time.
@@ -269,7 +318,8 @@ impl SignIn {
         client: &Client,
     ) -> Outcome<SignedIn> {
         let result = self.try_change(attempt, new, client).await;
-        let event = attempt_event(attempt, client, &result);
+        let event = password_event(attempt, client, &result);
+        let result = result.map(|(signed, _)| signed);
         Outcome { result, event }
     }
 
@@ -278,8 +328,11 @@ impl SignIn {
         attempt: &Attempt,
         new: &SecretString,
         client: &Client,
-    ) -> Result<SignedIn, SignInError> {
-        let credentials = self.prove(attempt, client).await?;
+    ) -> Result<(SignedIn, Way), SignInError> {
+        let (credentials, way) = self.prove(attempt, client).await?;
+        if way != Way::Password {
+            return Err(SignInError::PasswordElsewhere);
+        }
         if attempt.code.is_none() {
             return Err(SignInError::CodeNeeded);
         }
@@ -288,7 +341,9 @@ impl SignIn {
         let hashed = self
             .hash_new(&credentials, new, Some(&attempt.password))
             .await?;
-        let factors = self.prove_second(&credentials, attempt, client).await?;
+        let code = attempt.code.as_deref();
+        let by = self.prove_second(&credentials, code, client).await?;
+        let factors = ["password".to_owned(), by];
         let actor = actor_of(&credentials, client);
 
         let mut conn = self.connect().await?;
@@ -299,8 +354,10 @@ impl SignIn {
         store::sign_in::change_password(&mut conn, &actor, credentials.user_id, &password).await?;
         drop(conn);
         self.attempts.succeeded(client.address, &attempt.username);
-        self.begin_session(&credentials, &factors, client, None)
-            .await
+        let signed = self
+            .begin_session(&credentials, &factors, true, client, None)
+            .await?;
+        Ok((signed, way))
     }
 
     async fn connect(&self) -> Result<impl DerefMut<Target = PgConnection> + use<>, SignInError> {
@@ -308,18 +365,26 @@ impl SignIn {
     }
 
     /// The account, if the password is right and it may be used.
-    async fn prove(&self, attempt: &Attempt, client: &Client) -> Result<Credentials, SignInError> {
+    async fn prove(
+        &self,
+        attempt: &Attempt,
+        client: &Client,
+    ) -> Result<(Credentials, Way), SignInError> {
         let failures = self
             .attempts
             .begin(client.address, &attempt.username, Instant::now())
             .map_err(SignInError::TooMany)?;
+        // No account has such a name, and the database refuses to look for it.
+        if attempt.username.contains('\0') {
+            return Err(SignInError::Wrong);
+        }
         let found = {
             let mut conn = self.connect().await?;
             store::sign_in::credentials(&mut conn, &attempt.username).await?
         };
 
         // A hash is made in any case: without an account, of nothing.
-        let may_enter = |c: &&Credentials| c.is_usable && !c.is_locked;
+        let may_enter = |c: &&Credentials| c.is_usable && !c.is_locked && !c.is_external;
         let stored = found
             .as_ref()
             .filter(may_enter)
@@ -330,13 +395,33 @@ impl SignIn {
             .run(failures, move || hasher.verify(&password, stored.as_ref()))
             .await??;
 
-        match found {
-            Some(credentials) if is_right => Ok(credentials),
-            _ => {
-                self.count_failure(&attempt.username, client).await?;
-                Err(SignInError::Wrong)
+        if let (true, Some(credentials)) = (is_right, &found) {
+            return Ok((credentials.clone(), Way::Password));
+        }
+        let is_external = found.as_ref().is_some_and(|c| c.is_external);
+        let is_in_directory = found.as_ref().is_some_and(|c| c.is_in_directory);
+        let may_ask = found.as_ref().is_none_or(|c| {
+            // The passwords of those whom only blueteam knows are not shown to a directory.
+            c.is_usable && !c.is_locked && c.is_in_directory
+        });
+        if let (true, Some(directory)) = (may_ask, self.settings.directory.as_deref()) {
+            let (name, password) = (&attempt.username, &attempt.password);
+            match self
+                .prove_by_directory(directory, name, password, client)
+                .await
+            {
+                Ok(credentials) if credentials.is_locked => {}
+                Ok(credentials) => return Ok((credentials, Way::Ldap)),
+                Err(SignInError::Wrong) => {}
+                Err(error) => return Err(error),
             }
         }
+
+        // Without a password that could be guessed here, a lock would keep its person out for nothing.
+        if !is_external || is_in_directory {
+            self.count_failure(&attempt.username, client).await?;
+        }
+        Err(SignInError::Wrong)
     }
 
     async fn count_failure(&self, username: &str, client: &Client) -> Result<(), SignInError> {
@@ -353,21 +438,17 @@ impl SignIn {
         Ok(())
     }
 
-    /// How the person signed in, if the code is right.
+    /// What kind of code it was, if it is right.
     async fn prove_second(
         &self,
         credentials: &Credentials,
-        attempt: &Attempt,
+        code: Option<&str>,
         client: &Client,
-    ) -> Result<Vec<String>, SignInError> {
+    ) -> Result<String, SignInError> {
         let Some(totp) = &credentials.totp else {
             return Err(SignInError::NotEnrolled);
         };
-        let Some(code) = attempt
-            .code
-            .as_deref()
-            .filter(|code| !code.trim().is_empty())
-        else {
+        let Some(code) = code.filter(|code| !code.trim().is_empty()) else {
             return Err(SignInError::CodeNeeded);
         };
 
@@ -395,7 +476,7 @@ impl SignIn {
             }
         };
         if let Some(by) = by {
-            return Ok(vec!["password".to_owned(), by.to_owned()]);
+            return Ok(by.to_owned());
         }
 
         drop(conn);
@@ -424,6 +505,7 @@ impl SignIn {
         &self,
         credentials: &Credentials,
         factors: &[String],
+        is_fresh: bool,
         client: &Client,
         current: Option<&Person>,
     ) -> Result<SignedIn, SignInError> {
@@ -434,6 +516,7 @@ impl SignIn {
             token_hash: hash.as_bytes(),
             factors,
             replaces: current.map(|person| person.session_id),
+            is_fresh,
         };
         let actor = actor_of(credentials, client);
         let mut conn = self.connect().await?;
@@ -442,7 +525,10 @@ impl SignIn {
             store::sign_in::begin_session(&mut conn, &actor, username, &session).await?;
         Ok(SignedIn {
             token,
-            person: person_of(credentials, session_id),
+            person: Person {
+                stepped_up: is_fresh,
+                ..person_of(credentials, session_id)
+            },
         })
     }
 
@@ -507,6 +593,17 @@ impl SignIn {
             )])),
         }
     }
+}
+
+/// The event of an attempt with a password.
+fn password_event(
+    attempt: &Attempt,
+    client: &Client,
+    result: &Result<(SignedIn, Way), SignInError>,
+) -> Option<AuditRecord<'static>> {
+    let way = result.as_ref().map_or(Way::Password, |(_, way)| *way);
+    let id = result.as_ref().map(|(signed, _)| signed.person.user_id);
+    attempt_event(way, Some(&attempt.username), client, id)
 }
 
 struct Hashed {

@@ -17,6 +17,7 @@ mod alerts;
 mod channels;
 mod collect;
 mod compliance;
+mod console;
 mod contacts;
 mod database;
 mod detection;
@@ -43,6 +44,7 @@ pub use crate::monitors::Monitors;
 pub use alerts::{Alerts, Override, RateLimit};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use compliance::Compliance;
+pub use console::{Console, Ldap, Oidc, RoleOfGroup};
 pub use contacts::{Contacts, Person};
 pub use database::Database;
 pub use detection::Detection;
@@ -91,6 +93,8 @@ pub struct Config {
     pub digest: Digest,
     /// That messages arrive, on schedule.
     pub heartbeat: Heartbeat,
+    /// Who lets people in besides blueteam itself.
+    pub console: Console,
     /// The checks on schedule, and who is reminded.
     pub compliance: Compliance,
     /// The ways out.
@@ -267,6 +271,7 @@ impl Config {
         self.digest.check(&self.channels, &mut problems);
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
+        self.console.check(&mut problems);
 
         self.contacts.check(&mut problems);
         self.escalation

@@ -34,6 +34,10 @@ pub struct Secrets {
     pub channels: notify::channels::Secrets,
     /// The URL of the outside service that is pinged.
     pub watchdog_url: Option<SecretString>,
+    /// The secret of the client that the OpenID Connect provider knows.
+    pub oidc_client_secret: Option<SecretString>,
+    /// The password of the account that searches the directory.
+    pub ldap_bind_password: Option<SecretString>,
     /// The URLs of `collect.databases`, in their order.
     pub databases: Vec<SecretString>,
 }
@@ -77,6 +81,16 @@ impl Secrets {
             database_url: database_url.or_else(|| inline(&config.database.url)),
             channels: of_channels,
             watchdog_url: load("", "watchdog.url_file", &config.watchdog.url_file),
+            oidc_client_secret: load(
+                "",
+                "console.oidc.client_secret_file",
+                &config.console.oidc.client_secret_file,
+            ),
+            ldap_bind_password: load(
+                "",
+                "console.ldap.bind_password_file",
+                &config.console.ldap.bind_password_file,
+            ),
         };
 
         if errors.is_empty() {
@@ -180,6 +194,14 @@ pub(super) fn files(config: &Config) -> Vec<(String, &str)> {
         ("database.url_file", config.database.url_file.as_str()),
         ("watchdog.url_file", &config.watchdog.url_file),
         ("ingest.tls_key_file", &config.ingest.tls_key_file),
+        (
+            "console.oidc.client_secret_file",
+            &config.console.oidc.client_secret_file,
+        ),
+        (
+            "console.ldap.bind_password_file",
+            &config.console.ldap.bind_password_file,
+        ),
     ]
     .map(|(key, file)| (key.to_owned(), file));
 
@@ -198,6 +220,8 @@ pub fn typed(config: &Config) -> Vec<&str> {
 pub(super) fn inline_hint(path: &str) -> Option<String> {
     let place = match path {
         "watchdog.url" => "`url_file`".to_owned(),
+        "console.ldap.bind_password" => "`bind_password_file`".to_owned(),
+        "console.oidc.client_secret" => "`client_secret_file`".to_owned(),
         "database.password" => by_either("url_file", "DATABASE_URL"),
         _ => {
             let sections = Sections::default();

@@ -16,7 +16,7 @@ use app::auth::OfflineKeys;
 use app::certificates::Certificates;
 use app::console::Console;
 use app::database::{Database, Role};
-use app::sign_in::{self, SignIn};
+use app::sign_in::{self, Directory, Provider, SignIn};
 use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
@@ -80,6 +80,23 @@ pub struct With<'a> {
     pub clock: Arc<dyn Clock>,
 }
 
+/// Who lets people in. Without the provider local administrators sign in, and events are taken in.
+fn sign_in_settings(loaded: &Loaded) -> sign_in::Settings {
+    let oidc = Provider::from_config(loaded).unwrap_or_else(|error| {
+        tracing::error!("nobody can sign in by the OpenID Connect provider: {error:#}");
+        None
+    });
+    let directory = Directory::from_config(loaded).unwrap_or_else(|error| {
+        tracing::error!("nobody can sign in by the directory: {error:#}");
+        None
+    });
+    sign_in::Settings {
+        oidc: oidc.map(Arc::new),
+        directory: directory.map(Arc::new),
+        ..sign_in::Settings::default()
+    }
+}
+
 /// Opens it; it closes when `stop` says so.
 pub async fn open(
     loaded: &Loaded,
@@ -115,7 +132,7 @@ pub async fn open(
     }
 
     let door = store::pool(database.options(Role::Accounts)?, DOOR);
-    let how = sign_in::Settings::default();
+    let how = sign_in_settings(loaded);
     match SignIn::open(door, Arc::clone(&clock), state, how) {
         Ok(door) => {
             let people = store::pool(database.options(Role::Operator)?, PEOPLE);

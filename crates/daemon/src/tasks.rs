@@ -8,6 +8,7 @@ pub mod clock_watch;
 pub mod cluster_watch;
 pub mod compliance_checks;
 pub mod detection;
+pub mod directory;
 pub mod dispatcher;
 pub mod escalation;
 pub mod monitors;
@@ -30,6 +31,7 @@ pub const ALL: &[&Task] = &[
     &cluster_watch::TASK,
     &compliance_checks::TASK,
     &detection::TASK,
+    &directory::TASK,
     &dispatcher::TASK,
     &escalation::TASK,
     &monitors::TASK,

@@ -10,7 +10,10 @@
 //! refused or cut, never obeyed.
 
 pub mod blocklist;
+pub mod directory;
+pub mod external;
 pub mod lockout;
+pub mod oidc;
 pub mod passkey;
 pub mod password;
 pub mod policy;
@@ -23,6 +26,7 @@ pub mod totp;
 pub mod username;
 
 pub use blocklist::Blocklist;
+pub use external::{GroupRole, RoleMap};
 pub use passkey::{Passkey, PasskeyHandle, RelyingParty};
 pub use password::{Cost, PasswordHash, PasswordHasher};
 pub use policy::{PasswordPolicy, Profile};

@@ -78,6 +78,27 @@ impl Username {
         Ok(name)
     }
 
+    /// Checks a name that a provider or a directory gives: there, names may be mail addresses.
+    pub fn parse_external(text: &str) -> Result<Self, UsernameError> {
+        if text.is_empty() || text.len() > LONGEST_NAME {
+            return Err(UsernameError::Length);
+        }
+        let (local, domain) = text.split_once('@').unwrap_or((text, ""));
+        let is_allowed =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
+        let is_domain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(UsernameError::Start);
+        }
+        if !local.bytes().all(is_allowed) || !domain.bytes().all(is_domain) {
+            return Err(UsernameError::Character);
+        }
+        if RESERVED.contains(&local.to_ascii_lowercase().as_str()) {
+            return Err(UsernameError::Reserved);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
     /// Returns the name as it was chosen.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -268,6 +289,33 @@ mod tests {
             Username::parse("Jane").unwrap(),
             Username::parse("jANE").unwrap()
         );
+    }
+
+    #[test]
+    fn names_of_directories_may_be_addresses_and_nothing_that_hides() {
+        for name in [
+            "dana",
+            "dana@example.com",
+            "d.scully+soc@corp.example.com",
+            "7dana",
+        ] {
+            assert_eq!(Username::parse_external(name).unwrap().as_str(), name);
+        }
+        for name in [
+            "",
+            "root",
+            "root@example.com",
+            "-rf",
+            "dana@ex@ample",
+            "dana@example+com",
+            "d\u{430}na@example.com",
+            "dana\n",
+            "dana smith",
+            "EXAMPLE\\dana",
+            &"a".repeat(51),
+        ] {
+            assert!(Username::parse_external(name).is_err(), "{name}");
+        }
     }
 
     #[test]

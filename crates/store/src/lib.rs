@@ -19,6 +19,7 @@ mod error;
 pub mod escalations;
 pub mod events;
 pub mod evidence;
+pub mod external;
 pub mod facts;
 pub mod incidents;
 pub mod keys;

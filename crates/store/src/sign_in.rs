@@ -10,6 +10,10 @@ use crate::db::{Ts, begin};
 
 /// What an account is asked for when a person signs in as it.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are answers of the database about one account"
+)]
 pub struct Credentials {
     /// The account.
     pub user_id: Uuid,
@@ -35,6 +39,10 @@ pub struct Credentials {
     pub is_usable: bool,
     /// Whether wrong attempts have locked it.
     pub is_locked: bool,
+    /// Whether its person is known elsewhere, so that it has no password of its own.
+    pub is_external: bool,
+    /// Whether its person is known to a directory, which may say whether a password is theirs.
+    pub is_in_directory: bool,
     /// Its TOTP in force.
     pub totp: Option<TotpFactor>,
 }
@@ -87,6 +95,8 @@ async fn find_credentials(
         must_change_password: r.must_change_password,
         is_usable: r.is_usable,
         is_locked: r.is_locked,
+        is_external: r.is_external,
+        is_in_directory: r.is_in_directory,
         totp: r
             .factor_id
             .zip(r.sealed)
@@ -175,6 +185,8 @@ pub struct NewSession<'a> {
     pub factors: &'a [String],
     /// The session that it takes the place of.
     pub replaces: Option<Uuid>,
+    /// Whether the person has just proven who they are, so that what is dangerous may be done.
+    pub is_fresh: bool,
 }
 
 /// Begins a session after a sign-in: failures before it are forgotten. Returns its id.
@@ -231,13 +243,16 @@ async fn insert_session(
         "INSERT INTO users.sessions (
              user_id, token_hash, factors, ip_address, user_agent, stepped_up_at
          )
-         VALUES ($1, $2, $3, left($4, 100), left($5, 500), now())
+         VALUES (
+             $1, $2, $3, left($4, 100), left($5, 500), CASE WHEN $6::boolean THEN now() END
+         )
          RETURNING session_id",
         session.user_id,
         session.token_hash,
         session.factors,
         actor.origin.address,
-        actor.origin.user_agent
+        actor.origin.user_agent,
+        session.is_fresh
     )
     .fetch_one(conn)
     .await?;
@@ -472,8 +487,8 @@ pub struct Enrollment<'a> {
     pub user_id: Uuid,
     /// The account's name.
     pub username: &'a str,
-    /// The new password.
-    pub password: NewPassword<'a>,
+    /// The new password; none for an account that is kept elsewhere.
+    pub password: Option<NewPassword<'a>>,
     /// The TOTP, sealed, and the step whose code confirmed it.
     pub sealed: &'a [u8],
     /// That step.
@@ -513,7 +528,9 @@ pub async fn enroll(
         return Ok(None);
     }
 
-    write_password(&mut tx, enrollment.user_id, &enrollment.password).await?;
+    if let Some(password) = &enrollment.password {
+        write_password(&mut tx, enrollment.user_id, password).await?;
+    }
     sqlx::query!(
         "UPDATE users.mfa_factors
          SET removed_at = now()

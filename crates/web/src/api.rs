@@ -6,6 +6,7 @@ mod events;
 mod health;
 mod logs;
 mod metrics;
+mod oidc;
 mod people;
 pub(crate) mod v1;
 
@@ -74,6 +75,10 @@ fn people_routes() -> Router<Arc<State>> {
     Router::new()
         .route("/enroll", get(enroll::get).post(enroll::post))
         .route("/api/v1/sign-in", post(people::sign_in))
+        .route("/api/v1/sign-in/oidc", get(oidc::begin))
+        .route(app::sign_in::CALLBACK_PATH, get(oidc::callback))
+        .route("/api/v1/sign-in/oidc/code", post(oidc::code))
+        .route("/sign-in/code", post(oidc::code_form))
         .route("/api/v1/sign-out", post(people::sign_out))
         .route("/api/v1/password", post(people::change_password))
         .route("/api/v1/me", get(people::me))

@@ -20,8 +20,8 @@ pub struct Begun {
     pub secret: SecretString,
     /// The same as an address that apps read, for a QR code.
     pub uri: SecretString,
-    /// What a password must meet.
-    pub policy: PasswordPolicy,
+    /// What a password must meet; none for an account that is known elsewhere and has none.
+    pub policy: Option<PasswordPolicy>,
 }
 
 /// What an enrollment leaves with its person.
@@ -76,7 +76,11 @@ impl SignIn {
         Ok(Begun {
             uri: secret.to_uri(ISSUER, &credentials.username),
             secret: secret.to_base32(),
-            policy: self.policy(credentials.tenant_id).await?,
+            policy: if credentials.is_external {
+                None
+            } else {
+                Some(self.policy(credentials.tenant_id).await?)
+            },
             username: credentials.username,
         })
     }
@@ -99,7 +103,12 @@ impl SignIn {
         let step = secret
             .verify(code, self.clock.now(), None)
             .map_err(|_| SignInError::Wrong)?;
-        let hashed = self.hash_new(&credentials, password, None).await?;
+        // Whoever is known elsewhere proves there who it is, and sets up the second factor alone.
+        let hashed = if credentials.is_external {
+            None
+        } else {
+            Some(self.hash_new(&credentials, password, None).await?)
+        };
         self.attempts
             .succeeded(client.address, &at_the_page(client));
 
@@ -110,15 +119,20 @@ impl SignIn {
             .collect();
         let session_token = Token::generate(TokenKind::Session).map_err(anyhow::Error::new)?;
         let session_hash = session_token.hash();
-        let factors = ["password".to_owned(), "totp".to_owned()];
+        let first = if hashed.is_some() {
+            "password"
+        } else {
+            "enrollment link"
+        };
+        let factors = [first.to_owned(), "totp".to_owned()];
         let enrollment = Enrollment {
             link_id: link.link_id,
             user_id: credentials.user_id,
             username: &credentials.username,
-            password: NewPassword {
+            password: hashed.as_ref().map(|hashed| NewPassword {
                 hash: &hashed.hash,
                 history: &hashed.history,
-            },
+            }),
             sealed,
             step: step.as_i64(),
             recovery_hashes: &recovery_hashes,
@@ -127,6 +141,7 @@ impl SignIn {
                 token_hash: session_hash.as_bytes(),
                 factors: &factors,
                 replaces: None,
+                is_fresh: true,
             },
         };
 

@@ -4,39 +4,50 @@ use model::AuditRecord;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Attempt, Client, SignInError, SignedIn};
+use super::{Client, SignInError};
 
-/// The event of an attempt to sign in. An answer that only asks for more is none.
-pub(super) fn attempt_event(
-    attempt: &Attempt,
-    client: &Client,
-    result: &Result<SignedIn, SignInError>,
-) -> Option<AuditRecord<'static>> {
-    match result {
-        Ok(signed) => sign_in_event(&attempt.username, client, Some(signed.person.user_id), true),
-        Err(_) => failure_event(&attempt.username, client, result),
+/// How somebody wants to sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By a password of blueteam's own.
+    Password,
+    /// By an OpenID Connect provider.
+    Oidc,
+    /// By a directory.
+    Ldap,
+}
+
+impl Way {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Oidc => "oidc",
+            Self::Ldap => "ldap",
+        }
     }
 }
 
-/// The event of an attempt that was wrong.
-pub(super) fn failure_event<T>(
-    username: &str,
+/// The event of an attempt to sign in; of one that succeeded, with its account. An answer that only
+/// asks for more is none. `username`: none where nobody has proven whose attempt it is.
+pub(super) fn attempt_event(
+    way: Way,
+    username: Option<&str>,
     client: &Client,
-    result: &Result<T, SignInError>,
+    result: Result<Uuid, &SignInError>,
 ) -> Option<AuditRecord<'static>> {
-    let counts = matches!(result, Err(SignInError::Wrong | SignInError::TooMany(_)));
-    counts
-        .then(|| sign_in_event(username, client, None, false))
-        .flatten()
-}
-
-fn sign_in_event(
-    username: &str,
-    client: &Client,
-    user_id: Option<Uuid>,
-    succeeded: bool,
-) -> Option<AuditRecord<'static>> {
-    let event = json!({
+    let (succeeded, user_id) = match result {
+        Ok(user_id) => (true, Some(user_id)),
+        Err(
+            SignInError::Wrong
+            | SignInError::TooMany(_)
+            | SignInError::Provider(_)
+            | SignInError::NotMapped
+            | SignInError::NameTaken
+            | SignInError::Disabled,
+        ) => (false, None),
+        Err(_) => return None,
+    };
+    let mut event = json!({
         "category": "auth",
         "action": if succeeded { "login" } else { "login_failed" },
         "result": if succeeded { "success" } else { "failure" },
@@ -44,8 +55,11 @@ fn sign_in_event(
         "ip_address": client.address,
         "user_agent": client.user_agent,
         "resource_type": model::event::OURSELVES,
-        "metadata": { "username": username, "service": model::event::OURSELVES },
+        "metadata": { "service": model::event::OURSELVES, "method": way.as_str() },
     });
+    if let Some(username) = username {
+        event["metadata"]["username"] = username.into();
+    }
     let bytes = serde_json::to_vec(&event).ok()?;
     AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)
         .ok()

@@ -67,19 +67,31 @@ impl SealKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals the secret of an account: version, nonce, ciphertext with its tag.
+    /// A key that ends with the process.
+    pub(super) fn ephemeral() -> anyhow::Result<Self> {
+        let mut bytes = Zeroizing::new([0; KEY_LENGTH]);
+        getrandom::fill(bytes.as_mut()).context("cannot get random numbers from the system")?;
+        Self::new(bytes.as_slice())
+    }
+
+    /// Seals the secret of an account.
     pub(super) fn seal(&self, user_id: Uuid, secret: &TotpSecret) -> anyhow::Result<Vec<u8>> {
+        self.seal_bytes(user_id.as_bytes(), secret.expose())
+    }
+
+    /// Seals bytes for a purpose: version, nonce, ciphertext with its tag.
+    pub(super) fn seal_bytes(&self, purpose: &[u8], bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).context("cannot get random numbers from the system")?;
-        let mut sealed = secret.expose().to_vec();
+        let mut sealed = bytes.to_vec();
         self.0
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(user_id.as_bytes()),
+                Aad::from(purpose),
                 &mut sealed,
             )
             .ok()
-            .context("a second factor cannot be sealed")?;
+            .context("a secret cannot be sealed")?;
 
         let mut out = vec![VERSION];
         out.extend_from_slice(&nonce);
@@ -89,22 +101,34 @@ impl SealKey {
 
     /// Opens what was sealed for this account: that of another one, moved here, is not opened.
     pub(super) fn open(&self, user_id: Uuid, sealed: &[u8]) -> Result<TotpSecret, Unsealable> {
+        let opened = self.open_bytes(user_id.as_bytes(), sealed)?;
+        let bytes = <[u8; 20]>::try_from(opened.as_slice()).map_err(|_| Unsealable)?;
+        Ok(TotpSecret::from_bytes(bytes))
+    }
+
+    /// Opens what was sealed for this purpose.
+    pub(super) fn open_bytes(
+        &self,
+        purpose: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
         let (version, rest) = sealed.split_first().ok_or(Unsealable)?;
         let (nonce, ciphertext) = rest
             .split_first_chunk::<NONCE_LEN>()
             .filter(|_| *version == VERSION)
             .ok_or(Unsealable)?;
         let mut opened = Zeroizing::new(ciphertext.to_vec());
-        let secret = self
+        let length = self
             .0
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(user_id.as_bytes()),
+                Aad::from(purpose),
                 &mut opened,
             )
-            .map_err(|_| Unsealable)?;
-        let bytes = <[u8; 20]>::try_from(&*secret).map_err(|_| Unsealable)?;
-        Ok(TotpSecret::from_bytes(bytes))
+            .map_err(|_| Unsealable)?
+            .len();
+        opened.truncate(length);
+        Ok(opened)
     }
 }
 

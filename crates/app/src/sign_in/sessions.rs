@@ -8,7 +8,7 @@ use store::sign_in::SessionFacts;
 use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
-use super::record::failure_event;
+use super::record::{Way, attempt_event};
 use super::{Attempt, Client, Outcome, Person, SignIn, SignInError, client_actor};
 
 /// A use of a session is noted when the one before is older than this.
@@ -93,8 +93,9 @@ impl SignIn {
                 password,
                 code,
             };
-            let credentials = self.prove(&attempt, client).await?;
-            self.prove_second(&credentials, &attempt, client).await?;
+            let (credentials, _) = self.prove(&attempt, client).await?;
+            self.prove_second(&credentials, attempt.code.as_deref(), client)
+                .await?;
             self.attempts.succeeded(client.address, &attempt.username);
 
             let (settings, now) = (&self.settings.sessions, self.clock.now());
@@ -108,7 +109,10 @@ impl SignIn {
         }
         .await;
 
-        let event = failure_event(&username, client, &result);
+        let event = result
+            .as_ref()
+            .err()
+            .and_then(|error| attempt_event(Way::Password, Some(&username), client, Err(error)));
         Outcome { result, event }
     }
 

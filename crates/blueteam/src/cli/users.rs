@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use app::accounts::{self, AccountRow, Invitation, Shown};
+use app::accounts::{self, AccountRow, Elsewhere, Invitation, Shown};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use identity::Role;
@@ -134,6 +134,31 @@ enum Action {
         #[arg(long, value_name = "NAME")]
         on_behalf_of: Option<String>,
     },
+    /// Link an account to who its person is to the OpenID Connect provider or the directory
+    #[command(
+        after_help = "Examples:\n  blueteam users link dana --oidc 248289761001\n  blueteam users link \
+            dana --ldap 6f0d3a52-51f1-4f0e-9c53-1f2a3b4c5d6e\n\nWhoever is that there signs in as \
+            this account. The daemon's log names the subject of a person whose name another account \
+            has. Make sure that it is them."
+    )]
+    Link {
+        /// User name or email address
+        name: String,
+        #[command(flatten)]
+        who: Who,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
+    /// End the links of an account to who its person is elsewhere, and its sessions
+    #[command(after_help = "Examples:\n  blueteam users unlink dana")]
+    Unlink {
+        /// User name or email address
+        name: String,
+        /// The person you act for; recorded beside your own account, which is who acts
+        #[arg(long, value_name = "NAME")]
+        on_behalf_of: Option<String>,
+    },
     /// End the lock that wrong passwords have put on an account
     #[command(
         after_help = "Examples:\n  blueteam users unlock dana\n  blueteam users unlock --all"
@@ -157,6 +182,17 @@ enum Action {
         #[arg(long, value_name = "NAME")]
         on_behalf_of: Option<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Who {
+    /// The person's subject (`sub`) at the provider
+    #[arg(long, value_name = "SUBJECT")]
+    oidc: Option<String>,
+    /// The id of the person's entry in the directory (`entryUUID`, or `objectGUID` in hex)
+    #[arg(long, value_name = "ID")]
+    ldap: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -243,6 +279,12 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                 format!("{who} may be used again")
             })
         }
+        Action::Link {
+            name,
+            who,
+            on_behalf_of,
+        } => link(name, who, on_behalf_of.as_deref(), globals),
+        Action::Unlink { name, on_behalf_of } => unlink(name, on_behalf_of.as_deref(), globals),
         Action::Unlock { whom, on_behalf_of } => {
             let names = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
                 Ok(accounts::unlock(session, whom.name.as_deref()).await?)
@@ -264,6 +306,40 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+fn link(
+    name: &str,
+    who: &Who,
+    on_behalf_of: Option<&str>,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let subject = who.oidc.as_deref().or(who.ldap.as_deref());
+    let subject = subject.unwrap_or_default();
+    let elsewhere = match who.ldap {
+        Some(_) => Elsewhere::Ldap(subject),
+        None => Elsewhere::Oidc(subject),
+    };
+    let account = with_session(globals, on_behalf_of, async |session, loaded| {
+        Ok(accounts::link(session, &loaded.config, name, elsewhere).await?)
+    })?;
+    let who = &account.username;
+    done(&format!("{who} is linked to {subject}"))
+}
+
+fn unlink(
+    name: &str,
+    on_behalf_of: Option<&str>,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let ended = with_session(globals, on_behalf_of, async |session, _| {
+        Ok(accounts::unlink(session, name).await?)
+    })?;
+    done(&match ended {
+        0 => format!("{name} was not linked"),
+        1 => format!("{name} is no longer linked; its sessions have ended"),
+        n => format!("{name} is no longer linked ({n} links); its sessions have ended"),
+    })
 }
 
 fn done(text: &str) -> anyhow::Result<ExitCode> {

@@ -20,6 +20,11 @@ SELECT
     u.must_change_password,
     u.is_active AND NOT u.is_service AND coalesce(u.expires_at, 'infinity') > now() AS "is_usable!",
     coalesce(u.account_locked_until, '-infinity') > now() AS "is_locked!",
+    users.is_external(u) AS "is_external!",
+    EXISTS (
+        SELECT FROM users.external_identities i
+        WHERE i.user_id = u.user_id AND i.method = 'ldap' AND i.removed_at IS NULL
+    ) AS "is_in_directory!",
     f.factor_id AS "factor_id?",
     f.secret AS "sealed?",
     f.last_step AS "last_step?"

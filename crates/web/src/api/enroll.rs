@@ -73,7 +73,12 @@ pub(super) async fn post(
         Err(error) => return Err(error.into()),
     };
 
-    let (Some(password), Some(code)) = (&fields.password, &fields.code) else {
+    let nothing = SecretString::default();
+    let given = match begun.policy {
+        Some(_) => fields.password.as_ref(),
+        None => Some(&nothing),
+    };
+    let (Some(password), Some(code)) = (given, &fields.code) else {
         let form = second_form(&begun, enrollment_code, None)?;
         return Ok(page(StatusCode::OK, &form));
     };
@@ -82,7 +87,7 @@ pub(super) async fn post(
         Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form))
     };
     let repeated = fields.repeated.as_ref().map(ExposeSecret::expose_secret);
-    if repeated != Some(password.expose_secret()) {
+    if begun.policy.is_some() && repeated != Some(password.expose_secret()) {
         return again("The two passwords differ.");
     }
 
@@ -103,7 +108,7 @@ pub(super) async fn post(
     }
 }
 
-fn error_paragraph(error: Option<&str>) -> String {
+pub(super) fn error_paragraph(error: Option<&str>) -> String {
     error.map_or_else(String::new, |why| {
         format!("<p class=\"error\" role=\"alert\">{}</p>", escape_html(why))
     })
@@ -129,19 +134,8 @@ fn second_form(
     Ok(format!(
         "<h1>Set up the account {username}</h1>{error}\
          <form method=\"post\" action=\"/enroll\">\
-         <input type=\"hidden\" name=\"enrollment_code\" value=\"{enrollment_code}\">\
-         <h2>1. A password</h2>\
-         <p>At least {length} characters. A sentence that nobody else would say is a good one; a \
-         password manager makes better ones.</p>\
-         <input type=\"hidden\" name=\"username\" value=\"{username}\" autocomplete=\"username\" \
-         disabled>\
-         <label for=\"password\">Password</label>\
-         <input id=\"password\" name=\"password\" type=\"password\" required \
-         autocomplete=\"new-password\">\
-         <label for=\"repeated\">The same again</label>\
-         <input id=\"repeated\" name=\"repeated\" type=\"password\" required \
-         autocomplete=\"new-password\">\
-         <h2>2. An authenticator app</h2>\
+         <input type=\"hidden\" name=\"enrollment_code\" value=\"{enrollment_code}\">{password}\
+         <h2>An authenticator app</h2>\
          <p>Scan this with an app such as Aegis or Google Authenticator, or type the key into \
          it:</p>{qr}<p>Key: <code>{secret}</code></p>\
          <label for=\"code\">The six digits that the app shows</label>\
@@ -151,10 +145,33 @@ fn second_form(
         username = escape_html(&begun.username),
         error = error_paragraph(error),
         enrollment_code = escape_html(enrollment_code),
-        length = begun.policy.required_length(true),
+        password = begun
+            .policy
+            .as_ref()
+            .map_or_else(String::new, |policy| password_fields(
+                begun,
+                policy.required_length(true)
+            )),
         qr = qr_code(begun.uri.expose_secret())?,
         secret = escape_html(begun.secret.expose_secret()),
     ))
+}
+
+fn password_fields(begun: &Begun, length: u32) -> String {
+    format!(
+        "<h2>A password</h2>\
+         <p>At least {length} characters. A sentence that nobody else would say is a good one; a \
+         password manager makes better ones.</p>\
+         <input type=\"hidden\" name=\"username\" value=\"{username}\" autocomplete=\"username\" \
+         disabled>\
+         <label for=\"password\">Password</label>\
+         <input id=\"password\" name=\"password\" type=\"password\" required \
+         autocomplete=\"new-password\">\
+         <label for=\"repeated\">The same again</label>\
+         <input id=\"repeated\" name=\"repeated\" type=\"password\" required \
+         autocomplete=\"new-password\">",
+        username = escape_html(&begun.username),
+    )
 }
 
 /// A QR code as SVG: one path of squares.
@@ -205,10 +222,15 @@ fn done(enrolled: &Enrolled) -> Response {
 }
 
 fn page(status: StatusCode, body: &str) -> Response {
+    titled_page("Set up your account", status, body)
+}
+
+/// A page of plain HTML, of which nothing is cached or framed.
+pub(super) fn titled_page(title: &str, status: StatusCode, body: &str) -> Response {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Set up your account - blueteam</title><style>{STYLE}</style></head>\
+         <title>{title} - blueteam</title><style>{STYLE}</style></head>\
          <body>{body}</body></html>\n"
     );
     let mut response = (status, HEADERS, Html(html)).into_response();

@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<Shared>> for Asking {
                 address: peer.ip(),
                 user_agent,
             },
-            token: session_cookie(&parts.headers),
+            token: only_cookie(&parts.headers, COOKIE),
         })
     }
 }
@@ -74,15 +74,15 @@ fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The value of the session's cookie. Of two, neither counts: one of them was planted.
-fn session_cookie(headers: &HeaderMap) -> Option<String> {
+/// The value of a cookie. Of two, neither counts: one of them was planted.
+pub(super) fn only_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='))
-        .filter(|(name, _)| *name == COOKIE)
+        .filter(|(name, _)| *name == wanted)
         .map(|(_, value)| value.to_owned());
     let only = found.next()?;
     found.next().is_none().then_some(only)
@@ -143,6 +143,23 @@ impl From<SignInError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, text).kind("weak-password")
             }
             SignInError::ProofNeeded => Self::new(StatusCode::FORBIDDEN, text).kind("proof-needed"),
+            SignInError::NoProvider => Self::new(StatusCode::NOT_FOUND, text).kind("not-found"),
+            SignInError::ProviderAway => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+                .kind("provider-away")
+                .retry_after(30),
+            SignInError::DirectoryAway => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+                .kind("directory-away")
+                .retry_after(30),
+            SignInError::PasswordElsewhere => {
+                Self::new(StatusCode::CONFLICT, text).kind("password-elsewhere")
+            }
+            SignInError::Provider(_) => {
+                tracing::warn!("a sign-in by the OpenID Connect provider failed: {text}");
+                Self::new(StatusCode::UNAUTHORIZED, text).kind("provider-refused")
+            }
+            SignInError::NotMapped => Self::new(StatusCode::FORBIDDEN, text).kind("not-mapped"),
+            SignInError::NameTaken => Self::new(StatusCode::CONFLICT, text).kind("name-taken"),
+            SignInError::Disabled => Self::new(StatusCode::FORBIDDEN, text).kind("disabled"),
             SignInError::NoSuchSession => Self::new(StatusCode::NOT_FOUND, text).kind("not-found"),
             SignInError::LinkGone => Self::new(StatusCode::GONE, text).kind("link-gone"),
             SignInError::TooMany(wait) => {
@@ -174,7 +191,7 @@ pub(super) fn door(state: &Shared) -> Result<&SignIn, Problem> {
 
 /// Records an attempt in blueteam's own audit trail, and hands its result on. What cannot be
 /// recorded is refused, or a full queue would hide who tries passwords.
-async fn recorded<T>(state: &Shared, outcome: Outcome<T>) -> Result<T, Problem> {
+pub(super) async fn recorded<T>(state: &Shared, outcome: Outcome<T>) -> Result<T, Problem> {
     if let Some(event) = outcome.event {
         record(state, event).await?;
     }
@@ -195,7 +212,7 @@ pub(super) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Pr
     Ok(door(state)?.resolve(token, &asking.client).await?)
 }
 
-fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {
+pub(super) fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {
     let mut body = json!({ "person": signed.person });
     if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
         body.extend(more.clone());
@@ -389,7 +406,7 @@ pub(super) async fn begin_enrollment(
         "username": begun.username,
         "totp_secret": begun.secret.expose_secret(),
         "totp_uri": begun.uri.expose_secret(),
-        "min_length": begun.policy.required_length(true),
+        "min_length": begun.policy.map(|policy| policy.required_length(true)),
     });
     Ok(no_store(axum::Json(body).into_response()))
 }
@@ -398,6 +415,8 @@ pub(super) async fn begin_enrollment(
 #[serde(deny_unknown_fields)]
 struct EnrollBody {
     enrollment_code: SecretString,
+    /// None of an account that is known elsewhere and has none.
+    #[serde(default)]
     password: SecretString,
     code: String,
 }
@@ -441,7 +460,7 @@ mod tests {
 
     #[test]
     fn one_cookie_counts_and_of_two_neither() {
-        let of = |cookie: &str| session_cookie(&headers(&[("cookie", cookie)]));
+        let of = |cookie: &str| only_cookie(&headers(&[("cookie", cookie)]), COOKIE);
         assert_eq!(
             of("a=b; __Host-blueteam=bt_session_x; c=d").as_deref(),
             Some("bt_session_x")
@@ -452,7 +471,7 @@ mod tests {
             ("cookie", "__Host-blueteam=one"),
             ("cookie", "__Host-blueteam=two"),
         ]);
-        assert_eq!(session_cookie(&twice), None);
+        assert_eq!(only_cookie(&twice, COOKIE), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use totp_rs::{Builder, Secret};
 use super::daemon::Daemon;
 
 /// A sentence that no list holds.
-const PASSWORD: &str = "nine purple kettles argue";
+pub(super) const PASSWORD: &str = "nine purple kettles argue";
 
 pub(super) struct Browser {
     client: reqwest::Client,
@@ -27,7 +27,7 @@ pub(super) struct Answer {
 }
 
 impl Browser {
-    fn of(daemon: &Daemon) -> Self {
+    pub(super) fn of(daemon: &Daemon) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             client: reqwest::Client::builder()
@@ -84,17 +84,17 @@ impl Browser {
         Answer { status, body }
     }
 
-    async fn post(&mut self, path: &str, body: Value) -> Answer {
+    pub(super) async fn post(&mut self, path: &str, body: Value) -> Answer {
         self.ask(reqwest::Method::POST, path, Some(body)).await
     }
 
-    async fn me(&mut self) -> Answer {
+    pub(super) async fn me(&mut self) -> Answer {
         self.ask(reqwest::Method::GET, "/api/v1/me", None).await
     }
 }
 
 /// The secret that the enrollment showed, as an app reads it.
-fn secret(base32: &str) -> [u8; 20] {
+pub(super) fn secret(base32: &str) -> [u8; 20] {
     let mut bits = String::new();
     for c in base32.chars() {
         let value = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".find(c).unwrap();
@@ -109,7 +109,7 @@ fn secret(base32: &str) -> [u8; 20] {
 }
 
 /// The code that an app shows now, and its step; a newer one than `after`, if one is given.
-fn code(secret: &[u8; 20], after: Option<u64>) -> (String, u64) {
+pub(super) fn code(secret: &[u8; 20], after: Option<u64>) -> (String, u64) {
     let totp = Builder::new()
         .with_digits(6)
         .with_skew(0)
@@ -125,7 +125,7 @@ fn code(secret: &[u8; 20], after: Option<u64>) -> (String, u64) {
     }
 }
 
-fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
+pub(super) fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     let out = daemon.command().args(args).output().unwrap();
     (
         out.status.code().unwrap(),
@@ -134,7 +134,7 @@ fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     )
 }
 
-fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
+pub(super) fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
     let (status, out, err) = run(daemon, args);
     assert_eq!(status, 0, "{args:?}: {err}");
     serde_json::from_str(&out).unwrap()
