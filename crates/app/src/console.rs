@@ -10,6 +10,7 @@ use store::StoreError;
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
+use crate::person_keys::KeyHolder;
 use crate::sign_in::{Client, Person, SignIn};
 use crate::{AppError, Session};
 
@@ -63,6 +64,35 @@ impl Console {
             role: person.role.parse().map_err(anyhow::Error::new)?,
             permissions: Arc::clone(&self.permissions),
             stepped_up: person.stepped_up,
+            key: None,
+        };
+        Ok(Session::of_person(conn, actor, rights))
+    }
+
+    /// A session of the database for whoever has come with an API key.
+    pub async fn session_of_key(
+        &self,
+        holder: &KeyHolder,
+        client: &Client,
+    ) -> Result<Session, AppError> {
+        let conn = self.people.acquire().await.map_err(StoreError::from)?;
+        let actor = Actor {
+            name: holder.username.clone(),
+            on_behalf_of: None,
+            via: Via::ApiKey,
+            tenant: None,
+            origin: Origin {
+                address: Some(client.address.to_string()),
+                user_agent: client.user_agent.clone(),
+                session: Some(holder.key_id.to_string()),
+                ..Origin::default()
+            },
+        };
+        let rights = Rights {
+            role: holder.role,
+            permissions: Arc::clone(&self.permissions),
+            stepped_up: false,
+            key: Some(holder.scopes.clone()),
         };
         Ok(Session::of_person(conn, actor, rights))
     }
@@ -70,12 +100,10 @@ impl Console {
 
 /// Records that a person was refused: `PERMISSION_DENIED` in the audit log.
 pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(), StoreError> {
-    let Denied::NotAllowed {
-        action, resource, ..
-    } = denied
-    else {
+    if matches!(denied, Denied::ProofNeeded { .. }) {
         return Ok(());
-    };
+    }
+    let (action, resource) = denied.what();
     let (conn, actor) = session.parts();
     store::users::record_denied(conn, actor, action.as_str(), resource.as_str()).await
 }

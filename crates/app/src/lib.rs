@@ -27,6 +27,7 @@ pub mod monitors;
 pub mod names;
 pub mod notifications;
 pub mod password_policy;
+pub mod person_keys;
 pub mod rule_tests;
 pub mod rules;
 pub mod running;

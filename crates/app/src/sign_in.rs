@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 use crate::database::Pool;
 use crate::password_policy;
+use crate::person_keys::PersonKeys;
 use attempts::Attempts;
 pub use enrollment::{Begun, Enrolled};
 use hash_queue::{Busy, HashQueue};
@@ -190,6 +191,7 @@ pub struct SignIn {
     seal: SealKey,
     blocklist: Blocklist,
     settings: Settings,
+    keys: PersonKeys,
 }
 
 impl std::fmt::Debug for SignIn {
@@ -213,6 +215,7 @@ impl SignIn {
             None => Cost::recommended()?,
         };
         Ok(Self {
+            keys: PersonKeys::new(pool.clone(), Arc::clone(&clock)),
             pool,
             clock,
             hasher: Arc::new(PasswordHasher::new(cost)?),
@@ -227,6 +230,11 @@ impl SignIn {
     /// When sessions lock and end.
     pub const fn session_settings(&self) -> &SessionSettings {
         &self.settings.sessions
+    }
+
+    /// Checks the API keys of people.
+    pub const fn keys(&self) -> &PersonKeys {
+        &self.keys
     }
 
     /// Lets a person in who gives the right password and code.

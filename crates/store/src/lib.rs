@@ -31,6 +31,7 @@ pub mod notices;
 pub mod outbox;
 pub mod overview;
 pub mod passwords;
+pub mod person_keys;
 pub mod plans;
 pub mod reader;
 pub mod remote_audit;

@@ -50,6 +50,15 @@ impl Problem {
         )
     }
 
+    /// 401 of `/api/v1`: who are you?
+    pub(crate) fn unauthorized_person() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "sign in, or send an API key of a person that is in force: Authorization: Bearer \
+             bt_api_…",
+        )
+    }
+
     /// 429: too much waits already.
     pub(crate) fn busy() -> Self {
         let busy = Self::new(

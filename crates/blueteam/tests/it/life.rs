@@ -28,6 +28,7 @@ mod notices;
 mod odd_feeds;
 mod offline;
 mod people;
+mod person_keys;
 mod provenance;
 mod separate_owner;
 mod services;

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use app::accounts::{self, Revoke, Shown};
 use app::actor::{Action, Denied, Resource, Role};
+use app::auth::AuthError;
 use app::console::{Console, record_denied};
 use app::sign_in::SignInError;
 use app::{AppError, Session, alerts, incidents, keys, monitors, notifications, silences, sources};
 use app::{advisories, compliance, password_policy, rules};
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
+use axum::{Extension, Router};
 use model::{AlertState, Clock as _, ServiceName, Span, SystemClock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -59,7 +60,11 @@ macro_rules! routes {
         ];
 
         pub(super) fn router() -> Router<Arc<Shared>> {
-            Router::new()$(.route($path, routing::$method($handler)))*
+            Router::new()$(.route(
+                $path,
+                routing::$method($handler)
+                    .layer(Extension(Needs(Action::$action, Resource::$resource))),
+            ))*
         }
     };
 }
@@ -89,6 +94,7 @@ routes! {
     get "/api/v1/keys", Read Keys => list_keys;
     post "/api/v1/keys", Write Keys => create_key;
     post "/api/v1/keys/{id}/revoke", Write Keys => revoke_key;
+    post "/api/v1/keys/{id}/rotate", Write Keys => rotate_key;
     get "/api/v1/users", Read Users => list_users;
     post "/api/v1/users", Write Users => create_user;
     get "/api/v1/users/{name}", Read Users => show_user;
@@ -109,15 +115,49 @@ struct Api {
     session: Session,
 }
 
+/// What a route does to what: a layer of each.
+#[derive(Clone, Copy, Debug)]
+struct Needs(Action, Resource);
+
+/// A session of whoever asks: by the key in `Authorization`, if there is such a header, else by the
+/// cookie. A header that is wrong is not made up for by a cookie.
+async fn session_of(
+    state: &Shared,
+    console: &Console,
+    asking: &Asking,
+    authorization: Option<&HeaderValue>,
+) -> Result<Session, Problem> {
+    let Some(header) = authorization else {
+        let person = person(state, asking).await?;
+        return Ok(console.session_of(&person, &asking.client).await?);
+    };
+    let header = header.to_str().unwrap_or_default();
+    let holder = console.door.keys().resolve(header, asking.client.address);
+    let holder = holder.await.map_err(|error| match error {
+        AuthError::Unknown | AuthError::Scope => Problem::unauthorized_person(),
+        AuthError::TooMany => Problem::too_many_refused(),
+        AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
+    })?;
+    Ok(console.session_of_key(&holder, &asking.client).await?)
+}
+
 impl FromRequestParts<Arc<Shared>> for Api {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
         let asking = Asking::from_request_parts(parts, state).await?;
-        let person = person(state, &asking).await?;
         let console = state.console.clone().ok_or(SignInError::NoSession)?;
-        let session = console.session_of(&person, &asking.client).await?;
-        Ok(Self { console, session })
+        let authorization = parts.headers.get(header::AUTHORIZATION);
+        let session = session_of(state, &console, &asking, authorization).await?;
+        let api = Self { console, session };
+        // Before the body is read: whoever may not learns nothing about what it should be.
+        match parts.extensions.get::<Needs>() {
+            Some(Needs(action, resource)) => {
+                let may = api.session.require(*action, *resource);
+                api.allowed(may.map_err(AppError::from)).await
+            }
+            None => Err(Problem::unavailable("nobody knows what this needs")),
+        }
     }
 }
 
@@ -132,6 +172,17 @@ impl Api {
     async fn done<T>(self, result: Result<T, AppError>) -> Result<Response, Problem> {
         self.checked(result).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// Goes on if the role may.
+    async fn allowed(self, may: Result<(), AppError>) -> Result<Self, Problem> {
+        match may {
+            Ok(()) => Ok(self),
+            Err(error) => Err(match self.checked(Err::<(), _>(error)).await {
+                Ok(()) => Problem::unavailable("nobody knows what this needs"),
+                Err(problem) => problem,
+            }),
+        }
     }
 
     async fn checked<T>(mut self, result: Result<T, AppError>) -> Result<T, Problem> {
@@ -151,6 +202,9 @@ impl From<AppError> for Problem {
         match error {
             AppError::Denied(Denied::NotAllowed { .. }) => {
                 Self::new(StatusCode::FORBIDDEN, text).kind("denied")
+            }
+            AppError::Denied(Denied::NotByKey { .. }) => {
+                Self::new(StatusCode::FORBIDDEN, text).kind("not-by-key")
             }
             AppError::Denied(Denied::ProofNeeded { .. }) => {
                 Self::new(StatusCode::FORBIDDEN, text).kind("proof-needed")
@@ -374,6 +428,9 @@ struct KeyBody {
     service: Option<ServiceName>,
     #[serde(default)]
     expires: Option<Span>,
+    /// The person whose key it is: oneself.
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 async fn create_key(mut api: Api, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
@@ -383,12 +440,18 @@ async fn create_key(mut api: Api, headers: HeaderMap, body: Bytes) -> Result<Res
         scopes: &body.scopes,
         service: body.service.as_ref(),
         valid_for: body.expires,
-        owner: None,
+        owner: body.owner.as_deref(),
     };
     let made = keys::create(&mut api.session, &request).await;
-    api.answer(made.map(
-        |key| json!({ "key_id": key.key_id, "expires_at": key.expires_at, "key": key.secret }),
-    ))
+    api.answer(made.map(|key| {
+        json!({
+            "key_id": key.key_id,
+            "kind": key.kind,
+            "scopes": key.scopes,
+            "expires_at": key.expires_at,
+            "key": key.secret,
+        })
+    }))
     .await
 }
 
@@ -396,6 +459,33 @@ async fn revoke_key(mut api: Api, Path(id): Path<String>) -> Result<Response, Pr
     let done = keys::revoke(&mut api.session, &id).await;
     api.answer(done.map(|(key, revoked)| json!({ "key": key, "revoked": revoked })))
         .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {
+    #[serde(default)]
+    grace: Option<Span>,
+}
+
+async fn rotate_key(
+    mut api: Api,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: RotateBody = read_json(&headers, &body)?;
+    let grace = body.grace.unwrap_or(keys::GRACE);
+    let done = keys::rotate(&mut api.session, &id, grace).await;
+    api.answer(done.map(|rotated| {
+        json!({
+            "key_id": rotated.key.key_id,
+            "expires_at": rotated.expires_at,
+            "former_until": rotated.former_until,
+            "key": rotated.secret,
+        })
+    }))
+    .await
 }
 
 #[derive(Deserialize)]

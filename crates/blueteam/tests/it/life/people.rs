@@ -15,19 +15,19 @@ use super::daemon::Daemon;
 /// A sentence that no list holds.
 const PASSWORD: &str = "nine purple kettles argue";
 
-struct Browser {
-    client: reqwest::Client,
-    base: String,
-    cookie: Option<String>,
+pub(super) struct Browser {
+    pub(super) client: reqwest::Client,
+    pub(super) base: String,
+    pub(super) cookie: Option<String>,
 }
 
-struct Answer {
-    status: u16,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
 }
 
 impl Browser {
-    fn of(daemon: &Daemon) -> Self {
+    pub(super) fn of(daemon: &Daemon) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             client: reqwest::Client::builder()
@@ -40,7 +40,12 @@ impl Browser {
         }
     }
 
-    async fn ask(&mut self, method: reqwest::Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn ask(
+        &mut self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", format!("__Host-blueteam={cookie}"));
@@ -79,7 +84,7 @@ impl Browser {
         Answer { status, body }
     }
 
-    async fn post(&mut self, path: &str, body: Value) -> Answer {
+    pub(super) async fn post(&mut self, path: &str, body: Value) -> Answer {
         self.ask(reqwest::Method::POST, path, Some(body)).await
     }
 
@@ -120,7 +125,7 @@ fn code(secret: &[u8; 20], after: Option<u64>) -> (String, u64) {
     }
 }
 
-fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
+pub(super) fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     let out = daemon.command().args(args).output().unwrap();
     (
         out.status.code().unwrap(),
@@ -129,7 +134,7 @@ fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     )
 }
 
-fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
+pub(super) fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
     let (status, out, err) = run(daemon, args);
     assert_eq!(status, 0, "{args:?}: {err}");
     serde_json::from_str(&out).unwrap()
@@ -425,7 +430,7 @@ async fn who_guesses_passwords_is_told_nothing_locked_out_and_seen() {
 }
 
 /// Makes an account of that role, sets it up and signs it in.
-async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
+pub(super) async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
     let name = role.replace('_', "-");
     let email = format!("{name}@example.com");
     let args = [
@@ -449,6 +454,7 @@ async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
 fn body_for(path: &str) -> Option<Value> {
     Some(match path {
         "/api/v1/incidents/{id}/status" => json!({"status": "analyzing", "reason": "a test"}),
+        "/api/v1/keys/{id}/rotate" => json!({}),
         "/api/v1/keys" => json!({"name": "test", "scopes": ["metrics:read"]}),
         "/api/v1/users" => json!({"username": "new", "email": "new@example.com", "role": "user"}),
         "/api/v1/users/{name}/role" => json!({"role": "manager"}),
