@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use identity::KeyScopes;
-use identity::role::{Permissions, requires_step_up};
+use identity::role::Permissions;
+pub use identity::role::requires_step_up;
 pub use identity::{Action, Resource, Role};
 use model::{Actor, Origin, Via};
 

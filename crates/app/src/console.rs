@@ -6,10 +6,11 @@ use std::sync::Arc;
 use config::{Config, StateDir};
 use identity::role::Permissions;
 use model::{Actor, Origin, Via};
-use store::StoreError;
+use store::{PooledConnection, StoreError};
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
+use crate::listing::CursorKey;
 use crate::person_keys::KeyHolder;
 use crate::sign_in::{Client, Person, SignIn};
 use crate::{AppError, Session};
@@ -26,18 +27,31 @@ pub struct Console {
     /// Where evidence and keys are kept.
     pub state: StateDir,
     permissions: Arc<Permissions>,
+    /// Signs where pages of lists end.
+    pub cursors: CursorKey,
 }
 
 impl Console {
     /// Opens the console. `people`: connections of the role that does people's work.
-    pub fn new(door: SignIn, people: Pool, config: Arc<Config>, state: StateDir) -> Self {
-        Self {
+    pub fn new(
+        door: SignIn,
+        people: Pool,
+        config: Arc<Config>,
+        state: StateDir,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            cursors: CursorKey::generate()?,
             door,
             people,
             config,
             state,
             permissions: Arc::new(Permissions::built_in()),
-        }
+        })
+    }
+
+    /// A connection of the role that does people's work.
+    pub(crate) async fn connect(&self) -> Result<PooledConnection, StoreError> {
+        Ok(self.people.acquire().await?)
     }
 
     /// What each role may do.

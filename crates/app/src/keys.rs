@@ -39,7 +39,7 @@ pub const GRACE_MAX: Span = Span::hours(24);
 const PERSON_PREFIX: usize = 12;
 
 /// Whose key it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Of a machine: it sends events or reads metrics.
@@ -49,7 +49,7 @@ pub enum Kind {
 }
 
 /// A key in a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Key {
     /// The key.
     pub key_id: Uuid,
@@ -458,9 +458,10 @@ fn find_key(keys: Vec<Key>, id: &str) -> Result<Key, AppError> {
 
     // All keys of people begin alike.
     let kind = TokenKind::ApiKey.prefix();
-    let min = match kind.starts_with(id) || id.starts_with(kind) {
-        true => PERSON_PREFIX - 2,
-        false => PREFIX_MIN,
+    let min = if kind.starts_with(id) || id.starts_with(kind) {
+        PERSON_PREFIX - 2
+    } else {
+        PREFIX_MIN
     };
     if id.len() < min {
         return Err(AppError::invalid(format!(

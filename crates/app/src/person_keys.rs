@@ -131,9 +131,10 @@ impl PersonKeys {
         was_good: bool,
     ) -> Result<Option<store::person_keys::PersonKeyFacts>, StoreError> {
         // A flood of made-up keys must not take the connections by which people sign in.
-        let _turn = match was_good {
-            true => None,
-            false => self.lookups.acquire().await.ok(),
+        let _turn = if was_good {
+            None
+        } else {
+            self.lookups.acquire().await.ok()
         };
         let mut conn = self.pool.acquire().await?;
         store::person_keys::authenticate(&mut conn, hash).await

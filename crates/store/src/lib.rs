@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod advisories;
 pub mod alerts;
+pub mod api_requests;
 pub mod assets;
 pub mod baselines;
 mod binary_copy;
@@ -33,6 +34,7 @@ pub mod overview;
 pub mod passwords;
 pub mod person_keys;
 pub mod plans;
+mod position;
 pub mod reader;
 pub mod remote_audit;
 pub mod rule_proofs;
@@ -56,6 +58,7 @@ pub use migrate::{
     Blocked, Holder, Lacking, MIGRATOR, MigrationError, Outlook, Patience, Step, is_current,
     migrate, migrate_within, outlook,
 };
+pub use position::Before;
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
 /// A connection that a pool has lent.

@@ -8,6 +8,7 @@
 
 mod advisories;
 mod alerts;
+mod api;
 mod certificates;
 mod clock;
 mod daemon;

@@ -122,6 +122,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         since: args.since,
         incident_id: None,
         silenced: args.silenced.then_some(true),
+        before: None,
     };
 
     let alerts = with_session(globals, None, async |session, loaded| {

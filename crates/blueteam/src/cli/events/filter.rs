@@ -92,6 +92,7 @@ impl FilterArgs {
             cui: self.cui,
             text: self.text.clone(),
             ids: self.id.clone(),
+            before: None,
         }
     }
 

@@ -95,14 +95,18 @@ async fn a_persons_key_opens_what_its_owner_and_its_scopes_may_and_nothing_of_ma
         let nobody = "00000000-0000-0000-0000-000000000000";
         let path = route.path.replace("{id}", nobody).replace("{name}", "x");
         let answer = program.ask("GET", &path, &reader, None).await;
-        assert!(matches!(answer.0, 200 | 404 | 422), "{path}: {answer:?}");
+        let exports = route.action == identity::Action::Export;
+        let expected: &[u16] = if exports { &[403] } else { &[200, 404, 409] };
+        assert!(expected.contains(&answer.0), "{path}: {answer:?}");
     }
     for route in web::ROUTES.iter().filter(|route| route.method != "get") {
-        let answer = program.ask("POST", route.path, &reader, None).await;
+        let method = route.method.to_uppercase();
+        let answer = program.ask(&method, route.path, &reader, None).await;
         let kind = answer.1["type"].as_str().unwrap_or_default().to_owned();
-        let expected = match identity::role::requires_step_up(route.action, route.resource) {
-            true => "urn:blueteam:problem:not-by-key",
-            false => "urn:blueteam:problem:denied",
+        let expected = if identity::role::requires_step_up(route.action, route.resource) {
+            "urn:blueteam:problem:not-by-key"
+        } else {
+            "urn:blueteam:problem:denied"
         };
         assert_eq!((answer.0, kind.as_str()), (403, expected), "{}", route.path);
     }
@@ -175,8 +179,8 @@ async fn a_persons_key_opens_what_its_owner_and_its_scopes_may_and_nothing_of_ma
             "--json",
         ],
     );
-    let id = silence["id"].as_str().or(silence["silence_id"].as_str());
-    let path = format!("/api/v1/silences/{}/expire", id.unwrap());
+    let id = silence["mute_id"].as_str().unwrap();
+    let path = format!("/api/v1/silences/{id}/expire");
     execute(
         &mut conn,
         "UPDATE users.users SET role = 'user' WHERE username = 'dana'",
@@ -262,12 +266,15 @@ async fn a_persons_key_opens_what_its_owner_and_its_scopes_may_and_nothing_of_ma
     assert_eq!(run(&daemon, &["keys", "rotate", &worker_id]).0, 1);
 
     // Guessing is limited by network and recorded; a good key goes on working beside it.
-    let mut refused = 0;
-    for n in 0..30 {
+    let mut refused = false;
+    for n in 0..60 {
         let guess = format!("bt_api_{n:0>43}");
-        refused += u32::from(program.status(ALERTS, &guess).await == 429);
+        refused = program.status(ALERTS, &guess).await == 429;
+        if refused {
+            break;
+        }
     }
-    assert!(refused >= 8, "{refused}");
+    assert!(refused);
     assert_eq!(program.status(ALERTS, &reader).await, 200);
 
     // Nobody changes what a key is, and no secret is in the record or the log.
