@@ -8,7 +8,7 @@ use comfy_table::Cell;
 use model::{Clock as _, ServiceName, Span, SystemClock};
 
 use super::out::{self, Look};
-use super::session::{Globals, with_session};
+use super::session::{Globals, list_anywhere, with_session};
 use super::{Command, parsed};
 
 pub(super) const COMMAND: Command = Command {
@@ -224,8 +224,10 @@ fn key_state(key: &Key) -> &'static str {
 }
 
 fn list_keys(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let keys = with_session(globals, None, async |session, _| {
-        Ok(keys::list(session).await?)
+    let keys = list_anywhere(globals, "/api/v1/keys", &[], u32::MAX, || {
+        with_session(globals, None, async |session, _| {
+            Ok(keys::list(session).await?)
+        })
     })?;
 
     if json {

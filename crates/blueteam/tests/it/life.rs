@@ -31,6 +31,7 @@ mod offline;
 mod people;
 mod person_keys;
 mod provenance;
+mod remote;
 mod separate_owner;
 mod services;
 mod sources;
