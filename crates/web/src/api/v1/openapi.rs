@@ -267,6 +267,8 @@ fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static
     let (is_get, has_body) = (route.method == "get", operation.body.is_some());
     let has_path = route.path.contains('{');
     let is_file = matches!(operation.answer, Answer::File(_));
+    let mut parameters = operation.query.iter().flat_map(|query| query.fields);
+    let names_alert = parameters.any(|field| matches!(field.schema, Schema::IdStart));
     let all = [
         (true, "400", "A parameter, header, path or cursor is wrong."),
         (true, "401", "No session or key in force."),
@@ -275,7 +277,11 @@ fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static
             "403",
             "The role or the key has no right to it, or both factors are asked for again.",
         ),
-        (has_path || has_body, "404", "There is no such thing."),
+        (
+            has_path || has_body || names_alert,
+            "404",
+            "There is no such thing.",
+        ),
         (
             !is_get || has_path || is_file,
             "409",
