@@ -99,9 +99,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if let Some(remote) = globals.remote()? {
         let found = from_elsewhere(&remote, "/api/v1/compliance/status", &args.filter)?;
         if args.json {
-            out::json(&found)?
+            out::json(&found)?;
         } else {
-            print_table(&found, true)?
+            print_table(&found, true)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
