@@ -121,14 +121,14 @@ const ALL: &[&Command] = &[
 
 /// Commands of which some ask a daemon elsewhere. The others, and what these have besides, are refused
 /// with `--server`: nobody should take what is here for what is there.
-const ELSEWHERE: [&str; 7] = [
-    "alerts",
-    "compliance",
-    "events",
-    "incidents",
-    "keys",
-    "sources",
-    "users",
+const ELSEWHERE: &[&Command] = &[
+    &alerts::COMMAND,
+    &incidents::COMMAND,
+    &events::COMMAND,
+    &sources::COMMAND,
+    &compliance::COMMAND,
+    &users::COMMAND,
+    &keys::COMMAND,
 ];
 
 /// The program with its commands, as clap has it.
@@ -221,7 +221,8 @@ fn run(matches: &ArgMatches, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::usage!("there is no command `{name}`");
     };
 
-    if globals.remote.is_some() && !ELSEWHERE.contains(&command.name) {
+    let asks_elsewhere = ELSEWHERE.iter().any(|other| other.name == command.name);
+    if globals.remote.is_some() && !asks_elsewhere {
         out::usage!("--server: `blueteam {name}` works on the machine itself");
     }
 
