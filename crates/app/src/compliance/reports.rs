@@ -191,7 +191,11 @@ fn oscal(data: &AssessmentData, report: Report) -> anyhow::Result<Vec<u8>> {
             json.is_ok_and(|json| json.get(model).is_some())
         };
         let found = files.into_iter().find(|file| is_it(&file.text));
-        let found = found.ok_or_else(|| anyhow::anyhow!("there is no OSCAL document {model}"))?;
+        let found = found.ok_or_else(|| {
+            AppError::not_found(format!(
+                "there is nothing yet for an OSCAL document {model}"
+            ))
+        })?;
         return Ok(found.text.into_bytes());
     }
 

@@ -278,7 +278,7 @@ fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static
             "The role or the key has no right to it, or both factors are asked for again.",
         ),
         (
-            has_path || has_body || names_alert,
+            has_path || has_body || names_alert || is_file,
             "404",
             "There is no such thing.",
         ),
