@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use identity::role::{Permissions, requires_step_up};
+use identity::KeyScopes;
+use identity::role::Permissions;
+pub use identity::role::requires_step_up;
 pub use identity::{Action, Resource, Role};
 use model::{Actor, Origin, Via};
 
@@ -29,6 +31,27 @@ pub enum Denied {
         /// To what.
         resource: Resource,
     },
+    /// They may, after proving once more who they are, which an API key cannot do.
+    #[error("no API key may {action} {resource}: sign in and enter password and code")]
+    NotByKey {
+        /// What they wanted to do.
+        action: Action,
+        /// To what.
+        resource: Resource,
+    },
+}
+
+impl Denied {
+    /// What was to be done to what.
+    pub const fn what(&self) -> (Action, Resource) {
+        match self {
+            Self::NotAllowed {
+                action, resource, ..
+            }
+            | Self::ProofNeeded { action, resource }
+            | Self::NotByKey { action, resource } => (*action, *resource),
+        }
+    }
 }
 
 /// What a signed-in person may do.
@@ -40,6 +63,8 @@ pub struct Rights {
     pub permissions: Arc<Permissions>,
     /// Whether they have just proved who they are.
     pub stepped_up: bool,
+    /// What their API key may do of it; none for a session.
+    pub key: Option<KeyScopes>,
 }
 
 /// Checks that an actor may do something. The operator of the machine and the daemon may do
@@ -50,7 +75,7 @@ pub fn require(actor: &Actor, action: Action, resource: Resource) -> Result<(), 
         Via::CommandLine | Via::Daemon => true,
         Via::AckLink => action == Action::Acknowledge && resource == Resource::Alerts,
         // Nobody has asked what their role may.
-        Via::Web => false,
+        Via::Web | Via::ApiKey => false,
     };
 
     if allowed {
@@ -76,6 +101,21 @@ impl Rights {
                 resource,
                 because: format!("the role {} has no right to it", self.role),
             });
+        }
+
+        if let Some(scopes) = &self.key {
+            if requires_step_up(action, resource) {
+                return Err(Denied::NotByKey { action, resource });
+            }
+            if !scopes.allow(action, resource) {
+                return Err(Denied::NotAllowed {
+                    actor: actor.name.clone(),
+                    action,
+                    resource,
+                    because: format!("the API key lacks the scope {resource}:{action}"),
+                });
+            }
+            return Ok(());
         }
 
         if requires_step_up(action, resource) && !self.stepped_up {

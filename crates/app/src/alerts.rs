@@ -19,6 +19,28 @@ pub use store::escalations::Escalation;
 /// Notifications of one alert that are looked at.
 const NOTIFICATIONS_MAX: u32 = 100;
 
+/// A filter with the rule's name as it is written.
+fn named_rule(config: &Config, filter: &Filter) -> Result<Filter, AppError> {
+    let rule_id = filter
+        .rule_id
+        .as_ref()
+        .map(|id| names::rule(config, id.as_str()));
+    Ok(Filter {
+        rule_id: rule_id.transpose()?,
+        ..filter.clone()
+    })
+}
+
+/// Returns how many alerts match.
+pub async fn count(
+    session: &mut Session,
+    config: &Config,
+    filter: &Filter,
+) -> Result<u64, AppError> {
+    let filter = named_rule(config, filter)?;
+    Ok(store::alerts::count(session.read(Resource::Alerts)?, &filter).await?)
+}
+
 /// Returns the newest alerts first, at most `limit`.
 pub async fn list(
     session: &mut Session,
@@ -26,19 +48,25 @@ pub async fn list(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<Alert>, AppError> {
-    let rule_id = filter
-        .rule_id
-        .as_ref()
-        .map(|id| names::rule(config, id.as_str()));
-    let filter = &Filter {
-        rule_id: rule_id.transpose()?,
-        ..filter.clone()
-    };
-    let mut alerts = store::alerts::list(session.read(Resource::Alerts)?, filter, limit).await?;
-
-    // Many are written at once.
-    alerts.sort_by_key(|alert| Reverse((alert.created_at, alert.last_seen)));
+    let mut alerts = page(session, config, filter, limit).await?;
+    sort(&mut alerts);
     Ok(alerts)
+}
+
+/// Sorts alerts as people read them: many are written at once.
+pub fn sort(alerts: &mut [Alert]) {
+    alerts.sort_by_key(|alert| Reverse((alert.created_at, alert.last_seen)));
+}
+
+/// Returns the newest alerts in the order in which the next page goes on, at most `limit`.
+pub async fn page(
+    session: &mut Session,
+    config: &Config,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Vec<Alert>, AppError> {
+    let filter = named_rule(config, filter)?;
+    Ok(store::alerts::list(session.read(Resource::Alerts)?, &filter, limit).await?)
 }
 
 /// Returns the ID of the alert whose ID begins with `prefix`.
@@ -220,6 +248,86 @@ pub async fn acknowledge_all(
     }
 
     Ok(seen)
+}
+
+/// The most alerts that are acknowledged at once.
+pub const BATCH_MAX: usize = 500;
+
+/// What became of one alert of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchResult {
+    /// It is acknowledged now.
+    Acknowledged,
+    /// It was before.
+    AlreadyAcknowledged,
+    /// It would be.
+    WouldAcknowledge,
+    /// There is none of this id.
+    NotFound,
+    /// Several begin like this.
+    Ambiguous,
+}
+
+/// One alert of many, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct BatchItem {
+    /// As it was named.
+    pub id: String,
+    /// The alert.
+    pub alert_id: Option<AlertId>,
+    /// What became of it.
+    pub result: BatchResult,
+}
+
+/// Records that the actor has seen each of these alerts that exists. With `dry_run`, only says what
+/// would be done.
+pub async fn acknowledge_each(
+    session: &mut Session,
+    ids: &[String],
+    dry_run: bool,
+) -> Result<Vec<BatchItem>, AppError> {
+    let (conn, actor) = session.change(Action::Acknowledge, Resource::Alerts)?;
+    if !(1..=BATCH_MAX).contains(&ids.len()) {
+        return Err(AppError::invalid(format!("ids: from 1 to {BATCH_MAX}")));
+    }
+
+    let mut items = Vec::with_capacity(ids.len());
+    for id in ids {
+        let (alert_id, result) = acknowledge_one(conn, actor, id, dry_run).await?;
+        items.push(BatchItem {
+            id: id.clone(),
+            alert_id,
+            result,
+        });
+    }
+    Ok(items)
+}
+
+async fn acknowledge_one(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    dry_run: bool,
+) -> Result<(Option<AlertId>, BatchResult), AppError> {
+    let found = match find(conn, id).await {
+        Ok(found) => found,
+        Err(AppError::NotFound(_)) => return Ok((None, BatchResult::NotFound)),
+        Err(AppError::Invalid(_)) => return Ok((None, BatchResult::Ambiguous)),
+        Err(error) => return Err(error),
+    };
+    let Some(alert) = store::alerts::show(conn, found).await? else {
+        return Ok((None, BatchResult::NotFound));
+    };
+    let result = if alert.acknowledged_at.is_some() {
+        BatchResult::AlreadyAcknowledged
+    } else if dry_run {
+        BatchResult::WouldAcknowledge
+    } else {
+        store::alerts::ack(conn, actor, found).await?;
+        BatchResult::Acknowledged
+    };
+    Ok((Some(found), result))
 }
 
 /// Why an alert was not acknowledged.

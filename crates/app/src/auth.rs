@@ -32,7 +32,7 @@ use ingest::Sender;
 use crate::database::Pool;
 use offline::KeyTable;
 pub use offline::OfflineKeys;
-use refused::RefusedKeys;
+pub(crate) use refused::RefusedKeys;
 pub use refused::{ACTION as KEY_REFUSED, Refused};
 
 /// What every key begins with, so that scanners for leaked secrets can know it.

@@ -16,6 +16,7 @@ pub mod integrity;
 pub mod overview;
 pub mod poam;
 pub mod reminders;
+pub mod reports;
 pub mod review;
 pub mod score;
 

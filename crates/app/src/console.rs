@@ -11,6 +11,8 @@ use store::StoreError;
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
+use crate::listing::CursorKey;
+use crate::person_keys::KeyHolder;
 use crate::sign_in::{Client, Person, SignIn};
 use crate::{AppError, Session};
 
@@ -26,18 +28,31 @@ pub struct Console {
     /// Where evidence and keys are kept.
     pub state: StateDir,
     permissions: Arc<Permissions>,
+    /// Signs where pages of lists end.
+    pub cursors: CursorKey,
 }
 
 impl Console {
     /// Opens the console. `people`: connections of the role that does people's work.
-    pub fn new(door: SignIn, people: Pool, config: Arc<Config>, state: StateDir) -> Self {
-        Self {
+    pub fn new(
+        door: SignIn,
+        people: Pool,
+        config: Arc<Config>,
+        state: StateDir,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            cursors: CursorKey::generate()?,
             door,
             people,
             config,
             state,
             permissions: Arc::new(Permissions::built_in()),
-        }
+        })
+    }
+
+    /// A connection of the role that does people's work.
+    pub(crate) async fn connect(&self) -> Result<store::PooledConnection, StoreError> {
+        Ok(self.people.acquire().await?)
     }
 
     /// What each role may do.
@@ -68,6 +83,35 @@ impl Console {
             role: person.role.parse().map_err(anyhow::Error::new)?,
             permissions: Arc::clone(&self.permissions),
             stepped_up: person.stepped_up,
+            key: None,
+        };
+        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+    }
+
+    /// A session of the database for whoever has come with an API key.
+    pub async fn session_of_key(
+        &self,
+        holder: &KeyHolder,
+        client: &Client,
+        isolation: Isolation,
+    ) -> Result<Session, AppError> {
+        let actor = Actor {
+            name: holder.username.clone(),
+            on_behalf_of: None,
+            via: Via::ApiKey,
+            tenant: holder.tenant_id,
+            origin: Origin {
+                address: Some(client.address.to_string()),
+                user_agent: client.user_agent.clone(),
+                session: Some(holder.key_id.to_string()),
+                ..Origin::default()
+            },
+        };
+        let rights = Rights {
+            role: holder.role,
+            permissions: Arc::clone(&self.permissions),
+            stepped_up: false,
+            key: Some(holder.scopes.clone()),
         };
         Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
     }
@@ -76,13 +120,11 @@ impl Console {
 /// Records that a person was refused: `PERMISSION_DENIED` in the audit log. Nothing else of their
 /// session remains.
 pub async fn record_denied(session: &mut Session, denied: &Denied) -> Result<(), StoreError> {
-    let Denied::NotAllowed {
-        action, resource, ..
-    } = denied
-    else {
+    if matches!(denied, Denied::ProofNeeded { .. }) {
         return Ok(());
-    };
+    }
     session.start_over().await?;
+    let (action, resource) = denied.what();
     let (conn, actor) = session.parts();
     store::users::record_denied(conn, actor, action.as_str(), resource.as_str()).await
 }

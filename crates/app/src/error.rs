@@ -37,6 +37,11 @@ impl From<anyhow::Error> for AppError {
 }
 
 impl AppError {
+    /// An answer that cannot be written as JSON: a mistake of the program.
+    pub fn unwritable(error: serde_json::Error) -> Self {
+        Self::Failed(error.into())
+    }
+
     /// Shorthand for [`AppError::Invalid`].
     pub fn invalid(why: impl Into<String>) -> Self {
         Self::Invalid(why.into())

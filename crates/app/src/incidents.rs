@@ -5,6 +5,7 @@ use model::{IncidentId, IncidentStatus};
 use crate::actor::{Action, Resource};
 use crate::short_ids::pick;
 use crate::{AppError, Session};
+use store::Before;
 
 pub use store::incidents::{Incident, StatusChange};
 
@@ -20,6 +21,28 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Incident>, AppError> {
     Ok(store::incidents::list(session.read(Resource::Incidents)?, closed_too, limit).await?)
+}
+
+/// How many incidents there are; closed ones only when asked for.
+pub async fn count(session: &mut Session, closed_too: bool) -> Result<u64, AppError> {
+    Ok(store::incidents::count(session.read(Resource::Incidents)?, closed_too).await?)
+}
+
+/// The newest incidents after `before`, at most `limit`.
+pub async fn page(
+    session: &mut Session,
+    closed_too: bool,
+    before: Option<Before>,
+    limit: u32,
+) -> Result<Vec<Incident>, AppError> {
+    let conn = session.read(Resource::Incidents)?;
+    Ok(store::incidents::page(conn, closed_too, before, limit).await?)
+}
+
+/// The incident with this ID, or with these first characters of it.
+pub async fn show(session: &mut Session, id: &str) -> Result<Incident, AppError> {
+    let conn = session.read(Resource::Incidents)?;
+    find(store::incidents::list(conn, true, LOOKED_AT).await?, id)
 }
 
 /// An incident that was moved on.

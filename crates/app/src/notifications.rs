@@ -3,7 +3,7 @@
 
 use model::{Channel, Timestamp};
 use serde::Serialize;
-use store::deliveries;
+use store::{Before, PgConnection, deliveries};
 use uuid::Uuid;
 
 use crate::actor::{Action, Resource};
@@ -26,6 +26,8 @@ pub struct Filter<'a> {
     pub alert: Option<&'a str>,
     /// Written at or after this time.
     pub since: Option<Timestamp>,
+    /// After this one in the list.
+    pub before: Option<Before>,
 }
 
 /// Returns the newest notifications first, at most `limit`.
@@ -35,18 +37,32 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Entry>, AppError> {
     let conn = session.read(Resource::Alerts)?;
+    let filter = stored_filter(conn, filter).await?;
+    Ok(deliveries::list(conn, &filter, limit).await?)
+}
+
+/// Returns how many notifications match.
+pub async fn count(session: &mut Session, filter: &Filter<'_>) -> Result<u64, AppError> {
+    let conn = session.read(Resource::Alerts)?;
+    let filter = stored_filter(conn, filter).await?;
+    Ok(deliveries::count(conn, &filter).await?)
+}
+
+async fn stored_filter(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
+) -> Result<deliveries::Filter, AppError> {
     let alert_id = match filter.alert {
         Some(prefix) => Some(alerts::find(conn, prefix).await?),
         None => None,
     };
-
-    let filter = deliveries::Filter {
+    Ok(deliveries::Filter {
         state: filter.state.map(str::to_owned),
         channel: filter.channel,
         alert_id,
         since: filter.since,
-    };
-    Ok(deliveries::list(conn, &filter, limit).await?)
+        before: filter.before,
+    })
 }
 
 /// A notification, and every attempt to deliver it.

@@ -37,6 +37,7 @@ use uuid::Uuid;
 
 use crate::database::Pool;
 use crate::password_policy;
+use crate::person_keys::PersonKeys;
 use attempts::Attempts;
 pub(crate) use directory::issuer as directory_issuer;
 pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, follow_directory};
@@ -237,6 +238,7 @@ pub struct SignIn {
     seal: SealKey,
     blocklist: Blocklist,
     settings: Settings,
+    keys: PersonKeys,
 }
 
 impl std::fmt::Debug for SignIn {
@@ -260,6 +262,7 @@ impl SignIn {
             None => Cost::recommended()?,
         };
         Ok(Self {
+            keys: PersonKeys::new(pool.clone(), Arc::clone(&clock)),
             pool,
             clock,
             hasher: Arc::new(PasswordHasher::new(cost)?),
@@ -274,6 +277,11 @@ impl SignIn {
     /// When sessions lock and end.
     pub const fn session_settings(&self) -> &SessionSettings {
         &self.settings.sessions
+    }
+
+    /// Checks the API keys of people.
+    pub const fn keys(&self) -> &PersonKeys {
+        &self.keys
     }
 
     /// Lets a person in who gives the right password and code.

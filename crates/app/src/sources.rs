@@ -19,7 +19,7 @@ pub use store::senders::{Sender, SenderKey, Unread};
 const GAPS_MAX: i64 = 50;
 
 /// A source as lists show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, serde::Deserialize)]
 pub struct Listed {
     /// Its account.
     #[serde(flatten)]
@@ -31,7 +31,7 @@ pub struct Listed {
 }
 
 /// A sender of which too many lines are not understood.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, serde::Deserialize)]
 pub struct PartlyUnread {
     /// Its address; empty of a file.
     pub peer: String,

@@ -50,6 +50,34 @@ struct Cli {
     /// The configuration file
     #[arg(long, global = true, env = "BLUETEAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Ask the API of a daemon elsewhere instead of the database here: lists of alerts, incidents,
+    /// users, keys and sources, `events search`, `compliance status` and `gaps`, and `alerts
+    /// ack`. https:// beyond this machine
+    #[arg(long, global = true, value_name = "URL", requires = "key_file")]
+    server: Option<String>,
+    /// The file with your API key for --server, which nobody else may read
+    #[arg(
+        long,
+        global = true,
+        env = "BLUETEAM_API_KEY_FILE",
+        value_name = "FILE"
+    )]
+    key_file: Option<PathBuf>,
+    /// The certificate of the authority that signed that of --server; without it those of the
+    /// system count
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Cli {
+    /// The daemon that is asked instead of the database.
+    fn remote(&self) -> Option<app::remote::Target<'_>> {
+        Some(app::remote::Target {
+            server: self.server.as_deref()?,
+            key_file: self.key_file.as_deref()?,
+            ca_file: self.ca_file.as_deref(),
+        })
+    }
 }
 
 /// A command: one file, and its line in [`ALL`].
@@ -93,6 +121,18 @@ const ALL: &[&Command] = &[
     &man_pages::COMMAND,
 ];
 
+/// Commands of which some ask a daemon elsewhere. The others, and what these have besides, are refused
+/// with `--server`: nobody should take what is here for what is there.
+const ELSEWHERE: &[&Command] = &[
+    &alerts::COMMAND,
+    &incidents::COMMAND,
+    &events::COMMAND,
+    &sources::COMMAND,
+    &compliance::COMMAND,
+    &users::COMMAND,
+    &keys::COMMAND,
+];
+
 /// The program with its commands, as clap has it.
 fn program() -> clap::Command {
     let commands = ALL
@@ -130,6 +170,7 @@ pub fn main() -> ExitCode {
         config: config.as_deref(),
         state_dir,
         given_state_dir: state_dir.filter(|_| is_given),
+        remote: cli.remote(),
     };
 
     let result = run(&matches, globals);
@@ -160,6 +201,7 @@ fn plainer(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
         let usage = usage.to_string().replace(" --state-dir <DIR>", "");
         let usage = usage.replace(" --config <FILE>", "");
+        let usage = usage.replace(" --key-file <FILE>", "");
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.into()));
     }
 
@@ -180,6 +222,11 @@ fn run(matches: &ArgMatches, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let Some(command) = ALL.iter().find(|command| command.name == name) else {
         out::usage!("there is no command `{name}`");
     };
+
+    let asks_elsewhere = ELSEWHERE.iter().any(|other| other.name == command.name);
+    if globals.remote.is_some() && !asks_elsewhere {
+        out::usage!("--server: `blueteam {name}` works on the machine itself");
+    }
 
     (command.run)(arguments, globals)
 }

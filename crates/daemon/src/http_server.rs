@@ -137,7 +137,8 @@ pub async fn open(
         Ok(door) => {
             let people = store::pool(database.options(Role::Operator)?, PEOPLE);
             let config = Arc::new(loaded.config.clone());
-            settings.console = Some(Arc::new(Console::new(door, people, config, state.clone())));
+            let console = Console::new(door, people, config, state.clone())?;
+            settings.console = Some(Arc::new(console));
         }
         // Events are taken in whether or not people can sign in.
         Err(error) => tracing::error!("nobody can sign in: {error:#}"),

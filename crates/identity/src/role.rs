@@ -152,6 +152,11 @@ named! {
     System = "system",
 }
 
+/// Returns whether something of this kind can be done to a resource at all.
+pub fn is_possible(action: Action, resource: Resource) -> bool {
+    table::possible(resource).has(action)
+}
+
 /// Returns whether a factor must have been given again shortly before (ASVS 7.5.1, 7.5.2): for what
 /// lets someone in or out, gives power, runs on other machines, blinds the detection, or counts
 /// before an assessor.

@@ -31,11 +31,19 @@ pub enum TokenKind {
     Recovery,
     /// A token in each form of a page, against requests forged by other sites.
     Form,
+    /// The key with which a person's programs use the API.
+    ApiKey,
 }
 
 impl TokenKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Session, Self::Enrollment, Self::Recovery, Self::Form];
+    pub const ALL: [Self; 5] = [
+        Self::Session,
+        Self::Enrollment,
+        Self::Recovery,
+        Self::Form,
+        Self::ApiKey,
+    ];
 
     /// Returns what each token of this kind begins with.
     pub const fn prefix(self) -> &'static str {
@@ -44,6 +52,7 @@ impl TokenKind {
             Self::Enrollment => "bt_enroll_",
             Self::Recovery => "bt_recover_",
             Self::Form => "bt_form_",
+            Self::ApiKey => "bt_api_",
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Via {
     AckLink,
     /// The web, after signing in.
     Web,
+    /// A person's API key: [`Origin::session`] is its id.
+    ApiKey,
     /// A task of the daemon: no person.
     Daemon,
 }
@@ -24,6 +26,7 @@ impl Via {
             Self::CommandLine => "command line",
             Self::AckLink => "acknowledge link",
             Self::Web => "web",
+            Self::ApiKey => "api key",
             Self::Daemon => "daemon",
         }
     }
@@ -37,7 +40,7 @@ pub struct Origin {
     pub address: Option<String>,
     /// The program that they used.
     pub user_agent: Option<String>,
-    /// Their session: of the operating system, or of the web server.
+    /// Their session: of the operating system, or of the web server; or the id of their API key.
     pub session: Option<String>,
     /// The machine that the command ran on.
     pub host: Option<String>,

@@ -17,13 +17,19 @@ COMMENT ON COLUMN users.tenants.title IS 'What documents call it';
 INSERT INTO users.tenants (tenant_id, name) VALUES ('00000000-0000-7000-8000-000000000001', 'default');
 SELECT audit.track('users.tenants', 'SYSTEM', '{}');
 
--- The tenant that the transaction is for. Without one it is the only one there is; where there are several, none. Reads the table
--- for people's roles, which need not see it.
+-- The only tenant there is; where there are several, none. Reads the table for people's roles, which need not see it.
+CREATE FUNCTION blueteam.only_tenant() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT min(t.tenant_id::text)::uuid FROM users.tenants t HAVING count(*) = 1);
+END $$;
+COMMENT ON FUNCTION blueteam.only_tenant() IS 'The only tenant there is; null where there are several';
+
+-- The tenant that the transaction is for: the one that it names, else the only one. Inlined where it is used, so that a policy costs
+-- the look at a setting.
 CREATE FUNCTION blueteam.tenant() RETURNS uuid
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
-        nullif(current_setting('blueteam.tenant', true), '')::uuid,
-        (SELECT min(t.tenant_id::text)::uuid FROM users.tenants t HAVING count(*) = 1))
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(nullif(pg_catalog.current_setting('blueteam.tenant', true), '')::pg_catalog.uuid, blueteam.only_tenant())
 $$;
 COMMENT ON FUNCTION blueteam.tenant() IS 'The tenant that the transaction is for; null for none';
 

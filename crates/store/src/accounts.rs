@@ -8,7 +8,7 @@ use crate::StoreError;
 use crate::db::{Ts, begin};
 
 /// An account in a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "they are columns of the table"

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::db::{Ts, begin};
+use crate::{Before, StoreError};
 
 /// A delivery as people look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +61,27 @@ pub struct Filter {
     pub alert_id: Option<AlertId>,
     /// Written at or after this time.
     pub since: Option<Timestamp>,
+    /// After this one in the list.
+    pub before: Option<Before>,
+}
+
+/// How many notifications there are.
+pub async fn count(conn: &mut PgConnection, filter: &Filter) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!"
+           FROM blueteam.notifications
+           WHERE ($1::text IS NULL OR state = $1)
+             AND ($2::text IS NULL OR channel = $2)
+             AND ($3::uuid IS NULL OR alert_id = $3)
+             AND ($4::timestamptz IS NULL OR created_at >= $4)"#,
+        filter.state,
+        filter.channel.as_ref().map(Channel::as_str),
+        filter.alert_id.map(|id| id.0),
+        filter.since.map(Ts) as Option<Ts>
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count.unsigned_abs())
 }
 
 /// The newest deliveries first, at most `limit`.
@@ -75,7 +96,9 @@ pub async fn list(
         filter.channel.as_ref().map(Channel::as_str),
         filter.alert_id.map(|id| id.0),
         filter.since.map(Ts) as Option<Ts>,
-        i64::from(limit)
+        i64::from(limit),
+        filter.before.map(|before| Ts(before.at)) as Option<Ts>,
+        filter.before.map(|before| before.id)
     )
     .fetch_all(conn)
     .await?;

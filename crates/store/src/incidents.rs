@@ -3,11 +3,11 @@
 use model::{Actor, Entity, IncidentId, IncidentStatus, Severity, Timestamp};
 use sqlx::PgConnection;
 
-use crate::StoreError;
 use crate::db::{Ts, begin};
+use crate::{Before, StoreError};
 
 /// A row of `security_incidents`, for a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Incident {
     /// Its id.
     pub incident_id: IncidentId,
@@ -113,9 +113,38 @@ pub async fn list(
     closed_too: bool,
     limit: u32,
 ) -> Result<Vec<Incident>, StoreError> {
-    let rows = sqlx::query_file!("src/incidents/list.sql", closed_too, i64::from(limit))
-        .fetch_all(conn)
-        .await?;
+    page(conn, closed_too, None, limit).await
+}
+
+/// How many incidents there are.
+pub async fn count(conn: &mut PgConnection, closed_too: bool) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!"
+           FROM blueteam.security_incidents
+           WHERE $1 OR status <> 'closed'"#,
+        closed_too
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// The newest incidents after `before`, at most `limit`.
+pub async fn page(
+    conn: &mut PgConnection,
+    closed_too: bool,
+    before: Option<Before>,
+    limit: u32,
+) -> Result<Vec<Incident>, StoreError> {
+    let rows = sqlx::query_file!(
+        "src/incidents/list.sql",
+        closed_too,
+        i64::from(limit),
+        before.map(|before| Ts(before.at)) as Option<Ts>,
+        before.map(|before| before.id)
+    )
+    .fetch_all(conn)
+    .await?;
 
     rows.into_iter()
         .map(|row| {

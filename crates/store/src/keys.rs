@@ -46,7 +46,7 @@ pub struct KeyInfo {
 }
 
 /// A key in a list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRow {
     /// The key.
     pub key_id: Uuid,
@@ -66,6 +66,8 @@ pub struct KeyRow {
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute or so.
     pub last_used: Option<Timestamp>,
+    /// How often it was used.
+    pub usage_count: i32,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -104,7 +106,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
         r#"SELECT
                k.key_id, u.username, k.key_name, k.key_prefix, k.scopes,
                k.service::text AS service, k.is_active, k.expires_at AS "expires_at: Ts",
-               k.last_used AS "last_used: Ts", k.created_at AS "created_at: Ts"
+               k.last_used AS "last_used: Ts", k.usage_count, k.created_at AS "created_at: Ts"
            FROM users.api_keys k
            JOIN users.users u USING (user_id)
            ORDER BY k.created_at DESC, k.key_id DESC"#
@@ -123,6 +125,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
             is_active: r.is_active,
             expires_at: r.expires_at.map(|t| t.0),
             last_used: r.last_used.map(|t| t.0),
+            usage_count: r.usage_count,
             created_at: r.created_at.0,
         })
         .collect())

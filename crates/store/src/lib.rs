@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod advisories;
 pub mod alerts;
+pub mod api_requests;
 pub mod assets;
 pub mod baselines;
 mod binary_copy;
@@ -32,7 +33,9 @@ pub mod notices;
 pub mod outbox;
 pub mod overview;
 pub mod passwords;
+pub mod person_keys;
 pub mod plans;
+mod position;
 pub mod reader;
 pub mod remote_audit;
 pub mod rule_proofs;
@@ -56,8 +59,11 @@ pub use migrate::{
     Blocked, Holder, Lacking, MIGRATOR, MigrationError, Outlook, Patience, Step, is_current,
     migrate, migrate_within, outlook,
 };
+pub use position::Before;
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
+/// A connection that a pool has lent.
+pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// What a person's request works in ([`begin_for`]).
 pub type PersonTransaction = sqlx::Transaction<'static, sqlx::Postgres>;
 

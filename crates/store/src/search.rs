@@ -10,19 +10,25 @@ use std::str::FromStr;
 use futures_util::TryStreamExt as _;
 use model::Actor;
 use model::{Category, Outcome, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::ipnetwork::IpNetwork;
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::db::{Ts, begin};
+use crate::{Before, StoreError};
 
 /// An address, or a network of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range(IpNetwork);
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl FromStr for Range {
     type Err = String;
@@ -92,10 +98,13 @@ pub struct Filter {
     /// One of these; empty for any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<Uuid>,
+    /// After this one in a list that shows the newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
 }
 
 /// An event as people look at it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// Its id.
     pub event_id: Uuid,
@@ -141,7 +150,7 @@ pub struct Found {
 }
 
 /// Where an event of a log was; see [`model::event::Provenance`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The file, journal or listener.
     pub source_id: Option<String>,
@@ -218,6 +227,14 @@ fn escape_like(text: &str) -> String {
 fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     if let Some(since) = f.since {
         sql.push(" AND timestamp >= ").push_bind(Ts(since));
+    }
+
+    if let Some(before) = f.before {
+        sql.push(" AND (timestamp, event_id) < (")
+            .push_bind(Ts(before.at))
+            .push(", ")
+            .push_bind(before.id)
+            .push(")");
     }
 
     if let Some(until) = f.until {

@@ -70,7 +70,7 @@ pub struct Sender {
 }
 
 /// Lines of a sender that were not understood, among all that it sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Unread {
     /// Those that were not understood.
     pub unparsed: u64,

@@ -2,7 +2,7 @@
 //! could not be read.
 
 use model::{Source, Span, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
@@ -112,7 +112,7 @@ pub struct Gap {
 }
 
 /// A source as the ledger has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceRow {
     /// Its name: format and path, a listener's address, `audit_db`, `producer:NAME`.
     pub source_id: String,

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use model::Clock;
@@ -70,8 +72,27 @@ async fn bearer_token(state: &State, head: &Parts, scope: &'static str) -> Resul
         })
 }
 
+/// Errors that the framework words, such as that of a body that is too large, as problem documents.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_page = |kind: &HeaderValue| {
+        kind == "application/problem+json" || kind.as_bytes().starts_with(b"text/html")
+    };
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(is_page) {
+        return response;
+    }
+    let (kind, detail) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "the body is too large"),
+        StatusCode::BAD_REQUEST => ("bad-request", "the request cannot be read"),
+        _ => return response,
+    };
+    Problem::new(status, detail).kind(kind).into_response()
+}
+
 /// What people sign in by.
-fn people_routes() -> Router<Arc<State>> {
+fn people_routes(state: &Arc<State>) -> Router<Arc<State>> {
     Router::new()
         .route("/enroll", get(enroll::get).post(enroll::post))
         .route("/api/v1/sign-in", post(people::sign_in))
@@ -94,8 +115,10 @@ fn people_routes() -> Router<Arc<State>> {
             "/api/v1/enrollment/complete",
             post(people::complete_enrollment),
         )
-        .merge(v1::router())
         .layer(DefaultBodyLimit::max(people::BODY_MAX))
+        .route("/api/openapi.json", get(v1::openapi::get))
+        .merge(v1::router(state))
+        .layer(map_response(as_problem))
 }
 
 /// Every route.
@@ -111,7 +134,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     }
 
     if state.console.is_some() {
-        routes = routes.merge(people_routes());
+        routes = routes.merge(people_routes(&state));
     }
 
     routes

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
 
 /// A refusal, as the client sees it. Never holds anything of the server's inside.
 #[derive(Debug)]
@@ -14,6 +15,10 @@ pub(crate) struct Problem {
     retry_after: Option<u32>,
     /// Which of our errors it is, for programs: the end of its `type`.
     kind: Option<&'static str>,
+    /// More members of the document.
+    more: Map<String, Value>,
+    /// The version of what is there.
+    etag: Option<String>,
 }
 
 impl Problem {
@@ -23,6 +28,8 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             kind: None,
+            more: Map::new(),
+            etag: None,
         }
     }
 
@@ -30,6 +37,25 @@ impl Problem {
     pub(crate) fn kind(self, kind: &'static str) -> Self {
         Self {
             kind: Some(kind),
+            ..self
+        }
+    }
+
+    /// What is wrong with which part of the request.
+    pub(crate) fn errors(self, errors: Value) -> Self {
+        self.with("errors", errors)
+    }
+
+    /// With another member.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// With the version of what is there.
+    pub(crate) fn etag(self, etag: String) -> Self {
+        Self {
+            etag: Some(etag),
             ..self
         }
     }
@@ -47,6 +73,15 @@ impl Problem {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "a valid API key is needed: Authorization: Bearer bt_…",
+        )
+    }
+
+    /// 401 of `/api/v1`: who are you?
+    pub(crate) fn unauthorized_person() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "sign in, or send an API key of a person that is in force: Authorization: Bearer \
+             bt_api_…",
         )
     }
 
@@ -106,7 +141,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": self.kind.map_or_else(
                 || "about:blank".to_owned(),
                 |kind| format!("urn:blueteam:problem:{kind}"),
@@ -115,12 +150,20 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(body) = body.as_object_mut() {
+            body.extend(self.more);
+        }
 
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, body.to_string()).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+
+        let etag = self.etag.and_then(|etag| HeaderValue::from_str(&etag).ok());
+        if let Some(etag) = etag {
+            headers.insert(header::ETAG, etag);
         }
 
         // A person signs in by other means than a key.

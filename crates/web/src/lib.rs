@@ -12,6 +12,7 @@ mod settings;
 
 use app::database::Pool;
 
+pub use api::v1::openapi::{document as openapi_document, route_table};
 pub use api::v1::{ROUTES, Route};
 pub use server::{HttpServer, ServeError, serve};
 pub use settings::{Acknowledge, Metrics, Settings, Timeouts, Writing};

@@ -171,6 +171,9 @@ async fn run_listeners(
             counting.auth.keep_offline_keys().await;
             sleep(FLUSH_USES).await;
             counting.auth.flush_uses().await;
+            if let Some(console) = &counting.console {
+                console.door.keys().flush_uses().await;
+            }
             record_refused(&counting, false).await;
         }
     });
@@ -180,11 +183,19 @@ async fn run_listeners(
     state.ingest.close(tasks).await;
     uses.abort();
     state.auth.flush_uses().await;
+    if let Some(console) = &state.console {
+        console.door.keys().flush_uses().await;
+    }
 }
 
 /// Records who came without a good key.
 async fn record_refused(state: &State, now: bool) {
-    for refused in state.auth.take_refused(now) {
+    let of_people = state
+        .console
+        .as_ref()
+        .map(|console| console.door.keys().take_refused(now))
+        .unwrap_or_default();
+    for refused in state.auth.take_refused(now).into_iter().chain(of_people) {
         let Ok(event) = refused.event(state.clock.now()) else {
             continue;
         };

@@ -71,14 +71,14 @@ struct Minute {
 
 /// Counts requests without a good key.
 #[derive(Debug)]
-pub(super) struct RefusedKeys {
+pub(crate) struct RefusedKeys {
     /// The most of a network within a minute that are looked up.
     most: u64,
     minute: Mutex<Minute>,
 }
 
 impl RefusedKeys {
-    pub(super) fn new(most: u64) -> Self {
+    pub(crate) fn new(most: u64) -> Self {
         Self {
             most,
             minute: Mutex::new(Minute {
@@ -90,7 +90,7 @@ impl RefusedKeys {
     }
 
     /// Whether an unknown key from this address is worth a look-up.
-    pub(super) fn may_try(&self, peer: IpAddr) -> bool {
+    pub(crate) fn may_try(&self, peer: IpAddr) -> bool {
         let minute = self.minute();
         let of_network = network(peer).and_then(|network| minute.networks.get(&network));
         let known = match of_network {
@@ -102,7 +102,7 @@ impl RefusedKeys {
     }
 
     /// Counts a request; `unseen` when it was not looked up.
-    pub(super) fn note(&self, peer: IpAddr, unseen: bool, now: Timestamp) {
+    pub(crate) fn note(&self, peer: IpAddr, unseen: bool, now: Timestamp) {
         let mut minute = self.minute();
         let told_apart = network(peer).filter(|network| {
             minute.networks.len() < NETWORKS_MAX || minute.networks.contains_key(network)
@@ -124,7 +124,7 @@ impl RefusedKeys {
     }
 
     /// What was counted in the minute that has just ended; nothing before its end, unless `now`.
-    pub(super) fn take(&self, now: bool) -> Vec<Refused> {
+    pub(crate) fn take(&self, now: bool) -> Vec<Refused> {
         let mut minute = self.minute();
         if !now && minute.began.elapsed() < MINUTE {
             return Vec::new();

@@ -7,7 +7,7 @@ use config::StateDir;
 use model::{
     Clock as _, Control, Evidence, Implementation, Span, Standing, SystemClock, Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use store::PgConnection;
 
 use super::claims::{self, Grounds};
@@ -94,6 +94,50 @@ pub struct Listed {
     pub lacks_statement: bool,
     pub owner: Option<String>,
     pub due: Option<Timestamp>,
+}
+
+/// A requirement as the API answers it: its texts are those of the catalog.
+#[derive(Deserialize)]
+struct Answered {
+    control_id: String,
+    status: Implementation,
+    finding: Standing,
+    objectives: usize,
+    objectives_met: usize,
+    weight: Option<u8>,
+    poam_eligibility: Eligibility,
+    planned: bool,
+    lacks_evidence: bool,
+    lacks_statement: bool,
+    owner: Option<String>,
+    due: Option<Timestamp>,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let answered = Answered::deserialize(from)?;
+        let is_it = |requirement: &&Requirement| requirement.control_id.0 == answered.control_id;
+        let requirement = Catalog::r2().requirements.iter().find(is_it);
+        let requirement = requirement
+            .ok_or_else(|| serde::de::Error::custom("a requirement that is not in the catalog"))?;
+        Ok(Self {
+            control_id: &requirement.control_id.0,
+            cmmc_practice: &requirement.cmmc_practice,
+            family: &requirement.family,
+            title: &requirement.title,
+            status: answered.status,
+            finding: answered.finding,
+            objectives: answered.objectives,
+            objectives_met: answered.objectives_met,
+            weight: answered.weight,
+            poam_eligibility: answered.poam_eligibility,
+            planned: answered.planned,
+            lacks_evidence: answered.lacks_evidence,
+            lacks_statement: answered.lacks_statement,
+            owner: answered.owner,
+            due: answered.due,
+        })
+    }
 }
 
 impl Listed {

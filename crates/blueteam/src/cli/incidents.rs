@@ -9,7 +9,7 @@ use comfy_table::Cell;
 use model::{IncidentId, IncidentStatus};
 
 use super::out::{self, Look};
-use super::session::{Globals, with_session};
+use super::session::{Globals, list_anywhere, with_session};
 use super::{Command, parsed};
 
 pub(super) const COMMAND: Command = Command {
@@ -130,8 +130,11 @@ fn show_history(incident: IncidentId, changes: &[StatusChange], json: bool) -> a
 }
 
 fn list(all: bool, limit: u32, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let incidents = with_session(globals, None, async |session, _| {
-        Ok(app::incidents::list(session, all, limit).await?)
+    let query = [("all", all.to_string())];
+    let incidents = list_anywhere(globals, "/api/v1/incidents", &query, limit, || {
+        with_session(globals, None, async |session, _| {
+            Ok(app::incidents::list(session, all, limit).await?)
+        })
     })?;
 
     if json {

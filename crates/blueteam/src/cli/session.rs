@@ -9,9 +9,11 @@ pub(super) use app::actor::operator as actor;
 use super::out;
 use app::Session;
 use app::database::Database;
+use app::remote::{Remote, Target};
 use config::Loaded;
 use config::StateDir;
 use model::Actor;
+use serde::de::DeserializeOwned;
 
 use super::out::usage;
 
@@ -22,6 +24,8 @@ pub(super) struct Globals<'a> {
     pub state_dir: Option<&'a Path>,
     /// The state directory of the command line, and not of the environment.
     pub given_state_dir: Option<&'a Path>,
+    /// The daemon elsewhere that is asked instead of the database.
+    pub remote: Option<Target<'a>>,
 }
 
 /// Returns the configuration file: the given one, or that of the installed service for those who
@@ -31,13 +35,22 @@ pub(super) fn config_file(given: Option<PathBuf>, state_dir: Option<&Path>) -> O
 }
 
 impl Globals<'_> {
+    /// Loads the configuration of this machine, which no command needs that asks elsewhere.
     pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+        if self.remote.is_some() {
+            usage!("--server: this command works on the machine itself");
+        }
         let loaded = config::load(self.config, config::environment())?;
         for warning in &loaded.renamed {
             out::note(format_args!("warning: {warning}"));
         }
 
         Ok(loaded)
+    }
+
+    /// The daemon to ask, if it is elsewhere.
+    pub(super) fn remote(&self) -> anyhow::Result<Option<Remote>> {
+        self.remote.as_ref().map(Remote::open).transpose()
     }
 
     pub(super) fn state(&self) -> anyhow::Result<StateDir> {
@@ -52,6 +65,20 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(work)
+}
+
+/// The first `limit` entries of a list: of the daemon elsewhere if one is named, else as `here` says.
+pub(super) fn list_anywhere<T: DeserializeOwned>(
+    globals: Globals<'_>,
+    path: &str,
+    query: &[(&str, String)],
+    limit: u32,
+    here: impl FnOnce() -> anyhow::Result<Vec<T>>,
+) -> anyhow::Result<Vec<T>> {
+    match globals.remote()? {
+        Some(remote) => block_on(remote.list(path, query, limit)),
+        None => here(),
+    }
 }
 
 /// Does `work` as the operator, on behalf of the person that `--on-behalf-of` names, if any, and

@@ -10,7 +10,7 @@ use model::{Clock as _, Span, SystemClock, Timestamp};
 use serde::Serialize;
 
 use super::out::{self, Look};
-use super::session::{Globals, with_session};
+use super::session::{Globals, list_anywhere, with_session};
 use super::{Command, parsed};
 
 /// Bytes of a dead letter in a table.
@@ -81,8 +81,10 @@ enum Action {
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { json } => {
-            let rows = with_session(globals, None, async |session, _| {
-                Ok(sources::list(session).await?)
+            let rows = list_anywhere(globals, "/api/v1/sources", &[], u32::MAX, || {
+                with_session(globals, None, async |session, _| {
+                    Ok(sources::list(session).await?)
+                })
             })?;
             list_sources(&rows, *json)
         }

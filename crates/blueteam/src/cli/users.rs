@@ -9,7 +9,7 @@ use identity::Role;
 use model::{Clock as _, Span, SystemClock};
 
 use super::out::{self, Look};
-use super::session::{Globals, with_session};
+use super::session::{Globals, list_anywhere, with_session};
 use super::{Command, parsed};
 
 pub(super) const COMMAND: Command = Command {
@@ -399,8 +399,11 @@ fn state_of(account: &AccountRow) -> &'static str {
 }
 
 fn list_accounts(locked: bool, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let accounts = with_session(globals, None, async |session, _| {
-        Ok(accounts::list(session, Shown { locked }).await?)
+    let query = [("locked", locked.to_string())];
+    let accounts = list_anywhere(globals, "/api/v1/users", &query, u32::MAX, || {
+        with_session(globals, None, async |session, _| {
+            Ok(accounts::list(session, Shown { locked }).await?)
+        })
     })?;
     if json {
         out::json(&accounts)?;

@@ -8,6 +8,7 @@
 
 mod advisories;
 mod alerts;
+mod api;
 mod certificates;
 mod clock;
 mod daemon;
@@ -30,7 +31,9 @@ mod odd_feeds;
 mod offline;
 mod oidc;
 mod people;
+mod person_keys;
 mod provenance;
+mod remote;
 mod separate_owner;
 mod services;
 mod sources;

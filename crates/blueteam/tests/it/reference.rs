@@ -24,6 +24,21 @@ fn the_command_line_is_documented_as_it_is() {
 }
 
 #[test]
+fn the_reference_of_the_api_is_what_the_routes_say() {
+    let mut document = serde_json::to_string_pretty(&web::openapi_document()).unwrap();
+    document.push('\n');
+    holds("docs/openapi.json", &document);
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (begin, end) = ("<!-- routes -->\n", "<!-- end of routes -->\n");
+    let (head, rest) = text.split_once(begin).unwrap();
+    let (_, tail) = rest.split_once(end).unwrap();
+    let made = format!("{head}{begin}\n{}\n{end}{tail}", web::route_table());
+    holds("docs/api.md", &made);
+}
+
+#[test]
 fn the_configuration_is_documented_as_it_is() {
     holds("docs/configuration.md", &config::reference());
 }

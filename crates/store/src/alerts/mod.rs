@@ -18,8 +18,8 @@ use model::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::db::{Ts, begin};
+use crate::{Before, StoreError};
 
 pub use apply::{apply, take_turn};
 pub use batch::{Applied, Batch, Next, Part, Route, WrittenAlert};
@@ -213,6 +213,8 @@ pub struct AlertFilter {
     pub incident_id: Option<IncidentId>,
     /// Muted by anything, or notified.
     pub silenced: Option<bool>,
+    /// After this one in the list.
+    pub before: Option<Before>,
 }
 
 /// The newest alerts first, at most `limit`.
@@ -221,21 +223,8 @@ pub async fn list(
     filter: &AlertFilter,
     limit: u32,
 ) -> Result<Vec<Alert>, StoreError> {
-    let severities = filter.severity.map(|least| {
-        Severity::ALL
-            .into_iter()
-            .filter(|s| *s >= least)
-            .map(|s| s.as_str().to_owned())
-            .collect::<Vec<_>>()
-    });
-
-    let state = filter.state.map(|s| {
-        if s == AlertState::Open {
-            "open"
-        } else {
-            "closed"
-        }
-    });
+    let severities = filter.severity.map(at_least);
+    let state = filter.state.map(state_name);
 
     let rows = alerts!(
         "WHERE ($1::text[] IS NULL OR severity = ANY ($1))
@@ -250,6 +239,7 @@ pub async fn list(
            )
            AND ($9::text IS NULL OR services @> ARRAY[$9])
            AND ($10::uuid IS NULL OR tenants = ARRAY[$10])
+           AND ($11::timestamptz IS NULL OR (created_at, alert_id) < ($11, $12::uuid))
          ORDER BY created_at DESC, alert_id DESC
          LIMIT $8",
         severities.as_deref(),
@@ -262,11 +252,59 @@ pub async fn list(
         i64::from(limit),
         filter.service,
         filter.tenant,
+        filter.before.map(|before| Ts(before.at)) as Option<Ts>,
+        filter.before.map(|before| before.id),
     )
     .fetch_all(conn)
     .await?;
 
     rows.into_iter().map(AlertRow::into_alert).collect()
+}
+
+/// How many alerts there are.
+pub async fn count(conn: &mut PgConnection, filter: &AlertFilter) -> Result<u64, StoreError> {
+    let severities = filter.severity.map(at_least);
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!"
+           FROM blueteam.alert_history
+           WHERE ($1::text[] IS NULL OR severity = ANY ($1))
+             AND ($2::text IS NULL OR rule_id = $2)
+             AND ($3::text IS NULL OR state = $3)
+             AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
+             AND ($5::timestamptz IS NULL OR created_at >= $5)
+             AND ($6::uuid IS NULL OR incident_id = $6)
+             AND (
+                 $7::boolean IS NULL
+                 OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7
+             )
+             AND ($8::text IS NULL OR services @> ARRAY[$8])
+             AND ($9::uuid IS NULL OR tenants = ARRAY[$9])"#,
+        severities.as_deref(),
+        filter.rule_id.as_ref().map(RuleId::as_str),
+        filter.state.map(state_name),
+        filter.acknowledged,
+        filter.since.map(Ts) as Option<Ts>,
+        filter.incident_id.map(|id| id.0),
+        filter.silenced,
+        filter.service,
+        filter.tenant,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// The names of a severity and those above it.
+fn at_least(least: Severity) -> Vec<String> {
+    let above = Severity::ALL.into_iter().filter(|s| *s >= least);
+    above.map(|s| s.as_str().to_owned()).collect()
+}
+
+fn state_name(state: AlertState) -> &'static str {
+    match state {
+        AlertState::Open => "open",
+        AlertState::Closed => "closed",
+    }
 }
 
 /// One alert.

@@ -1,6 +1,7 @@
 -- Lists notifications, the newest first.
 --
--- $1 state, $2 channel, $3 alert, $4 the earliest time, $5 most notifications
+-- $1 state, $2 channel, $3 alert, $4 the earliest time, $5 most notifications, $6 and $7
+-- time and id of the notification after which the list goes on
 
 SELECT
     d.delivery_id,
@@ -20,5 +21,6 @@ WHERE ($1::text IS NULL OR d.state = $1)
   AND ($2::text IS NULL OR d.channel = $2)
   AND ($3::uuid IS NULL OR d.alert_id = $3)
   AND ($4::timestamptz IS NULL OR d.created_at >= $4)
+  AND ($6::timestamptz IS NULL OR (d.created_at, d.delivery_id) < ($6, $7::uuid))
 ORDER BY d.created_at DESC, d.delivery_id DESC
 LIMIT $5

@@ -1,6 +1,7 @@
 -- Lists incidents, the newest first.
 --
--- $1 whether closed ones are listed too, $2 most incidents
+-- $1 whether closed ones are listed too, $2 most incidents, $3 and $4 time and id of the incident
+-- after which the list goes on
 
 SELECT
     incident_id,
@@ -20,6 +21,7 @@ SELECT
         SELECT count(*) FROM blueteam.alert_history a WHERE a.incident_id = i.incident_id
     ) AS "alerts!"
 FROM blueteam.security_incidents i
-WHERE $1 OR status <> 'closed'
+WHERE ($1 OR status <> 'closed')
+  AND ($3::timestamptz IS NULL OR (detected_at, incident_id) < ($3, $4::uuid))
 ORDER BY detected_at DESC, incident_id DESC
 LIMIT $2

@@ -70,7 +70,8 @@ fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
         Some(_) => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "this was sent by a page of another site",
-        )),
+        )
+        .kind("other-site")),
     }
 }
 
@@ -112,9 +113,17 @@ pub(super) fn read_json<T: DeserializeOwned>(
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Content-Type must be application/json",
-        ));
+        )
+        .kind("not-json"));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| (pointer(error.path()), error.into_inner()));
+    let whole = read.and_then(|value| {
+        let end = json.end().map(|()| value);
+        end.map_err(|error| (String::new(), error))
+    });
+    whole.map_err(|(pointer, error)| {
         // The library's own words quote what was sent, which may be a password.
         let what = match error.classify() {
             serde_json::error::Category::Data => "a field is missing, unknown or of another type",
@@ -122,7 +131,29 @@ pub(super) fn read_json<T: DeserializeOwned>(
         };
         let place = format!("{what} (line {}, column {})", error.line(), error.column());
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, place)
+            .kind("bad-body")
+            .errors(json!([{ "pointer": pointer, "detail": what }]))
     })
+}
+
+/// The place of a value in a body (RFC 6901), as far as it is made of what may be our names.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use std::fmt::Write as _;
+
+    let is_name =
+        |key: &str| key.len() <= 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut pointer = String::new();
+    for segment in path {
+        // Writing to a string cannot fail.
+        let _ = match segment {
+            serde_path_to_error::Segment::Seq { index } => write!(pointer, "/{index}"),
+            serde_path_to_error::Segment::Map { key } if is_name(key) => {
+                write!(pointer, "/{key}")
+            }
+            _ => break,
+        };
+    }
+    pointer
 }
 
 impl From<SignInError> for Problem {

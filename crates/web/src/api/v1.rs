@@ -1,37 +1,48 @@
-//! `/api/v1`: use cases of `app` for people who have signed in.
+//! `/api/v1`: use cases of `app` for people who have signed in, and for their API keys.
 //!
-//! A route is one line of [`routes!`]: its method and path, what it does to what, and the function
-//! that calls one use case. The use case asks whether the person's role may; a refusal is 403 and a
-//! row of the audit log. Bodies and answers are those of the commands' `--json`.
+//! A route is one line of [`routes!`]: its method and path, what it does to what, the function that
+//! calls one use case, and what it takes and answers. Whether the role may is asked before the body
+//! is read, and once more by the use case; a refusal is 403 and a row of the audit log. Entries of
+//! lists and answers are those of the commands' `--json`.
 
+mod accounts;
+mod alerts;
+mod answers;
+mod compliance;
+mod idempotency;
+mod list;
+pub(crate) mod openapi;
+mod operation;
+mod operations;
+mod version;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::accounts::{self, Revoke, Shown};
-use app::actor::{Action, Denied, Resource, Role};
+use app::actor::{Action, Denied, Resource};
+use app::auth::AuthError;
 use app::console::{Console, Isolation, record_denied};
 use app::sign_in::SignInError;
-use app::{AppError, Session, alerts, incidents, keys, monitors, notifications, silences, sources};
-use app::{advisories, compliance, password_policy, rules};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, Query};
+use app::{AppError, Session};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing;
-use model::{AlertState, Clock as _, ServiceName, Span, SystemClock};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use uuid::Uuid;
+use axum::{Extension, Router, middleware, routing};
+use serde::Serialize;
 
+use self::operation::{Operation, op};
 use super::State as Shared;
-use super::people::{Asking, no_store, person, read_json};
+use super::people::{Asking, no_store, person};
 use crate::error::Problem;
+
+/// The largest body of a request.
+const BODY_MAX: usize = 1024 * 1024;
 
 /// A route, as the documentation and the tests see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// `get` or `post`.
+    /// `get`, `post` or `patch`.
     pub method: &'static str,
     /// Its path.
     pub path: &'static str,
@@ -39,15 +50,20 @@ pub struct Route {
     pub action: Action,
     /// To what.
     pub resource: Resource,
+    /// What it takes and answers.
+    operation: Operation,
 }
 
-/// The most entries of a list.
-const LIMIT_MAX: u32 = 1000;
-/// Entries of a list, unless it is said.
-const LIMIT: u32 = 100;
+impl Route {
+    /// Whether a request must say in `If-Match` which version it has seen.
+    pub const fn is_versioned(&self) -> bool {
+        self.operation.versioned
+    }
+}
 
 macro_rules! routes {
-    ($($method:ident $path:literal, $action:ident $resource:ident => $handler:ident;)*) => {
+    ($($method:ident $path:literal, $action:ident $resource:ident => $handler:path,
+        $operation:expr;)*) => {
         /// Every route.
         pub const ROUTES: &[Route] = &[
             $(Route {
@@ -55,53 +71,147 @@ macro_rules! routes {
                 path: $path,
                 action: Action::$action,
                 resource: Resource::$resource,
+                operation: $operation,
             },)*
         ];
 
-        pub(super) fn router() -> Router<Arc<Shared>> {
-            Router::new()$(.route($path, routing::$method($handler)))*
+        /// Every route, with what is around it.
+        pub(super) fn router(state: &Arc<Shared>) -> Router<Arc<Shared>> {
+            let once = middleware::from_fn_with_state::<_, _, (State<Arc<Shared>>, Request)>(
+                Arc::clone(state),
+                idempotency::once,
+            );
+            Router::new()$(.route(
+                $path,
+                routing::$method($handler)
+                    .layer::<_, Infallible>(once.clone())
+                    .layer(Extension(Needs(Action::$action, Resource::$resource))),
+            ))*
+            .layer(DefaultBodyLimit::max(BODY_MAX))
         }
     };
 }
 
+#[rustfmt::skip]
 routes! {
-    get "/api/v1/alerts", Read Alerts => list_alerts;
-    post "/api/v1/alerts/{id}/acknowledge", Acknowledge Alerts => acknowledge_alert;
-    get "/api/v1/notifications", Read Alerts => list_notifications;
-    get "/api/v1/silences", Read Silences => list_silences;
-    post "/api/v1/silences/{id}/expire", Write Silences => expire_silence;
-    get "/api/v1/incidents", Read Incidents => list_incidents;
-    get "/api/v1/incidents/{id}/history", Read Incidents => incident_history;
-    post "/api/v1/incidents/{id}/status", Write Incidents => advance_incident;
-    get "/api/v1/rules", Read Rules => list_rules;
-    post "/api/v1/rules/{id}/enable", Write Rules => enable_rule;
-    post "/api/v1/rules/{id}/disable", Write Rules => disable_rule;
-    get "/api/v1/sources", Read Sources => list_sources;
-    get "/api/v1/sources/{id}", Read Sources => show_source;
-    get "/api/v1/monitors", Read System => list_monitors;
-    get "/api/v1/advisories", Read Compliance => list_advisories;
-    get "/api/v1/compliance/status", Read Compliance => compliance_status;
-    get "/api/v1/compliance/gaps", Read Compliance => compliance_gaps;
-    get "/api/v1/compliance/scores", Read Compliance => list_scores;
-    get "/api/v1/compliance/poam", Read Poam => list_poam;
-    get "/api/v1/compliance/evidence", Read Evidence => list_evidence;
-    post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence => approve_evidence;
-    get "/api/v1/keys", Read Keys => list_keys;
-    post "/api/v1/keys", Write Keys => create_key;
-    post "/api/v1/keys/{id}/revoke", Write Keys => revoke_key;
-    get "/api/v1/users", Read Users => list_users;
-    post "/api/v1/users", Write Users => create_user;
-    get "/api/v1/users/{name}", Read Users => show_user;
-    post "/api/v1/users/{name}/enroll-link", Write Users => enroll_link;
-    post "/api/v1/users/{name}/role", Write Users => set_role;
-    post "/api/v1/users/{name}/disable", Write Users => disable_user;
-    post "/api/v1/users/{name}/enable", Write Users => enable_user;
-    post "/api/v1/users/{name}/unlock", Write Users => unlock_user;
-    post "/api/v1/users/{name}/require-password-change", Write Users => require_change;
-    get "/api/v1/sessions", Read Sessions => list_sessions;
-    post "/api/v1/sessions/{id}/revoke", Write Sessions => revoke_session;
-    get "/api/v1/policy", Read Policy => show_policy;
+    get "/api/v1/alerts", Read Alerts => alerts::list,
+        op("Lists alerts, the newest first").query(alerts::AlertQuery::RECORD).lists(&answers::ALERT);
+    get "/api/v1/alerts/{id}", Read Alerts => alerts::show,
+        op("Shows an alert").gives(&answers::ALERT).tagged();
+    post "/api/v1/alerts/{id}/acknowledge", Acknowledge Alerts => alerts::acknowledge,
+        op("Acknowledges an alert").gives(&answers::ALERT);
+    post "/api/v1/alerts:batch", Acknowledge Alerts => alerts::batch,
+        op("Acknowledges many alerts").body(alerts::BatchBody::RECORD).gives(&answers::BATCH);
+    get "/api/v1/notifications", Read Alerts => alerts::notifications,
+        op("Lists notifications, the newest first").query(alerts::NotificationQuery::RECORD).lists(&answers::NOTIFICATION);
+    get "/api/v1/silences", Read Silences => alerts::silences,
+        op("Lists silences").query(alerts::AllQuery::RECORD).lists(&answers::SILENCE);
+    post "/api/v1/silences", Write Silences => alerts::create_silence,
+        op("Makes a silence").body(alerts::SilenceBody::RECORD).gives(&answers::SILENCE);
+    post "/api/v1/silences/{id}/expire", Write Silences => alerts::expire_silence,
+        op("Ends a silence");
+    get "/api/v1/incidents", Read Incidents => alerts::incidents,
+        op("Lists incidents, the newest first").query(alerts::AllQuery::RECORD).lists(&answers::INCIDENT);
+    get "/api/v1/incidents/{id}", Read Incidents => alerts::incident,
+        op("Shows an incident").gives(&answers::INCIDENT).tagged();
+    get "/api/v1/incidents/{id}/history", Read Incidents => alerts::incident_history,
+        op("Lists the changes of an incident's status").lists(&answers::STATUS_CHANGE);
+    post "/api/v1/incidents/{id}/status", Write Incidents => alerts::advance_incident,
+        op("Moves an incident on").body(alerts::StatusBody::RECORD).gives(&answers::INCIDENT).tagged().versioned();
+    get "/api/v1/events", Read Events => alerts::events,
+        op("Searches events, the newest first; the search is recorded").query(alerts::EventQuery::RECORD).lists(&answers::EVENT);
+    get "/api/v1/rules", Read Rules => operations::rules,
+        op("Lists detection rules").lists(&answers::RULE);
+    post "/api/v1/rules/{id}/enable", Write Rules => operations::enable_rule,
+        op("Puts a rule in force");
+    post "/api/v1/rules/{id}/disable", Write Rules => operations::disable_rule,
+        op("Puts a rule out of force");
+    get "/api/v1/sources", Read Sources => operations::sources,
+        op("Lists sources of events").lists(&answers::SOURCE);
+    get "/api/v1/sources/{id}", Read Sources => operations::source,
+        op("Shows a source").gives(&answers::SOURCE).tagged();
+    get "/api/v1/monitors", Read System => operations::monitors,
+        op("Lists monitors").lists(&answers::MONITOR);
+    get "/api/v1/advisories", Read Compliance => compliance::advisories,
+        op("Lists vulnerable packages that are installed").query(alerts::AllQuery::RECORD).lists(&answers::ADVISORY_MATCH);
+    get "/api/v1/compliance/status", Read Compliance => compliance::status,
+        op("Lists requirements and how they stand").query(compliance::RequirementQuery::RECORD).lists(&answers::REQUIREMENT);
+    get "/api/v1/compliance/gaps", Read Compliance => compliance::gaps,
+        op("Lists requirements that are not met, the heaviest first").query(compliance::RequirementQuery::RECORD).lists(&answers::REQUIREMENT);
+    get "/api/v1/compliance/scores", Read Compliance => compliance::scores,
+        op("Lists scores as they were counted").lists(&answers::SCORE);
+    get "/api/v1/compliance/poam", Read Poam => compliance::plans,
+        op("Lists the plan of action").query(alerts::AllQuery::RECORD).lists(&answers::PLAN);
+    post "/api/v1/compliance/poam", Write Poam => compliance::create_plan,
+        op("Adds an item to the plan of action").body(compliance::PlanBody::RECORD).gives(&answers::PLAN).tagged();
+    get "/api/v1/compliance/poam/{id}", Read Poam => compliance::plan,
+        op("Shows an item of the plan of action").gives(&answers::PLAN).tagged();
+    patch "/api/v1/compliance/poam/{id}", Write Poam => compliance::change_plan,
+        op("Changes an item of the plan of action").body(compliance::PlanChange::RECORD).gives(&answers::PLAN).tagged().versioned();
+    get "/api/v1/compliance/evidence", Read Evidence => compliance::evidence,
+        op("Lists evidence").query(alerts::AllQuery::RECORD).lists(&answers::EVIDENCE);
+    post "/api/v1/compliance/evidence", Write Evidence => compliance::create_evidence,
+        op("Takes a piece of evidence in, as a draft").body(compliance::EvidenceBody::RECORD).gives(&answers::EVIDENCE).tagged();
+    get "/api/v1/compliance/evidence/{id}", Read Evidence => compliance::piece,
+        op("Shows a piece of evidence").gives(&answers::EVIDENCE).tagged();
+    post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence => compliance::approve_evidence,
+        op("Approves a piece of evidence").gives(&answers::EVIDENCE);
+    get "/api/v1/reports/ssp", Export Reports => compliance::ssp,
+        op("Writes the system security plan").query(compliance::FormatQuery::RECORD).file(DOCUMENTS);
+    get "/api/v1/reports/assessor", Export Reports => compliance::assessor,
+        op("Writes the report for the assessor").query(compliance::FormatQuery::RECORD).file(DOCUMENTS);
+    get "/api/v1/reports/poam", Export Poam => compliance::poam_report,
+        op("Writes the plan of action").query(compliance::FormatQuery::RECORD).file(SHEETS);
+    get "/api/v1/keys", Read Keys => accounts::keys,
+        op("Lists API keys, the newest first").lists(&answers::KEY);
+    post "/api/v1/keys", Write Keys => accounts::create_key,
+        op("Makes an API key: of a machine, or one's own").body(accounts::KeyBody::RECORD).gives(&answers::NEW_KEY).secret();
+    post "/api/v1/keys/{id}/revoke", Write Keys => accounts::revoke_key,
+        op("Revokes an API key").gives(&answers::REVOKED_KEY);
+    post "/api/v1/keys/{id}/rotate", Write Keys => accounts::rotate_key,
+        op("Gives one's own API key another secret").body(accounts::RotateBody::RECORD).gives(&answers::ROTATED_KEY).secret();
+    get "/api/v1/users", Read Users => accounts::users,
+        op("Lists accounts").query(accounts::UserQuery::RECORD).lists(&answers::USER);
+    post "/api/v1/users", Write Users => accounts::create_user,
+        op("Makes an account").body(accounts::UserBody::RECORD).gives(&answers::INVITATION).secret();
+    get "/api/v1/users/{name}", Read Users => accounts::user,
+        op("Shows an account").gives(&answers::USER).tagged();
+    post "/api/v1/users/{name}/enroll-link", Write Users => accounts::enroll_link,
+        op("Makes another enrollment code").gives(&answers::INVITATION).secret();
+    post "/api/v1/users/{name}/role", Write Users => accounts::set_role,
+        op("Gives an account another role").body(accounts::RoleBody::RECORD).gives(&answers::USER).tagged().versioned();
+    post "/api/v1/users/{name}/disable", Write Users => accounts::disable_user,
+        op("Disables an account").body(accounts::ReasonBody::RECORD).gives(&answers::USER).tagged().versioned();
+    post "/api/v1/users/{name}/enable", Write Users => accounts::enable_user,
+        op("Enables an account").gives(&answers::USER).tagged().versioned();
+    post "/api/v1/users/{name}/unlock", Write Users => accounts::unlock_user,
+        op("Ends the lock of an account");
+    post "/api/v1/users/{name}/require-password-change", Write Users => accounts::require_change,
+        op("Asks for a new password at the next sign-in");
+    get "/api/v1/sessions", Read Sessions => accounts::sessions,
+        op("Lists sessions").lists(&answers::SESSION);
+    post "/api/v1/sessions/{id}/revoke", Write Sessions => accounts::revoke_session,
+        op("Ends a session");
+    get "/api/v1/policy", Read Policy => accounts::policy,
+        op("Shows the policy for passwords").gives(&answers::POLICY).tagged();
 }
+
+/// The formats of documents, by the value of `format`.
+const DOCUMENTS: &[&str] = &[
+    "application/pdf",
+    "text/html",
+    "text/markdown",
+    "application/json",
+];
+/// Those of the plan of action.
+const SHEETS: &[&str] = &[
+    "application/pdf",
+    "text/html",
+    "text/markdown",
+    "application/json",
+    "text/csv",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+];
 
 /// A person, and what they work with.
 struct Api {
@@ -109,23 +219,60 @@ struct Api {
     session: Session,
 }
 
+/// What a route does to what: a layer of each.
+#[derive(Clone, Copy, Debug)]
+struct Needs(Action, Resource);
+
+/// A session of whoever asks: by the key in `Authorization`, if there is such a header, else by the
+/// cookie. A header that is wrong is not made up for by a cookie.
+async fn session_of(
+    state: &Shared,
+    console: &Console,
+    asking: &Asking,
+    authorization: Option<&HeaderValue>,
+    isolation: Isolation,
+) -> Result<Session, Problem> {
+    let Some(header) = authorization else {
+        let person = person(state, asking).await?;
+        return Ok(console
+            .session_of(&person, &asking.client, isolation)
+            .await?);
+    };
+    let header = header.to_str().unwrap_or_default();
+    let holder = console.door.keys().resolve(header, asking.client.address);
+    let holder = holder.await.map_err(|error| match error {
+        AuthError::Unknown | AuthError::Scope => Problem::unauthorized_person(),
+        AuthError::TooMany => Problem::too_many_refused(),
+        AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
+    })?;
+    Ok(console
+        .session_of_key(&holder, &asking.client, isolation)
+        .await?)
+}
+
 impl FromRequestParts<Arc<Shared>> for Api {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
         let asking = Asking::from_request_parts(parts, state).await?;
-        let person = person(state, &asking).await?;
         let console = state.console.clone().ok_or(SignInError::NoSession)?;
+        let authorization = parts.headers.get(header::AUTHORIZATION);
         // What only reads sees one moment.
         let isolation = if parts.method.is_safe() {
             Isolation::Snapshot
         } else {
             Isolation::ReadCommitted
         };
-        let session = console
-            .session_of(&person, &asking.client, isolation)
-            .await?;
-        Ok(Self { console, session })
+        let session = session_of(state, &console, &asking, authorization, isolation).await?;
+        let api = Self { console, session };
+        // Before the body is read: whoever may not learns nothing about what it should be.
+        match parts.extensions.get::<Needs>() {
+            Some(Needs(action, resource)) => {
+                let may = api.session.require(*action, *resource);
+                api.allowed(may.map_err(AppError::from)).await
+            }
+            None => Err(Problem::unavailable("nobody knows what this needs")),
+        }
     }
 }
 
@@ -140,6 +287,17 @@ impl Api {
     async fn done<T>(self, result: Result<T, AppError>) -> Result<Response, Problem> {
         self.checked(result).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// Goes on if the role may.
+    async fn allowed(self, may: Result<(), AppError>) -> Result<Self, Problem> {
+        match may {
+            Ok(()) => Ok(self),
+            Err(error) => Err(match self.checked(Err::<(), _>(error)).await {
+                Ok(()) => Problem::unavailable("nobody knows what this needs"),
+                Err(problem) => problem,
+            }),
+        }
     }
 
     async fn checked<T>(self, result: Result<T, AppError>) -> Result<T, Problem> {
@@ -176,6 +334,9 @@ impl From<AppError> for Problem {
             AppError::Denied(Denied::NotAllowed { .. }) => {
                 Self::new(StatusCode::FORBIDDEN, text).kind("denied")
             }
+            AppError::Denied(Denied::NotByKey { .. }) => {
+                Self::new(StatusCode::FORBIDDEN, text).kind("not-by-key")
+            }
             AppError::Denied(Denied::ProofNeeded { .. }) => {
                 Self::new(StatusCode::FORBIDDEN, text).kind("proof-needed")
             }
@@ -195,352 +356,4 @@ impl From<AppError> for Problem {
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Listing {
-    limit: u32,
-    /// Also what is over.
-    all: bool,
-}
-
-impl Default for Listing {
-    fn default() -> Self {
-        Self {
-            limit: LIMIT,
-            all: false,
-        }
-    }
-}
-
-impl Listing {
-    fn limit(&self) -> u32 {
-        self.limit.clamp(1, LIMIT_MAX)
-    }
-}
-
-async fn list_alerts(mut api: Api, Query(listing): Query<Listing>) -> Result<Response, Problem> {
-    let filter = alerts::Filter {
-        state: (!listing.all).then_some(AlertState::Open),
-        ..alerts::Filter::default()
-    };
-    let config = Arc::clone(&api.console.config);
-    let found = alerts::list(&mut api.session, &config, &filter, listing.limit()).await;
-    api.answer(found).await
-}
-
-async fn acknowledge_alert(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let done = alerts::acknowledge_all(&mut api.session, &[id]).await;
-    api.answer(done).await
-}
-
-async fn list_notifications(
-    mut api: Api,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let filter = notifications::Filter::default();
-    let found = notifications::list(&mut api.session, &filter, listing.limit()).await;
-    api.answer(found).await
-}
-
-async fn list_silences(mut api: Api, Query(listing): Query<Listing>) -> Result<Response, Problem> {
-    let which = if listing.all {
-        silences::Which::All
-    } else {
-        silences::Which::Unended
-    };
-    let found = silences::list(&mut api.session, which).await;
-    api.answer(found).await
-}
-
-async fn expire_silence(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let done = silences::expire(&mut api.session, &id).await;
-    api.done(done).await
-}
-
-async fn list_incidents(mut api: Api, Query(listing): Query<Listing>) -> Result<Response, Problem> {
-    let found = incidents::list(&mut api.session, listing.all, listing.limit()).await;
-    api.answer(found).await
-}
-
-async fn incident_history(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let found = incidents::history(&mut api.session, &id).await;
-    api.answer(found.map(|(_, changes)| changes)).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatusBody {
-    status: String,
-    reason: String,
-}
-
-async fn advance_incident(
-    mut api: Api,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: StatusBody = read_json(&headers, &body)?;
-    let to = body
-        .status
-        .parse()
-        .map_err(|error| AppError::invalid(format!("status: {error}")))?;
-    let moved = incidents::advance(&mut api.session, &id, to, &body.reason).await;
-    api.answer(moved.map(|moved| json!({ "incident": moved.before, "status": moved.status })))
-        .await
-}
-
-async fn list_rules(mut api: Api) -> Result<Response, Problem> {
-    let config = Arc::clone(&api.console.config);
-    let found = rules::list(&mut api.session, &config).await;
-    api.answer(found).await
-}
-
-async fn enable_rule(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let config = Arc::clone(&api.console.config);
-    let done = rules::enable(&mut api.session, &config, &id).await;
-    api.done(done).await
-}
-
-async fn disable_rule(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let config = Arc::clone(&api.console.config);
-    let done = rules::disable(&mut api.session, &config, &id).await;
-    api.done(done).await
-}
-
-async fn list_sources(mut api: Api) -> Result<Response, Problem> {
-    let found = sources::list(&mut api.session).await;
-    api.answer(found).await
-}
-
-async fn show_source(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let found = sources::show(&mut api.session, &id).await;
-    api.answer(found).await
-}
-
-async fn list_monitors(mut api: Api) -> Result<Response, Problem> {
-    let config = Arc::clone(&api.console.config);
-    let found = monitors::list(&mut api.session, &config).await;
-    api.answer(found).await
-}
-
-async fn list_advisories(
-    mut api: Api,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let filter = advisories::Filter {
-        all: listing.all,
-        ..advisories::Filter::default()
-    };
-    let found = advisories::list(&mut api.session, &filter).await;
-    api.answer(found).await
-}
-
-async fn compliance_status(mut api: Api) -> Result<Response, Problem> {
-    let state = api.console.state.clone();
-    let filter = compliance::overview::Filter::default();
-    let found = compliance::overview::status(&mut api.session, &state, &filter).await;
-    api.answer(found.map(|overview| overview.requirements))
-        .await
-}
-
-async fn compliance_gaps(mut api: Api) -> Result<Response, Problem> {
-    let state = api.console.state.clone();
-    let filter = compliance::overview::Filter::default();
-    let found = compliance::overview::gaps(&mut api.session, &state, &filter).await;
-    api.answer(found.map(|overview| overview.requirements))
-        .await
-}
-
-async fn list_scores(mut api: Api) -> Result<Response, Problem> {
-    let found = compliance::score::history(&mut api.session).await;
-    api.answer(found).await
-}
-
-async fn list_poam(mut api: Api, Query(listing): Query<Listing>) -> Result<Response, Problem> {
-    let filter = compliance::poam::Filter {
-        closed: listing.all,
-        ..compliance::poam::Filter::default()
-    };
-    let found = compliance::poam::list(&mut api.session, filter).await;
-    api.answer(found).await
-}
-
-async fn list_evidence(mut api: Api, Query(listing): Query<Listing>) -> Result<Response, Problem> {
-    let state = api.console.state.clone();
-    let filter = compliance::evidence::Filter {
-        all: listing.all,
-        ..compliance::evidence::Filter::default()
-    };
-    let found = compliance::evidence::list(&mut api.session, &state, &filter).await;
-    api.answer(found).await
-}
-
-async fn approve_evidence(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let separate = api.console.config.compliance.separate_approver;
-    let done = compliance::evidence::approve(&mut api.session, &id, separate).await;
-    api.answer(done).await
-}
-
-async fn list_keys(mut api: Api) -> Result<Response, Problem> {
-    let found = keys::list(&mut api.session).await;
-    api.answer(found).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyBody {
-    name: String,
-    scopes: Vec<String>,
-    #[serde(default)]
-    service: Option<ServiceName>,
-    #[serde(default)]
-    expires: Option<Span>,
-}
-
-async fn create_key(mut api: Api, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let body: KeyBody = read_json(&headers, &body)?;
-    let request = keys::Request {
-        name: &body.name,
-        scopes: &body.scopes,
-        service: body.service.as_ref(),
-        valid_for: body.expires,
-        owner: None,
-    };
-    let made = keys::create(&mut api.session, &request).await;
-    api.answer(made.map(
-        |key| json!({ "key_id": key.key_id, "expires_at": key.expires_at, "key": key.secret }),
-    ))
-    .await
-}
-
-async fn revoke_key(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let done = keys::revoke(&mut api.session, &id).await;
-    api.answer(done.map(|(key, revoked)| json!({ "key": key, "revoked": revoked })))
-        .await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-struct UserListing {
-    locked: bool,
-}
-
-async fn list_users(mut api: Api, Query(listing): Query<UserListing>) -> Result<Response, Problem> {
-    let shown = Shown {
-        locked: listing.locked,
-    };
-    let found = accounts::list(&mut api.session, shown).await;
-    api.answer(found).await
-}
-
-async fn show_user(mut api: Api, Path(name): Path<String>) -> Result<Response, Problem> {
-    let found = accounts::find(&mut api.session, &name).await;
-    api.answer(found).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserBody {
-    username: String,
-    email: String,
-    #[serde(default)]
-    full_name: Option<String>,
-    role: Role,
-    #[serde(default)]
-    expires: Option<Span>,
-}
-
-fn invitation(made: &accounts::Invitation) -> serde_json::Value {
-    json!({
-        "user_id": made.user_id,
-        "username": made.username,
-        "enrollment_code": made.token.expose(),
-        "expires_at": made.until,
-    })
-}
-
-async fn create_user(mut api: Api, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let body: UserBody = read_json(&headers, &body)?;
-    let request = accounts::Request {
-        username: &body.username,
-        email: &body.email,
-        full_name: body.full_name.as_deref(),
-        role: body.role,
-        expires_at: body.expires.map(|span| SystemClock.now().plus(span)),
-    };
-    let made = accounts::create(&mut api.session, &request).await;
-    api.answer(made.map(|made| invitation(&made))).await
-}
-
-async fn enroll_link(mut api: Api, Path(name): Path<String>) -> Result<Response, Problem> {
-    let made = accounts::make_link(&mut api.session, &name).await;
-    api.answer(made.map(|made| invitation(&made))).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RoleBody {
-    role: Role,
-}
-
-async fn set_role(
-    mut api: Api,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: RoleBody = read_json(&headers, &body)?;
-    let done = accounts::set_role(&mut api.session, &name, body.role).await;
-    api.done(done).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReasonBody {
-    reason: String,
-}
-
-async fn disable_user(
-    mut api: Api,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: ReasonBody = read_json(&headers, &body)?;
-    let done = accounts::disable(&mut api.session, &name, &body.reason).await;
-    api.done(done).await
-}
-
-async fn enable_user(mut api: Api, Path(name): Path<String>) -> Result<Response, Problem> {
-    let done = accounts::enable(&mut api.session, &name).await;
-    api.done(done).await
-}
-
-async fn unlock_user(mut api: Api, Path(name): Path<String>) -> Result<Response, Problem> {
-    let done = accounts::unlock(&mut api.session, Some(&name)).await;
-    api.done(done).await
-}
-
-async fn require_change(mut api: Api, Path(name): Path<String>) -> Result<Response, Problem> {
-    let done = accounts::require_password_change(&mut api.session, Some(&name)).await;
-    api.done(done).await
-}
-
-async fn list_sessions(mut api: Api) -> Result<Response, Problem> {
-    let found = accounts::sessions(&mut api.session, None).await;
-    api.answer(found).await
-}
-
-async fn revoke_session(mut api: Api, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let done = accounts::revoke_sessions(&mut api.session, Revoke::Session(id)).await;
-    api.done(done).await
-}
-
-async fn show_policy(mut api: Api) -> Result<Response, Problem> {
-    let found = password_policy::show(&mut api.session).await;
-    api.answer(found.map(|in_force| in_force.to_json())).await
 }

@@ -111,6 +111,7 @@ fn list_deliveries(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         channel: args.channel,
         alert: args.alert.as_deref(),
         since: args.since,
+        before: None,
     };
     let entries = with_session(globals, None, async |session, _| {
         Ok(notifications::list(session, &filter, args.limit).await?)

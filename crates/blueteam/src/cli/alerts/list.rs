@@ -9,7 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, with_session};
+use crate::cli::session::{Globals, block_on, list_anywhere, with_session};
+use app::remote::Remote;
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam alerts list --severity high --since 24h
@@ -111,6 +112,30 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
     out::print(table)
 }
 
+impl ListArgs {
+    /// As the API is asked.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        let mut add = |name, value: Option<String>| query.extend(value.map(|value| (name, value)));
+        add("all", self.state.is_none().then(|| "true".to_owned()));
+        add(
+            "state",
+            self.state.map(|state| state_word(state).to_owned()),
+        );
+        add(
+            "severity",
+            self.severity.map(|severity| severity.as_str().to_owned()),
+        );
+        add("service", self.service.clone());
+        add("tenant", self.tenant.map(|tenant| tenant.to_string()));
+        add("rule_id", self.rule.clone());
+        add("acknowledged", self.unacked.then(|| "false".to_owned()));
+        add("since", self.since.map(|since| since.to_string()));
+        add("silenced", self.silenced.then(|| "true".to_owned()));
+        query
+    }
+}
+
 pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = alerts::Filter {
         severity: args.severity,
@@ -122,11 +147,15 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         since: args.since,
         incident_id: None,
         silenced: args.silenced.then_some(true),
+        before: None,
     };
 
-    let alerts = with_session(globals, None, async |session, loaded| {
-        Ok(alerts::list(session, &loaded.config, &filter, args.limit).await?)
+    let mut alerts = list_anywhere(globals, "/api/v1/alerts", &args.query(), args.limit, || {
+        with_session(globals, None, async |session, loaded| {
+            Ok(alerts::list(session, &loaded.config, &filter, args.limit).await?)
+        })
     })?;
+    alerts::sort(&mut alerts);
 
     if args.json {
         out::json(&alerts)?;
@@ -361,10 +390,26 @@ pub(super) struct AckArgs {
     json: bool,
 }
 
+/// Acknowledges alerts one after the other; what was done stays done if a later one is not there.
+async fn acknowledge_remotely(remote: &Remote, ids: &[String]) -> anyhow::Result<Vec<Alert>> {
+    let mut seen = Vec::with_capacity(ids.len());
+    for id in ids {
+        let path = ["api", "v1", "alerts", id, "acknowledge"];
+        seen.push(remote.post(&path).await?);
+    }
+    Ok(seen)
+}
+
 pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let seen = with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
-        Ok(alerts::acknowledge_all(session, &args.ids).await?)
-    })?;
+    let seen = match globals.remote()? {
+        Some(_) if args.on_behalf_of.is_some() => {
+            out::usage!("--on-behalf-of: with --server it is the owner of the key who acts");
+        }
+        Some(remote) => block_on(acknowledge_remotely(&remote, &args.ids))?,
+        None => with_session(globals, args.on_behalf_of.as_deref(), async |session, _| {
+            Ok(alerts::acknowledge_all(session, &args.ids).await?)
+        })?,
+    };
 
     if args.json {
         out::json(&seen)?;

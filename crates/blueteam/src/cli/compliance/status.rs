@@ -13,7 +13,8 @@ use super::grid::{Bit, Grid};
 use super::ids::many;
 use super::standing_word;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_session};
+use crate::cli::session::{Globals, block_on, with_session};
+use app::remote::Remote;
 
 /// As many things that are due are named.
 const SHOWN: usize = 20;
@@ -82,7 +83,28 @@ impl Filter {
     }
 }
 
+/// The requirements as a daemon elsewhere lists them. What is said of them together is there.
+fn from_elsewhere(remote: &Remote, path: &str, filter: &Filter) -> anyhow::Result<Vec<Listed>> {
+    let mut query = Vec::new();
+    let mut add = |name, value: Option<String>| query.extend(value.map(|value| (name, value)));
+    add("family", filter.family.clone());
+    let statuses: Vec<String> = filter.status.iter().map(ToString::to_string).collect();
+    add("status", (!statuses.is_empty()).then(|| statuses.join(",")));
+    add("owner", filter.owner.clone());
+    add("due", filter.due.map(|due| due.to_string()));
+    block_on(remote.list(path, &query, u32::MAX))
+}
+
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if let Some(remote) = globals.remote()? {
+        let found = from_elsewhere(&remote, "/api/v1/compliance/status", &args.filter)?;
+        if args.json {
+            out::json(&found)?;
+        } else {
+            print_table(&found, true)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let state = globals.state()?;
     let overview = with_session(globals, None, async |session, _| {
         Ok(overview::status(session, &state, &args.filter.wanted()).await?)
@@ -127,6 +149,18 @@ fn print_reminders(due: &[Reminder]) {
 }
 
 pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if let Some(remote) = globals.remote()? {
+        let gaps = from_elsewhere(&remote, "/api/v1/compliance/gaps", &args.filter)?;
+        if args.json {
+            out::json(&gaps)?;
+        } else if gaps.is_empty() {
+            out::line("no requirement costs points")?;
+        } else {
+            print_table(&gaps, false)?;
+            out::note(describe_apart(&gaps));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let state = globals.state()?;
     let overview = with_session(globals, None, async |session, _| {
         Ok(overview::gaps(session, &state, &args.filter.wanted()).await?)

@@ -92,7 +92,39 @@ impl FilterArgs {
             cui: self.cui,
             text: self.text.clone(),
             ids: self.id.clone(),
+            before: None,
         }
+    }
+
+    /// As the API is asked.
+    pub(super) fn query(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        if !self.id.is_empty() || self.on_behalf_of.is_some() {
+            crate::cli::out::usage!("--id and --on-behalf-of: not with --server");
+        }
+        let mut query = Vec::new();
+        let mut add = |name, value: Option<String>| query.extend(value.map(|value| (name, value)));
+        add("since", self.since.map(|since| since.to_string()));
+        add("until", self.until.map(|until| until.to_string()));
+        add("user", self.user.clone());
+        add("ip", self.ip.map(|range| range.to_string()));
+        add(
+            "category",
+            self.category.map(|category| category.as_str().to_owned()),
+        );
+        add("action", self.action.clone());
+        add(
+            "result",
+            self.result.map(|result| result.as_str().to_owned()),
+        );
+        add("source", self.source.clone());
+        add("service", self.service.clone());
+        add("session", self.session.clone());
+        add("host", self.host.clone());
+        add("source_id", self.source_id.clone());
+        add("peer", self.peer.map(|range| range.to_string()));
+        add("cui", self.cui.then(|| "true".to_owned()));
+        add("text", self.text.clone());
+        Ok(query)
     }
 
     /// Who asks, if a name was given.

@@ -7,7 +7,7 @@ use comfy_table::{Cell, Table};
 
 use super::filter::FilterArgs;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, with_session};
+use crate::cli::session::{Globals, block_on, with_session};
 
 /// Search events, the newest first; or, as a timeline, one user's or session's, as they happened.
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         timeline: args.timeline,
         limit: args.limit,
     };
+    if let Some(remote) = globals.remote()? {
+        if args.timeline {
+            out::usage!("--timeline: not with --server");
+        }
+        let mut query = args.filter.query()?;
+        query.extend(args.alert.clone().map(|alert| ("alert", alert)));
+        let events = block_on(remote.list("/api/v1/events", &query, args.limit))?;
+        return show(args, &events, None);
+    }
     let (answer, hint) = with_session(globals, args.filter.asker(), async |session, _| {
         let answer = events::search(session, search).await?;
         let hint = if answer.events.is_empty() {
@@ -84,7 +93,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         ));
     }
 
-    let events = answer.events;
+    show(args, &answer.events, hint)
+}
+
+fn show(args: &Args, events: &[Found], hint: Option<String>) -> anyhow::Result<ExitCode> {
     if args.json {
         out::json(&events)?;
     } else if events.is_empty() {
@@ -98,11 +110,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             out::note(hint);
         }
     } else if args.raw {
-        print_raw(&events)?;
+        print_raw(events)?;
     } else {
         let look = Look::stdout();
         let mut table = header(look);
-        for event in &events {
+        for event in events {
             add(&mut table, event);
         }
         out::spare(look, &mut table, &[1, 2, 3, 6]);

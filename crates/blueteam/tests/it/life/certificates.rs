@@ -16,7 +16,7 @@ use super::doctor::{doctor, part};
 use super::spools::{Tls, tls_stream};
 
 /// Writes a certificate that is valid from and for so many days from now, and its key. Returns it.
-fn issue(dir: &Path, from_days: i64, for_days: i64) -> CertificateDer<'static> {
+pub(super) fn issue(dir: &Path, from_days: i64, for_days: i64) -> CertificateDer<'static> {
     let at = |days: i64| {
         let day = Duration::from_hours(24);
         let (days, past) = (u32::try_from(days.abs()).unwrap(), days < 0);
@@ -38,7 +38,7 @@ fn issue(dir: &Path, from_days: i64, for_days: i64) -> CertificateDer<'static> {
     certificate.der().clone()
 }
 
-fn files(dir: &Path) -> String {
+pub(super) fn files(dir: &Path) -> String {
     let path = |name| dir.join(name).display().to_string();
     format!(
         "tls_cert_file = \"{}\"\ntls_key_file = \"{}\"\n",
