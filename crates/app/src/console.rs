@@ -7,7 +7,7 @@ use config::{Config, StateDir};
 use identity::role::Permissions;
 use model::{Actor, Origin, Via};
 pub use store::Isolation;
-use store::StoreError;
+use store::{PersonTransaction, StoreError};
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
@@ -50,9 +50,9 @@ impl Console {
         })
     }
 
-    /// A connection of the role that does people's work.
-    pub(crate) async fn connect(&self) -> Result<store::PooledConnection, StoreError> {
-        Ok(self.people.acquire().await?)
+    /// A transaction of the role that does people's work, for an actor.
+    pub(crate) async fn begin(&self, actor: &Actor) -> Result<PersonTransaction, StoreError> {
+        store::begin_for(&self.people, actor, Isolation::ReadCommitted).await
     }
 
     /// What each role may do.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use model::Actor;
+use store::StoreError;
 use tokio::time::timeout;
 
 use crate::console::Console;
@@ -21,13 +23,20 @@ pub async fn claim(session: &mut Session, request: &Repeatable<'_>) -> Result<Cl
 
 /// Keeps the answer of a claimed request, or forgets the request if there is none to keep. What
 /// cannot be kept stays in flight for a day, and so is not done twice.
-pub async fn finish(console: &Console, request: &Repeatable<'_>, answer: Option<&Answered>) {
+pub async fn finish(
+    console: &Console,
+    actor: &Actor,
+    request: &Repeatable<'_>,
+    answer: Option<&Answered>,
+) {
     let kept = timeout(PATIENCE, async {
-        let mut conn = console.connect().await?;
+        let mut tx = console.begin(actor).await?;
         match answer {
-            Some(answer) => store::api_requests::keep_answer(&mut conn, request, answer).await,
-            None => store::api_requests::release(&mut conn, request).await,
+            Some(answer) => store::api_requests::keep_answer(&mut tx, request, answer).await?,
+            None => store::api_requests::release(&mut tx, request).await?,
         }
+        tx.commit().await?;
+        Ok::<(), StoreError>(())
     });
     if !matches!(kept.await, Ok(Ok(()))) {
         tracing::warn!("the answer of a request with an Idempotency-Key cannot be kept");

@@ -62,8 +62,6 @@ pub use migrate::{
 pub use position::Before;
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
-/// A connection that a pool has lent.
-pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// What a person's request works in ([`begin_for`]).
 pub type PersonTransaction = sqlx::Transaction<'static, sqlx::Postgres>;
 

@@ -71,10 +71,10 @@ async fn run_once(state: Arc<Shared>, request: Request, next: Next) -> Result<Re
     let body = read_body(body).await?;
 
     let route = format!("{} {}", parts.method, parts.uri.path());
-    let person = api.session.actor().name.clone();
+    let actor = api.session.actor().clone();
     let digest = app::listing::digest(&body);
     let repeatable = Repeatable {
-        person: &person,
+        person: &actor.name,
         route: &route,
         key: &key,
         body_sha256: &digest,
@@ -122,7 +122,7 @@ async fn run_once(state: Arc<Shared>, request: Request, next: Next) -> Result<Re
         .filter(|_| !head.status.is_server_error())
     {
         let answered = to_keep(&head, &body);
-        app::idempotency::finish(console, &repeatable, answered.as_ref()).await;
+        app::idempotency::finish(console, &actor, &repeatable, answered.as_ref()).await;
     }
     Ok(Response::from_parts(head, Body::from(body)))
 }

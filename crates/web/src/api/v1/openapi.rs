@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use app::console::Isolation;
 use app::actor::requires_step_up;
+use app::console::Isolation;
 use app::sign_in::SignInError;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
