@@ -189,7 +189,7 @@ fn characters_without_a_glyph_are_shown_by_code_point() {
 
 /// Typesets the characters that are not replaced in every face that they may appear in.
 ///
-/// Checks one in twelve; `BLUETEAM_TEST_PDF_EVERY=1` checks all of them.
+/// Checks one in thirty-six; `BLUETEAM_TEST_PDF_EVERY=1` checks all of them.
 #[test]
 fn every_character_that_is_not_replaced_can_be_typeset() {
     let fonts = Fonts::bundled();
@@ -217,7 +217,7 @@ fn every_character_that_is_not_replaced_can_be_typeset() {
         in_code.len()
     );
 
-    let every = scale_from_env("BLUETEAM_TEST_PDF_EVERY", 12);
+    let every = scale_from_env("BLUETEAM_TEST_PDF_EVERY", 36);
     let apart = |chars: &[char]| {
         chars
             .iter()
