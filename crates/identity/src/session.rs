@@ -1,7 +1,7 @@
 //! When a session is locked and when it ends, as pure decisions.
 //!
 //! - It locks after 15 minutes without activity (3.1.10): nothing is shown or done until its owner
-//!   has proved one factor again.
+//!   has proved who they are again, by which another session begins (ASVS 7.2.4).
 //! - It ends after 60 minutes without activity and 12 hours after it began (3.1.11; ASVS 7.3.1,
 //!   7.3.2), locked or not.
 //! - What is dangerous asks for a factor given within the last 10 minutes (ASVS 7.5.1).
@@ -109,7 +109,7 @@ pub struct SessionTimes {
     pub last_activity: Timestamp,
     /// When it was locked, by time or by its owner.
     pub locked_at: Option<Timestamp>,
-    /// When a factor was last given again for something dangerous.
+    /// When its owner proved who they are by all factors: as it began.
     pub stepped_up_at: Option<Timestamp>,
 }
 
@@ -137,7 +137,7 @@ impl EndReason {
 pub enum SessionState {
     /// Everything that its owner's role allows.
     Active,
-    /// Unlocking or signing out.
+    /// Proving who one is again, or signing out.
     Locked,
     /// Nothing.
     Ended(EndReason),
@@ -192,37 +192,6 @@ impl SessionTimes {
         Self {
             locked_at: self.locked_at.or(Some(self.not_before(now))),
             stepped_up_at: None,
-            ..self
-        }
-    }
-
-    /// Returns the times after the owner proved a factor at `now` to unlock the session. Changes
-    /// nothing once it has ended.
-    pub fn after_unlock(self, settings: &SessionSettings, now: Timestamp) -> Self {
-        if self.state(settings, now) != SessionState::Locked {
-            return self;
-        }
-
-        Self {
-            last_activity: self.not_before(now),
-            locked_at: None,
-            // One factor unlocks; something dangerous asks again.
-            stepped_up_at: None,
-            ..self
-        }
-    }
-
-    /// Returns the times after the owner gave a factor again at `now`, for something dangerous.
-    /// Changes nothing unless the session is active.
-    pub fn after_step_up(self, settings: &SessionSettings, now: Timestamp) -> Self {
-        if self.state(settings, now) != SessionState::Active {
-            return self;
-        }
-
-        let now = self.not_before(now);
-        Self {
-            last_activity: now,
-            stepped_up_at: Some(now),
             ..self
         }
     }
@@ -287,27 +256,15 @@ mod tests {
         let settings = SessionSettings::default();
         let locked = SessionTimes::begin(START);
         assert_eq!(locked.after_activity(&settings, after(20)), locked);
-        assert_eq!(locked.after_step_up(&settings, after(20)), locked);
-
-        let unlocked = locked.after_unlock(&settings, after(20));
-        assert_eq!(state(unlocked, 34), SessionState::Active);
-        assert_eq!(
-            locked.after_unlock(&settings, after(60)),
-            locked,
-            "an ended session stays ended"
-        );
+        assert_eq!(locked.after_activity(&settings, after(60)), locked);
     }
 
     #[test]
-    fn a_lock_by_hand_holds_until_a_factor_is_given() {
+    fn a_lock_by_hand_holds() {
         let settings = SessionSettings::default();
         let locked = SessionTimes::begin(START).after_lock(after(1));
         assert_eq!(state(locked, 2), SessionState::Locked);
         assert_eq!(locked.after_activity(&settings, after(2)), locked);
-        assert_eq!(
-            state(locked.after_unlock(&settings, after(3)), 3),
-            SessionState::Active
-        );
     }
 
     #[test]
@@ -316,13 +273,9 @@ mod tests {
         let times = SessionTimes::begin(START).after_activity(&settings, after(9));
         assert!(times.is_stepped_up(&settings, after(9)));
         assert!(!times.is_stepped_up(&settings, after(10)));
-
-        let again = times.after_step_up(&settings, after(11));
-        assert!(again.is_stepped_up(&settings, after(20)));
-        let unlocked = again
-            .after_lock(after(12))
-            .after_unlock(&settings, after(13));
-        assert!(!unlocked.is_stepped_up(&settings, after(13)));
+        let locked = times.after_lock(after(9));
+        assert!(!locked.is_stepped_up(&settings, after(9)));
+        assert_eq!(locked.stepped_up_at, None);
     }
 
     #[test]
@@ -362,16 +315,12 @@ mod tests {
     enum Event {
         Activity,
         Lock,
-        Unlock,
-        StepUp,
     }
 
     fn history() -> impl Strategy<Value = Vec<(i64, Event)>> {
         let event = prop_oneof![
             4 => Just(Event::Activity),
             1 => Just(Event::Lock),
-            2 => Just(Event::Unlock),
-            1 => Just(Event::StepUp),
         ];
         proptest::collection::vec((-1_200_i64..2_400, event), 1..80)
     }
@@ -390,8 +339,6 @@ mod tests {
                 times = match event {
                     Event::Activity => times.after_activity(&settings, now),
                     Event::Lock => times.after_lock(now),
-                    Event::Unlock => times.after_unlock(&settings, now),
-                    Event::StepUp => times.after_step_up(&settings, now),
                 };
 
                 prop_assert_eq!(times.absolute_end(&settings), START.plus(settings.end_after));

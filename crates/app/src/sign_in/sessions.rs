@@ -9,7 +9,9 @@ use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use super::record::{Way, attempt_event};
-use super::{Attempt, Client, Outcome, Person, SignIn, SignInError, client_actor};
+use super::{
+    Attempt, Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor, person_of,
+};
 
 /// A use of a session is noted when the one before is older than this.
 const NOTE_USE_AFTER: Span = Span::secs(30);
@@ -75,15 +77,16 @@ impl SignIn {
         Ok(())
     }
 
-    /// Proves once more who a session's person is: unlocks it, and lets them do what is dangerous.
-    /// The code is asked for as at a sign-in.
+    /// Proves once more who a session's person is, by all factors as at a sign-in: a new session
+    /// takes the place of the old one, locked or not. Whoever has copied the old token is left with
+    /// nothing (ASVS 7.2.4), and what is dangerous may be done for a while.
     pub async fn prove_again(
         &self,
         token: &str,
         password: SecretString,
         code: Option<String>,
         client: &Client,
-    ) -> Outcome<()> {
+    ) -> Outcome<SignedIn> {
         let mut username = String::new();
         let result = async {
             let facts = self.find_session(token).await?;
@@ -93,19 +96,27 @@ impl SignIn {
                 password,
                 code,
             };
-            let (credentials, _) = self.prove(&attempt, client).await?;
-            self.prove_second(&credentials, attempt.code.as_deref(), client)
-                .await?;
+            let (credentials, way) = self.prove(&attempt, client).await?;
+            // A directory may know another person by this name.
+            if credentials.user_id != facts.user_id {
+                return Err(SignInError::Wrong);
+            }
+            let code = attempt.code.as_deref();
+            let by = self.prove_second(&credentials, code, client).await?;
+            let factors = [way.as_str().to_owned(), by];
             self.attempts.succeeded(client.address, &attempt.username);
 
-            let (settings, now) = (&self.settings.sessions, self.clock.now());
-            let times = times_of(&facts)
-                .after_unlock(settings, now)
-                .after_step_up(settings, now);
-            if matches!(times.state(settings, now), SessionState::Ended(_)) {
+            let state = times_of(&facts).state(&self.settings.sessions, self.clock.now());
+            if matches!(state, SessionState::Ended(_)) {
                 return Err(SignInError::NoSession);
             }
-            self.keep_times(&facts, &times).await
+            // As at a sign-in, or whoever never signs out would keep an old password.
+            if way == Way::Password && self.must_change(&credentials).await? {
+                return Err(SignInError::PasswordChangeNeeded);
+            }
+            let current = person_of(&credentials, facts.session_id);
+            self.begin_session(&credentials, &factors, true, client, Some(&current))
+                .await
         }
         .await;
 

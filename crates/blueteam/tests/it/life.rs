@@ -36,6 +36,7 @@ mod provenance;
 mod remote;
 mod separate_owner;
 mod services;
+mod sessions;
 mod sources;
 mod spools;
 mod state;

@@ -1,6 +1,7 @@
 //! Keeps the invariants that ARCHITECTURE.md promises and that neither Cargo nor the compiler
 //! keeps.
 
+mod asvs;
 mod language;
 mod lists;
 

@@ -12,6 +12,9 @@ use crate::password::normalized_password;
 const SHORTEST_WORD: usize = 4;
 /// The most words that are looked for.
 const MOST_WORDS: usize = 200;
+/// What everybody calls the program that the password is for, besides the words of the account and
+/// its organization (ASVS 6.1.2, 6.2.11). `docs/accounts.md` lists them.
+const OWN_NAMES: [&str; 1] = ["blueteam"];
 
 /// A new password, and what is known about the account that it is for.
 #[derive(Debug)]
@@ -160,7 +163,8 @@ fn words_of(candidate: &Candidate<'_>) -> Vec<String> {
         .unwrap_or((candidate.email, ""));
     let texts = [candidate.username, local, domain, candidate.full_name]
         .into_iter()
-        .chain(candidate.context_words.iter().copied());
+        .chain(candidate.context_words.iter().copied())
+        .chain(OWN_NAMES);
 
     let mut words: Vec<String> = Vec::new();
     for text in texts {
@@ -206,7 +210,7 @@ mod tests {
             username: "jane.smith",
             email: "jsmith@acme.example.com",
             full_name: "Jane Möller-Smith Lee",
-            context_words: &["Acme Rockets", "blueteam"],
+            context_words: &["Acme Rockets"],
             blocklist: &Blocklist::common(),
             is_breached: case.password.contains("breached"),
         };

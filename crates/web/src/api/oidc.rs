@@ -18,7 +18,9 @@ use serde_json::json;
 use super::State as Shared;
 use super::acknowledge::escape_html;
 use super::enroll::{error_paragraph, titled_page};
-use super::people::{Asking, begun, door, no_store, only_cookie, person, read_json, recorded};
+use super::people::{
+    Asking, begun, door, no_store, only_cookie, person, read_json, recorded, refuse_other_sites,
+};
 use crate::error::Problem;
 
 /// The cookie that holds what belongs to a sign-in on its way.
@@ -53,12 +55,19 @@ fn wants_page(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// `GET /api/v1/sign-in/oidc`: to the provider.
+/// `GET /api/v1/sign-in/oidc`: to the provider. Where another site's page leads here, a person must
+/// say so first: the provider may sign them in without a word (ASVS 7.6.2).
 pub(super) async fn begin(
     State(state): State<Arc<Shared>>,
     _asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let begun = door(&state)?.begin_oidc().await?;
+    if refuse_other_sites(&headers).is_err() {
+        let body = "<h1>Sign in</h1><p>Another site has sent you here. \
+                    <a href=\"/api/v1/sign-in/oidc\">Sign in to blueteam by your provider</a></p>";
+        return Ok(titled_page("Sign in", StatusCode::OK, body));
+    }
     let place = HeaderValue::from_str(&begun.url)
         .map_err(|_| Problem::unavailable("the provider's address cannot be used"))?;
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -61,7 +61,7 @@ impl FromRequestParts<Arc<Shared>> for Asking {
 }
 
 /// Refuses what another site's page has a browser send.
-fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Problem> {
     let site = headers
         .get("sec-fetch-site")
         .map(|value| value.as_bytes().to_ascii_lowercase());
@@ -400,21 +400,25 @@ struct ProofBody {
     code: Option<String>,
 }
 
-/// `POST /api/v1/unlock`: proves once more who it is. It unlocks the session, and for ten minutes
-/// lets its person do what is dangerous.
+/// `POST /api/v1/unlock`: proves once more who it is. Another session, with another cookie, takes the
+/// place of the one that was locked, and for ten minutes lets its person do what is dangerous.
 pub(super) async fn unlock(
     State(state): State<Arc<Shared>>,
     asking: Asking,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let body: ProofBody = read_json(&headers, &body)?;
     let token = asking.token.as_deref().ok_or(SignInError::NoSession)?;
     let outcome = door(&state)?
         .prove_again(token, body.password, body.code, &asking.client)
         .await;
-    recorded(&state, outcome).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let signed = recorded(&state, outcome).await?;
+    let mut response = no_store(StatusCode::NO_CONTENT.into_response());
+    if let Some(cookie) = set_cookie(signed.token.expose()) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]

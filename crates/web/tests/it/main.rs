@@ -11,4 +11,5 @@ mod http;
 mod keys;
 mod otlp;
 mod outage;
+mod protocol;
 mod slow;

@@ -497,6 +497,25 @@ async fn a_provider_that_signs_with_es256_lets_people_in() {
         let seen = Visitor::of(&daemon).get(path).await;
         assert_eq!(kind(&seen), (401, "provider-refused"), "{path}");
     }
+    // Another site's page does not have people signed in without their saying so.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
+    let led = client
+        .build()
+        .unwrap()
+        .get(format!(
+            "http://127.0.0.1:{}/api/v1/sign-in/oidc",
+            daemon.port
+        ))
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(led.status(), 200);
+    assert!(led.headers().get("set-cookie").is_none());
+    let page = led.text().await.unwrap();
+    assert!(page.contains("href=\"/api/v1/sign-in/oidc\""), "{page}");
     let twice = "/api/v1/sign-in/oidc/callback?code=x&state=y&state=z";
     assert_eq!(Visitor::of(&daemon).get(twice).await.status, 400);
 }
