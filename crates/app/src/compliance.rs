@@ -28,7 +28,7 @@ use store::PgConnection;
 use crate::AppError;
 
 /// Every requirement as it stands at `now`; an error when the requirements were never loaded.
-async fn current_controls(
+pub(crate) async fn current_controls(
     conn: &mut PgConnection,
     now: Timestamp,
 ) -> Result<Vec<Control>, AppError> {

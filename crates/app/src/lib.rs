@@ -48,6 +48,7 @@ pub mod status;
 pub mod temp_files;
 pub mod tls;
 pub mod upgrade;
+pub mod upkeep;
 
 pub use error::AppError;
 pub use session::{Session, SessionError};

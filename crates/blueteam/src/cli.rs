@@ -35,6 +35,7 @@ mod sessions;
 mod sources;
 mod status;
 mod tls;
+mod upkeep;
 mod users;
 
 pub use reference::reference;
@@ -106,6 +107,7 @@ const ALL: &[&Command] = &[
     &events::COMMAND,
     &sources::COMMAND,
     &monitors::COMMAND,
+    &upkeep::COMMAND,
     &compliance::COMMAND,
     &report::COMMAND,
     &users::COMMAND,

@@ -23,5 +23,6 @@ pub mod sections;
 pub mod sheets;
 pub mod sprs;
 pub mod system;
+pub mod upkeep;
 
 pub use catalog::{Catalog, Eligibility, Requirement};

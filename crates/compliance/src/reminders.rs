@@ -1,5 +1,5 @@
-//! Compliance work that is due soon or overdue: lapsing evidence, the review of logged events,
-//! plans of action, assessments.
+//! Compliance work that is due soon or overdue: lapsing evidence, the review of logged events, the
+//! reviews of upkeep, plans of action, assessments.
 
 use model::evidence::Validity;
 use model::{Control, ControlId, Evidence, ObjectiveId, Plan, Span, Timestamp};
@@ -47,6 +47,7 @@ pub fn due(
     {
         found.extend(review_reminder(evidence, now));
     }
+    found.extend(crate::upkeep::reminders(controls, evidence, now));
     found.extend(
         plans
             .iter()
@@ -140,7 +141,7 @@ fn evidence_reminders(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
 }
 
 fn review_reminder(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
-    let reviews = evidence.iter().filter(|e| e.review);
+    let reviews = evidence.iter().filter(|e| e.review && e.upkeep.is_none());
     let last = reviews.filter_map(|e| e.approved_at).max();
     let by = last.map(|at| at.plus(review::VALID));
     let late = by.map_or(Some(true), |by| due_state(by, REMIND_BEFORE, now))?;

@@ -17,6 +17,7 @@ pub mod rules_folder;
 pub mod scheduled_notifications;
 pub mod self_check;
 pub mod source_health;
+pub mod upkeep;
 pub mod watchdog;
 
 use crate::supervisor::Task;
@@ -40,5 +41,6 @@ pub const ALL: &[&Task] = &[
     &scheduled_notifications::TASK,
     &self_check::TASK,
     &source_health::TASK,
+    &upkeep::TASK,
     &watchdog::TASK,
 ];

@@ -108,6 +108,43 @@ impl Confirmation {
     }
 }
 
+/// A review of upkeep that a person signs (SecureGuard, Maintenance Procedures).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpkeepReview {
+    /// Failed sign-ins, lockouts, slow statements, detections, backups.
+    Weekly,
+    /// Passwords, indexes, the audit log.
+    Monthly,
+}
+words!(UpkeepReview, "weekly, monthly", Weekly => "weekly", Monthly => "monthly");
+
+impl UpkeepReview {
+    /// How the table calls it: `blueteam.compliance_evidence.form`.
+    pub const fn form(self) -> &'static str {
+        match self {
+            Self::Weekly => "weekly_review",
+            Self::Monthly => "monthly_review",
+        }
+    }
+
+    /// The review of that form; none for the review of what is logged.
+    pub fn of_form(form: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|review| review.form() == form)
+    }
+
+    /// The days that it looks back on, and after which the next one is due.
+    pub const fn days(self) -> u16 {
+        match self {
+            Self::Weekly => 7,
+            Self::Monthly => 31,
+        }
+    }
+}
+
 /// A row of `blueteam.compliance_evidence`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -151,8 +188,12 @@ pub struct Evidence {
     pub recorded: Option<Recorded>,
     /// When its check last saw the same again.
     pub confirmed_at: Option<Timestamp>,
-    /// It is a review of what is logged (3.3.3) that blueteam prepared and a person signed.
+    /// It is a review that blueteam prepared and a person signed: of what is logged (3.3.3), unless
+    /// `upkeep` says otherwise.
     pub review: bool,
+    /// Which review of upkeep it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upkeep: Option<UpkeepReview>,
     /// It was hashed again, and is not what was stored.
     pub tampered: bool,
 }
@@ -189,6 +230,7 @@ impl Evidence {
             recorded: None,
             confirmed_at: None,
             review: false,
+            upkeep: None,
             tampered: false,
         }
     }

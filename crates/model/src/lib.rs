@@ -41,7 +41,7 @@ pub use detection::{
     ADVISORY, Detection, DetectionUpdate, Entity, EntityKind, EventKey, Lookback, Phase,
 };
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
-pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
+pub use evidence::{Evidence, EvidenceKind, Recorded, UpkeepReview, Validity};
 pub use ids::{
     AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, ObjectiveId, PlanId, RuleId,
     Severity, SilenceId,

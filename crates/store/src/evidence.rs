@@ -1,7 +1,7 @@
 //! Evidence, and which objectives it supports.
 
 use model::Actor;
-use model::evidence::Confirmation;
+use model::evidence::{Confirmation, UpkeepReview};
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -55,7 +55,7 @@ fn to_row(e: &Evidence) -> Value {
         "facts": e.recorded.as_ref().map(|r| &r.facts),
         "check_id": e.recorded.as_ref().map(|r| &r.check_id),
         "facts_sha256": e.recorded.as_ref().and_then(|r| r.facts_sha256.as_ref()),
-        "form": e.review.then_some("review"),
+        "form": e.upkeep.map_or(e.review.then_some("review"), |period| Some(period.form())),
     })
 }
 
@@ -101,6 +101,7 @@ pub async fn list(
             Ok(Evidence {
                 confirmed_at: row.confirmed.map(|at| at.0),
                 review: row.review,
+                upkeep: row.form.as_deref().and_then(UpkeepReview::of_form),
                 tampered: false,
                 evidence_id: EvidenceId(row.evidence_id),
                 control_id: ControlId(row.control_id.into()),

@@ -74,7 +74,7 @@ async fn prepare_review(conn: &mut PgConnection, now: Timestamp) -> Result<Prepa
     let last = before
         .iter()
         .rev()
-        .filter(|e| e.review)
+        .filter(|e| e.review && e.upkeep.is_none())
         .find_map(|e| e.content.as_deref());
     let events = store::facts::events(conn, now.minus(Span::days(i64::from(DAYS)))).await?;
     let review = Review::of(&events, last);

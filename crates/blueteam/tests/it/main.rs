@@ -24,3 +24,4 @@ mod reference;
 mod scenarios;
 mod statements;
 mod tidy;
+mod upkeep;

@@ -44,6 +44,7 @@ fn policy_evidence() -> Evidence {
         recorded: None,
         confirmed_at: None,
         review: false,
+        upkeep: None,
         tampered: false,
     }
 }

@@ -25,6 +25,7 @@ SELECT
     check_id,
     facts_sha256,
     form IS NOT NULL AS "review!",
+    form,
     (
         SELECT max(confirmed_at)
         FROM blueteam.evidence_confirmations c

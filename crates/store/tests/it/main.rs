@@ -38,6 +38,7 @@ mod stuck;
 mod tenant_scale;
 mod tenants;
 mod unclean;
+mod upkeep;
 
 use model::audit::Strangers;
 use model::{Actor, AuditRecord, EventId, SecurityEvent, Timestamp, Via};

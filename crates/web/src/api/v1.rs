@@ -132,6 +132,8 @@ routes! {
         op("Shows a source").gives(&answers::SOURCE).tagged();
     get "/api/v1/monitors", Read System => operations::monitors,
         op("Lists monitors").lists(&answers::MONITOR);
+    get "/api/v1/upkeep", Read System => operations::upkeep,
+        op("Shows how blueteam is looked after").gives(&answers::UPKEEP);
     get "/api/v1/advisories", Read Compliance => compliance::advisories,
         op("Lists vulnerable packages that are installed").query(alerts::AllQuery::RECORD).lists(&answers::ADVISORY_MATCH);
     get "/api/v1/compliance/status", Read Compliance => compliance::status,

@@ -261,6 +261,66 @@ record! {
 }
 
 record! {
+    /// Failed sign-ins, or lockouts.
+    SIGN_IN_FAILURES = "SignInFailures" {
+        today: COUNT, "today (UTC)";
+        week: COUNT, "in 7 days";
+        accounts: COUNT, "of how many accounts";
+        by_account: Schema::List(&ANY), "the accounts with most of them";
+        by_address: Schema::List(&ANY), "the addresses with most of them";
+    }
+}
+
+record! {
+    /// Failed sign-ins and lockouts.
+    SIGN_INS = "SignIns" {
+        failed: Schema::Object(&SIGN_IN_FAILURES), "failed sign-ins";
+        locked: Schema::Object(&SIGN_IN_FAILURES), "lockouts";
+    }
+}
+
+record! {
+    /// Accounts of people against the password policy.
+    PASSWORD_COMPLIANCE = "PasswordCompliance" {
+        accounts: COUNT, "accounts that can be used";
+        compliant: COUNT, "those that meet all of it";
+        past_age: TEXTS, "names with a password that is too old";
+        without_factor: TEXTS, "names without a second factor";
+        must_change: TEXTS, "names that must change their password";
+    }
+}
+
+record! {
+    /// Size and growth of the database.
+    DATABASE_SIZE = "DatabaseSize" {
+        database_bytes: COUNT, "its size";
+        largest: Schema::List(&ANY), "the largest tables";
+        samples: COUNT, "daily samples that the growth rests on";
+        bytes_a_day: Schema::Maybe(&Schema::Number), "its growth a day";
+        no_growth_because: MAYBE_TEXT, "why that is not known";
+        full_on: MAYBE_TEXT, "the day on which 85 % of the disk is in use";
+        no_day_because: MAYBE_TEXT, "why that is not known";
+    }
+}
+
+record! {
+    /// How blueteam is looked after.
+    UPKEEP = "Upkeep" {
+        at: TIME, "when this was read";
+        sign_ins: Schema::Object(&SIGN_INS), "failed sign-ins and lockouts";
+        backup: ANY, "the last backup";
+        statements: ANY, "slow statements, and what saw them";
+        indexes: ANY, "indexes that no statement used, and since when";
+        storage: Schema::Object(&DATABASE_SIZE), "size and growth";
+        passwords: Schema::Object(&PASSWORD_COMPLIANCE), "accounts against the password policy";
+        rules: Schema::List(&ANY), "rules by what became of their alerts in 30 days";
+        server: ANY, "connections and the mean time of a statement";
+        analyzed: ANY, "when the statistics of tables were last taken";
+        reviews: Schema::List(&ANY), "when each review was signed, and is due";
+    }
+}
+
+record! {
     /// A vulnerable package that is installed.
     ADVISORY_MATCH = "AdvisoryMatch" {
         match_id: ID, "its id";
@@ -378,6 +438,7 @@ record! {
         recorded: ANY, "what a check saw";
         confirmed_at: MAYBE_TIME, "when a check last saw the same";
         review: YES, "whether it is of a review";
+        upkeep ? sometimes: Schema::OneOf(&["weekly", "monthly"]), "which review of upkeep it is";
         tampered: YES, "whether it is not what was taken in";
         validity: Schema::OneOf(&["valid", "lapsing", "lapsed", "draft", "tampered"]), "how far it counts today";
     }

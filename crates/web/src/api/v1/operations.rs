@@ -1,8 +1,8 @@
-//! Rules, sources and monitors.
+//! Rules, sources, monitors and upkeep.
 
 use std::sync::Arc;
 
-use app::{monitors, rules, sources};
+use app::{monitors, rules, sources, upkeep};
 use axum::extract::Path;
 use axum::response::Response;
 
@@ -51,4 +51,9 @@ pub(super) async fn monitors(mut api: Api, listing: Listing<Nothing>) -> Result<
     let found = monitors::list(&mut api.session, &config).await;
     let found = found.map(|all| page.cut(all, |row| row.name.to_owned()));
     api.page(page, found).await
+}
+
+pub(super) async fn upkeep(mut api: Api) -> Result<Response, Problem> {
+    let found = upkeep::show(&mut api.session).await;
+    api.answer(found).await
 }
