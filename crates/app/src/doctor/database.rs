@@ -64,7 +64,7 @@ async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
             "docs/operations.md, \"A login that owns nothing\"",
         ));
     }
-    if let Some(what) = unchecked_server(&loaded) {
+    if let Some(what) = unchecked_server(loaded) {
         found.push(Finding::warning(
             format!("of the database server {what}"),
             "add sslmode=verify-full and sslrootcert=FILE to the database URL",

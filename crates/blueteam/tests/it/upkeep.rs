@@ -13,6 +13,7 @@ fn headings(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn upkeep_is_shown_done_and_signed() {
     let (db, program) = with_alerts().await;
     let mut owner = db.connect().await;

@@ -20,11 +20,12 @@ struct Row<'a> {
 
 fn rows(text: &str) -> Vec<Row<'_>> {
     text.lines()
-        .filter(|line| line.starts_with(|c: char| c == '|') && line.contains('.'))
+        .filter(|line| line.starts_with('|') && line.contains('.'))
         .filter_map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            assert_eq!(cells.len(), 4, "{DOCUMENT}: not four cells: {line}");
             let [number, asks, state, how] = cells[..] else {
-                panic!("{DOCUMENT}: not four cells: {line}");
+                return None;
             };
             let row = Row {
                 number,
