@@ -29,7 +29,13 @@ pub struct Reminder {
     pub what: String,
 }
 
-/// Returns all work that is due at `now`, overdue work first. `evidence` holds only the last result
+/// Puts overdue work first.
+pub fn sort(reminders: &mut [Reminder]) {
+    reminders.sort_by(|a, b| (!a.late, a.by, &a.key).cmp(&(!b.late, b.by, &b.key)));
+}
+
+/// Returns the work of the assessment that is due at `now`, overdue work first; reviews of upkeep are
+/// [`crate::upkeep::reminders`]. `evidence` holds only the last result
 /// of each check.
 pub fn due(
     controls: &[Control],
@@ -47,7 +53,6 @@ pub fn due(
     {
         found.extend(review_reminder(evidence, now));
     }
-    found.extend(crate::upkeep::reminders(controls, evidence, now));
     found.extend(
         plans
             .iter()
@@ -72,7 +77,7 @@ pub fn due(
             what,
         })
     }));
-    found.sort_by(|a, b| (!a.late, a.by, &a.key).cmp(&(!b.late, b.by, &b.key)));
+    sort(&mut found);
     found
 }
 

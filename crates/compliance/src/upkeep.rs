@@ -42,11 +42,7 @@ pub const fn valid(review: UpkeepReview) -> Span {
 
 /// The reviews that are overdue. They begin with the first decision of the assessment, or with the
 /// first review that is signed.
-pub(crate) fn reminders(
-    controls: &[Control],
-    evidence: &[Evidence],
-    now: Timestamp,
-) -> Vec<Reminder> {
+pub fn reminders(controls: &[Control], evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
     let begun = controls
         .iter()
         .flat_map(|c| &c.objectives)

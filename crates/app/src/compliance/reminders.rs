@@ -26,7 +26,10 @@ pub(super) async fn read(
 
     let evidence = store::evidence::list(conn, &filter).await?;
     let plans = store::plans::list(conn).await?;
-    Ok(reminders::due(&controls, &evidence, &plans, now))
+    let mut found = reminders::due(&controls, &evidence, &plans, now);
+    found.extend(compliance::upkeep::reminders(&controls, &evidence, now));
+    reminders::sort(&mut found);
+    Ok(found)
 }
 
 /// An item as people read it, on one line.

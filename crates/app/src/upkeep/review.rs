@@ -194,22 +194,32 @@ fn failure_lines(failures: &Failures) -> Vec<String> {
         failures.today,
         counted(failures.accounts, "account")
     )];
-    let line = |row: &FailureRow, others: &str| {
+    let line = |row: &FailureRow, one: &str, several: &str| {
         let name = row.name.as_deref().unwrap_or_default();
         format!(
             "{} {}: {}, {}",
             row.by,
             clean(name),
             row.week,
-            if row.others == 1 {
-                format!("1 {}", others.trim_end_matches("es").trim_end_matches('s'))
-            } else {
-                format!("{} {others}", row.others)
-            }
+            format_args!(
+                "{} {}",
+                row.others,
+                if row.others == 1 { one } else { several }
+            )
         )
     };
-    lines.extend(failures.by_account.iter().map(|row| line(row, "addresses")));
-    lines.extend(failures.by_address.iter().map(|row| line(row, "accounts")));
+    lines.extend(
+        failures
+            .by_account
+            .iter()
+            .map(|row| line(row, "address", "addresses")),
+    );
+    lines.extend(
+        failures
+            .by_address
+            .iter()
+            .map(|row| line(row, "account", "accounts")),
+    );
     lines
 }
 

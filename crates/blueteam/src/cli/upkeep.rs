@@ -59,10 +59,9 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "period", required = true, multiple = false, args = ["weekly", "monthly"])]
 struct ReviewArgs {
     /// Failed sign-ins, lockouts, slow statements, detections, backups
-    #[arg(long)]
+    #[arg(long, required_unless_present = "monthly", conflicts_with = "monthly")]
     weekly: bool,
     /// Password policy, unused indexes, the audit log by action and actor
     #[arg(long)]

@@ -16,6 +16,7 @@ fn headings(text: &str) -> Vec<&str> {
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn upkeep_is_shown_done_and_signed() {
     let (db, program) = with_alerts().await;
+    program.run(&["migrate"]).good();
     let mut owner = db.connect().await;
     sqlx::raw_sql(
         "INSERT INTO audit_events (category, action, result, ip_address, metadata)

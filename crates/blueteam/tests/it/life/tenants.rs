@@ -23,6 +23,8 @@ const PLANTED: &str = "
         SELECT user_id, 'tangerine', 'bt_aaaa', 'aa', '{metrics:read}' FROM users.users LIMIT 1;
     INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description)
         VALUES ('3.1.1', 'policy_doc', 'tangerine');
+    INSERT INTO blueteam.poam_items (control_id, weakness_description, risk_level, remediation_plan)
+        VALUES ('3.1.1', 'tangerine', 'high', 'tangerine');
     INSERT INTO blueteam.log_events (timestamp, source, category, action, result)
         VALUES (now(), 'syslog', 'auth', 'tangerine', 'success')";
 
@@ -70,6 +72,11 @@ const NAMED: &[(&str, &str, &str)] = &[
     (
         "/api/v1/compliance/evidence/",
         "SELECT evidence_id::text FROM blueteam.compliance_evidence WHERE description = 'tangerine'",
+        NOTHING,
+    ),
+    (
+        "/api/v1/compliance/poam/",
+        "SELECT poam_id::text FROM blueteam.poam_items",
         NOTHING,
     ),
     (
