@@ -279,7 +279,7 @@ fn show_indexes(upkeep: &Upkeep) -> anyhow::Result<()> {
         || "the database was made, or the server crashed".to_owned(),
         out::time,
     );
-    heading("Indexes that no statement used since", since)?;
+    heading("Unused indexes", format_args!("since {since}"))?;
     index_table(&indexes.unused)?;
     heading(
         "Of them, those that keep rows unique",

@@ -47,7 +47,7 @@ async fn upkeep_is_shown_done_and_signed() {
             "Last backup",
             "Slow statements",
             "Server",
-            "Indexes that no statement used since",
+            "Unused indexes",
             "Of them, those that keep rows unique",
             "Database",
             "Growth a day",
