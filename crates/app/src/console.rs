@@ -8,6 +8,7 @@ use identity::role::Permissions;
 use model::{Actor, Origin, Via};
 pub use store::Isolation;
 use store::{PersonTransaction, StoreError};
+use uuid::Uuid;
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
@@ -67,18 +68,13 @@ impl Console {
         client: &Client,
         isolation: Isolation,
     ) -> Result<Session, AppError> {
-        let actor = Actor {
-            name: person.username.clone(),
-            on_behalf_of: None,
-            via: Via::Web,
-            tenant: person.tenant_id,
-            origin: Origin {
-                address: Some(client.address.to_string()),
-                user_agent: client.user_agent.clone(),
-                session: Some(person.session_id.to_string()),
-                ..Origin::default()
-            },
-        };
+        let actor = actor_of(
+            &person.username,
+            Via::Web,
+            person.tenant_id,
+            person.session_id,
+            client,
+        );
         let rights = Rights {
             role: person.role.parse().map_err(anyhow::Error::new)?,
             permissions: Arc::clone(&self.permissions),
@@ -95,18 +91,13 @@ impl Console {
         client: &Client,
         isolation: Isolation,
     ) -> Result<Session, AppError> {
-        let actor = Actor {
-            name: holder.username.clone(),
-            on_behalf_of: None,
-            via: Via::ApiKey,
-            tenant: holder.tenant_id,
-            origin: Origin {
-                address: Some(client.address.to_string()),
-                user_agent: client.user_agent.clone(),
-                session: Some(holder.key_id.to_string()),
-                ..Origin::default()
-            },
-        };
+        let actor = actor_of(
+            &holder.username,
+            Via::ApiKey,
+            holder.tenant_id,
+            holder.key_id,
+            client,
+        );
         let rights = Rights {
             role: holder.role,
             permissions: Arc::clone(&self.permissions),
@@ -114,6 +105,22 @@ impl Console {
             key: Some(holder.scopes.clone()),
         };
         Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+    }
+}
+
+/// A person who asks from a client; `session` is their session, or the key that they ask with.
+fn actor_of(name: &str, via: Via, tenant: Option<Uuid>, session: Uuid, client: &Client) -> Actor {
+    Actor {
+        name: name.to_owned(),
+        on_behalf_of: None,
+        via,
+        tenant,
+        origin: Origin {
+            address: Some(client.address.to_string()),
+            user_agent: client.user_agent.clone(),
+            session: Some(session.to_string()),
+            ..Origin::default()
+        },
     }
 }
 

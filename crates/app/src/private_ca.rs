@@ -211,7 +211,7 @@ pub fn renew(state: &StateDir, now: Timestamp) -> anyhow::Result<Option<Issued>>
     issue(state, &server.names, days, false, now).map(Some)
 }
 
-/// A certificate of ours, as its file has it.
+/// What a certificate file says.
 struct Parsed {
     names: Vec<ServerName>,
     validity: Validity,
@@ -259,7 +259,7 @@ fn fingerprint(hash: &[u8]) -> String {
     pairs.join(":")
 }
 
-/// A name of ours. Addresses that a subtree consists of have their mask behind them.
+/// A name of a certificate. In a name constraint, an address is followed by its mask.
 fn to_server_name(name: &GeneralName<'_>, is_subtree: bool) -> Option<ServerName> {
     match name {
         GeneralName::DNSName(name) => name.parse().ok(),

@@ -111,7 +111,7 @@ pub enum SignInError {
     /// The provider lets them in, and blueteam has no role for them.
     #[error("none of your groups has a role here: ask an administrator")]
     NotMapped,
-    /// An account of that name is somebody else's, as far as blueteam knows.
+    /// The account with that name belongs to another person, or nobody has linked it.
     #[error(
         "there is an account of your name that is not linked to you: ask an administrator \
          (`blueteam users link`)"

@@ -86,13 +86,28 @@ CREATE TRIGGER a_choose_tenant BEFORE INSERT OR UPDATE OF tenant_id ON users.use
     FOR EACH ROW EXECUTE FUNCTION users.settle_tenant();
 ALTER TABLE users.users ENABLE ALWAYS TRIGGER a_choose_tenant;
 
--- Every table with tenant data.
-DO $$
-DECLARE
-    place text;
-    name  regclass;
+-- Makes a table one of tenant data: each row is a tenant's, and stays so. For whoever makes a table later, too.
+CREATE FUNCTION blueteam.separate_tenants(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    FOREACH place IN ARRAY ARRAY[
+    -- The default is evaluated once for the rows that are there, so that none is rewritten.
+    EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS tenant_id uuid NOT NULL DEFAULT blueteam.tenant_of_new()', target);
+    EXECUTE format('COMMENT ON COLUMN %s.tenant_id IS ''Whose it is (users.tenants)''', target);
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', target);
+    -- What writes and what signs people in works for every tenant, as does whoever migrates.
+    EXECUTE format('CREATE POLICY all_tenants ON %s TO blueteam_engine, blueteam_ingest, blueteam_accounts, audit_retention,
+                        CURRENT_USER USING (true) WITH CHECK (true)', target);
+    EXECUTE format('CREATE POLICY own_tenant ON %s TO blueteam_admin, blueteam_reader
+                        USING (tenant_id = (SELECT blueteam.tenant())) WITH CHECK (tenant_id = (SELECT blueteam.tenant()))', target);
+    EXECUTE format('CREATE TRIGGER a_keep_tenant BEFORE INSERT OR UPDATE OR DELETE ON %s
+                        FOR EACH ROW EXECUTE FUNCTION blueteam.keep_tenant()', target);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER a_keep_tenant', target);
+END $$;
+COMMENT ON FUNCTION blueteam.separate_tenants(regclass) IS 'Makes a table one of tenant data';
+REVOKE ALL ON FUNCTION blueteam.separate_tenants(regclass) FROM PUBLIC;
+
+SELECT blueteam.separate_tenants(place::regclass)
+  FROM unnest(ARRAY[
         'audit.audit_log',
         'blueteam.advisory_matches', 'blueteam.alert_history', 'blueteam.assets', 'blueteam.compliance_controls',
         'blueteam.compliance_evidence', 'blueteam.compliance_objectives', 'blueteam.components', 'blueteam.dead_letters',
@@ -104,27 +119,10 @@ BEGIN
         'blueteam.ssp_sections', 'blueteam.user_baselines',
         'users.api_keys', 'users.enrollment_links', 'users.mfa_factors', 'users.password_policies', 'users.recovery_codes',
         'users.sessions', 'users.users'
-    ] LOOP
-        name := place;
-        -- The default is evaluated once for the rows that are there, so that none is rewritten.
-        IF place NOT IN ('users.users', 'users.password_policies') THEN
-            EXECUTE format('ALTER TABLE %s ADD COLUMN tenant_id uuid NOT NULL DEFAULT blueteam.tenant_of_new()', name);
-        END IF;
-        EXECUTE format('COMMENT ON COLUMN %s.tenant_id IS ''Whose it is (users.tenants)''', name);
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        -- What writes and what signs people in works for every tenant, as does whoever migrates.
-        EXECUTE format('CREATE POLICY all_tenants ON %s TO blueteam_engine, blueteam_ingest, blueteam_accounts, audit_retention,
-                            CURRENT_USER USING (true) WITH CHECK (true)', name);
-        EXECUTE format('CREATE POLICY own_tenant ON %s TO blueteam_admin, blueteam_reader
-                            USING (tenant_id = (SELECT blueteam.tenant())) WITH CHECK (tenant_id = (SELECT blueteam.tenant()))', name);
-        -- Events are written by the thousand, and by nobody who acts for a tenant.
-        IF place <> 'blueteam.log_events' THEN
-            EXECUTE format('CREATE TRIGGER a_keep_tenant BEFORE INSERT OR UPDATE OR DELETE ON %s
-                                FOR EACH ROW EXECUTE FUNCTION blueteam.keep_tenant()', name);
-            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER a_keep_tenant', name);
-        END IF;
-    END LOOP;
-END $$;
+  ]) AS place;
+
+-- Events are written by the thousand, and by nobody who acts for a tenant.
+DROP TRIGGER a_keep_tenant ON blueteam.log_events;
 
 -- The policy without a tenant counts for all that have none of their own. As long as there is one tenant, it is that one's to set.
 DROP POLICY own_tenant ON users.password_policies;

@@ -92,9 +92,8 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreEr
     Ok(conn)
 }
 
-/// Reads a `postgres://` URL. Over a network (3.13.8) the server must show a certificate for the name
-/// that it is asked for by (`verify-full`), unless the URL or `PGSSLMODE` says otherwise; TLS it is in
-/// any case.
+/// Reads a `postgres://` URL. Over a network (3.13.8) the server must show a certificate for the
+/// host of the URL (`verify-full`), unless the URL or `PGSSLMODE` says otherwise. TLS is always used.
 pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.parse()?;
     if is_local(&options) {
@@ -102,7 +101,7 @@ pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     }
 
     Ok(match options.get_ssl_mode() {
-        // What stands for nothing said.
+        // The default, when no mode was given.
         PgSslMode::Prefer if !says_ssl_mode(url) => options.ssl_mode(PgSslMode::VerifyFull),
         PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => {
             options.ssl_mode(PgSslMode::Require)

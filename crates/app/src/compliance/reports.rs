@@ -112,7 +112,7 @@ impl Form {
     }
 }
 
-/// Writes a report for somebody who takes it away, and records that.
+/// Writes a report as a file, and records who took it.
 pub async fn write(
     session: &mut Session,
     state: &StateDir,

@@ -37,7 +37,7 @@ const INVALID_CREDENTIALS: u32 = 49;
 const BUSY: u32 = 51;
 const UNAVAILABLE: u32 = 52;
 
-/// Why a directory does not say who somebody is.
+/// Why a directory did not identify a person.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// There is no such person, or another password.

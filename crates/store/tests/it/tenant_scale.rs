@@ -23,17 +23,20 @@ const OTHER: &str = "00000000-0000-7000-8000-000000000002";
 const QUERIES: &[(&str, &str)] = &[
     (
         "newest events",
-        "SELECT event_id FROM blueteam.all_events WHERE true {} ORDER BY timestamp DESC, event_id DESC LIMIT 100",
+        "SELECT event_id FROM blueteam.all_events WHERE true {}
+             ORDER BY timestamp DESC, event_id DESC LIMIT 100",
     ),
     (
         "events of an address",
         "SELECT event_id FROM blueteam.all_events WHERE ip_address = '10.0.0.7'
-             AND timestamp > now() - interval '7 days' {} ORDER BY timestamp DESC, event_id DESC LIMIT 100",
+             AND timestamp > now() - interval '7 days' {}
+             ORDER BY timestamp DESC, event_id DESC LIMIT 100",
     ),
     (
         "events of a user",
         "SELECT event_id FROM blueteam.all_events WHERE user_id = md5('7')::uuid
-             AND timestamp > now() - interval '7 days' {} ORDER BY timestamp DESC, event_id DESC LIMIT 100",
+             AND timestamp > now() - interval '7 days' {}
+             ORDER BY timestamp DESC, event_id DESC LIMIT 100",
     ),
     (
         "count of an hour by category",
@@ -43,7 +46,8 @@ const QUERIES: &[(&str, &str)] = &[
     ),
     (
         "alerts",
-        "SELECT alert_id FROM blueteam.alert_history WHERE true {} ORDER BY created_at DESC LIMIT 100",
+        "SELECT alert_id FROM blueteam.alert_history WHERE true {}
+             ORDER BY created_at DESC LIMIT 100",
     ),
 ];
 
@@ -51,8 +55,10 @@ async fn fill(conn: &mut PgConnection, events: u64) {
     let quarter = events / 4;
     let text = format!(
         "INSERT INTO users.tenants (tenant_id, name) VALUES ('{OTHER}', 'other');
-         INSERT INTO audit_events (timestamp, category, action, result, user_id, ip_address, tenant_id)
-             SELECT now() - n * interval '0.2 seconds', CASE WHEN n % 50 = 0 THEN 'auth' ELSE 'access' END, 'x',
+         INSERT INTO audit_events
+                 (timestamp, category, action, result, user_id, ip_address, tenant_id)
+             SELECT now() - n * interval '0.2 seconds',
+                    CASE WHEN n % 50 = 0 THEN 'auth' ELSE 'access' END, 'x',
                     'success', md5((n % 1000)::text)::uuid, '10.0.0.0'::inet + n % 1000, t.tenant_id
              FROM generate_series(1, {quarter}) AS n, users.tenants t;
          INSERT INTO blueteam.log_events
@@ -60,7 +66,8 @@ async fn fill(conn: &mut PgConnection, events: u64) {
              SELECT now() - n * interval '0.2 seconds', 'nginx', 'access', 'request', 'success',
                     md5((n % 1000)::text)::uuid, '10.0.0.0'::inet + n % 1000, t.tenant_id
              FROM generate_series(1, {quarter}) AS n, users.tenants t;
-         INSERT INTO blueteam.alert_history (alert_id, fingerprint, severity, title, created_at, tenant_id)
+         INSERT INTO blueteam.alert_history
+                 (alert_id, fingerprint, severity, title, created_at, tenant_id)
              SELECT i, i, 'high', 'x', now() - n * interval '1 minute', tenant_id
              FROM (SELECT gen_random_uuid() AS i, n, t.tenant_id
                    FROM generate_series(1, least({quarter}, 5000)) AS n, users.tenants t) AS made"

@@ -14,8 +14,7 @@ const OTHER: &str = "00000000-0000-7000-8000-000000000002";
 const ADD_OTHER: &str = "INSERT INTO users.tenants (tenant_id, name) VALUES
      ('00000000-0000-7000-8000-000000000002', 'other')";
 
-/// Rows of the default tenant, and for each table whose rows can be made without much ado one of the
-/// other tenant.
+/// One row of each of two tenants in every table of [`SEEN`].
 async fn two_tenants(db: &TestDb) -> PgConnection {
     let mut owner = db.connect().await;
     sql(&mut owner, ADD_OTHER).await;
@@ -24,7 +23,8 @@ async fn two_tenants(db: &TestDb) -> PgConnection {
         let text = format!(
             "INSERT INTO audit_events (category, action, result, tenant_id)
                  VALUES ('auth', '{name}', 'success', '{tenant}');
-             INSERT INTO blueteam.log_events (timestamp, source, category, action, result, tenant_id)
+             INSERT INTO blueteam.log_events
+                     (timestamp, source, category, action, result, tenant_id)
                  VALUES (now(), 'syslog', 'auth', '{name}', 'success', '{tenant}');
              INSERT INTO blueteam.alert_history (alert_id, fingerprint, severity, title, tenant_id)
                  SELECT i, i, 'high', '{name}', '{tenant}' FROM gen_random_uuid() AS i;
@@ -192,7 +192,8 @@ async fn what_an_application_calls_tenant_is_its_instance() {
     let mut owner = db.connect().await;
     let instance = "7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10";
     let text = format!(
-        "INSERT INTO users.users (username, email, tenant_id) VALUES ('dana', 'd@x.test', '{instance}');
+        "INSERT INTO users.users (username, email, tenant_id)
+             VALUES ('dana', 'd@x.test', '{instance}');
          UPDATE users.users SET tenant_id = '{instance}' WHERE username = 'dana'"
     );
     sql(&mut owner, &text).await;
@@ -218,7 +219,8 @@ async fn no_table_of_tenants_is_without_its_policies() {
     let open = names(
         "SELECT c.oid::regclass::text
          FROM pg_class c
-         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+         JOIN pg_attribute a
+             ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
            AND c.relnamespace::regnamespace::text IN ('public', 'blueteam', 'users', 'audit')
            AND NOT (
@@ -270,7 +272,8 @@ async fn no_table_of_tenants_is_without_its_policies() {
          FROM pg_class c
          WHERE c.relkind = 'v'
            AND c.relnamespace::regnamespace::text IN ('public', 'blueteam', 'users', 'audit')
-           AND NOT coalesce(c.reloptions, '{}') && ARRAY['security_invoker=true', 'security_barrier=true']",
+           AND NOT coalesce(c.reloptions, '{}')
+               && ARRAY['security_invoker=true', 'security_barrier=true']",
     )
     .fetch_all(&mut conn)
     .await

@@ -95,7 +95,9 @@ macro_rules! routes {
 #[rustfmt::skip]
 routes! {
     get "/api/v1/alerts", Read Alerts => alerts::list,
-        op("Lists alerts, the newest first").query(alerts::AlertQuery::RECORD).lists(&answers::ALERT);
+        op("Lists alerts, the newest first")
+            .query(alerts::AlertQuery::RECORD)
+            .lists(&answers::ALERT);
     get "/api/v1/alerts/{id}", Read Alerts => alerts::show,
         op("Shows an alert").gives(&answers::ALERT).tagged();
     post "/api/v1/alerts/{id}/acknowledge", Acknowledge Alerts => alerts::acknowledge,
@@ -103,7 +105,9 @@ routes! {
     post "/api/v1/alerts:batch", Acknowledge Alerts => alerts::batch,
         op("Acknowledges many alerts").body(alerts::BatchBody::RECORD).gives(&answers::BATCH);
     get "/api/v1/notifications", Read Alerts => alerts::notifications,
-        op("Lists notifications, the newest first").query(alerts::NotificationQuery::RECORD).lists(&answers::NOTIFICATION);
+        op("Lists notifications, the newest first")
+            .query(alerts::NotificationQuery::RECORD)
+            .lists(&answers::NOTIFICATION);
     get "/api/v1/silences", Read Silences => alerts::silences,
         op("Lists silences").query(alerts::AllQuery::RECORD).lists(&answers::SILENCE);
     post "/api/v1/silences", Write Silences => alerts::create_silence,
@@ -111,15 +115,23 @@ routes! {
     post "/api/v1/silences/{id}/expire", Write Silences => alerts::expire_silence,
         op("Ends a silence");
     get "/api/v1/incidents", Read Incidents => alerts::incidents,
-        op("Lists incidents, the newest first").query(alerts::AllQuery::RECORD).lists(&answers::INCIDENT);
+        op("Lists incidents, the newest first")
+            .query(alerts::AllQuery::RECORD)
+            .lists(&answers::INCIDENT);
     get "/api/v1/incidents/{id}", Read Incidents => alerts::incident,
         op("Shows an incident").gives(&answers::INCIDENT).tagged();
     get "/api/v1/incidents/{id}/history", Read Incidents => alerts::incident_history,
         op("Lists the changes of an incident's status").lists(&answers::STATUS_CHANGE);
     post "/api/v1/incidents/{id}/status", Write Incidents => alerts::advance_incident,
-        op("Moves an incident on").body(alerts::StatusBody::RECORD).gives(&answers::INCIDENT).tagged().versioned();
+        op("Moves an incident on")
+            .body(alerts::StatusBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged()
+            .versioned();
     get "/api/v1/events", Read Events => alerts::events,
-        op("Searches events, the newest first; the search is recorded").query(alerts::EventQuery::RECORD).lists(&answers::EVENT);
+        op("Searches events, the newest first; the search is recorded")
+            .query(alerts::EventQuery::RECORD)
+            .lists(&answers::EVENT);
     get "/api/v1/rules", Read Rules => operations::rules,
         op("Lists detection rules").lists(&answers::RULE);
     post "/api/v1/rules/{id}/enable", Write Rules => operations::enable_rule,
@@ -135,55 +147,93 @@ routes! {
     get "/api/v1/upkeep", Read System => operations::upkeep,
         op("Shows how blueteam is looked after").gives(&answers::UPKEEP);
     get "/api/v1/advisories", Read Compliance => compliance::advisories,
-        op("Lists vulnerable packages that are installed").query(alerts::AllQuery::RECORD).lists(&answers::ADVISORY_MATCH);
+        op("Lists vulnerable packages that are installed")
+            .query(alerts::AllQuery::RECORD)
+            .lists(&answers::ADVISORY_MATCH);
     get "/api/v1/compliance/status", Read Compliance => compliance::status,
-        op("Lists requirements and how they stand").query(compliance::RequirementQuery::RECORD).lists(&answers::REQUIREMENT);
+        op("Lists requirements and how they stand")
+            .query(compliance::RequirementQuery::RECORD)
+            .lists(&answers::REQUIREMENT);
     get "/api/v1/compliance/gaps", Read Compliance => compliance::gaps,
-        op("Lists requirements that are not met, the heaviest first").query(compliance::RequirementQuery::RECORD).lists(&answers::REQUIREMENT);
+        op("Lists requirements that are not met, the heaviest first")
+            .query(compliance::RequirementQuery::RECORD)
+            .lists(&answers::REQUIREMENT);
     get "/api/v1/compliance/scores", Read Compliance => compliance::scores,
         op("Lists scores as they were counted").lists(&answers::SCORE);
     get "/api/v1/compliance/poam", Read Poam => compliance::plans,
         op("Lists the plan of action").query(alerts::AllQuery::RECORD).lists(&answers::PLAN);
     post "/api/v1/compliance/poam", Write Poam => compliance::create_plan,
-        op("Adds an item to the plan of action").body(compliance::PlanBody::RECORD).gives(&answers::PLAN).tagged();
+        op("Adds an item to the plan of action")
+            .body(compliance::PlanBody::RECORD)
+            .gives(&answers::PLAN)
+            .tagged();
     get "/api/v1/compliance/poam/{id}", Read Poam => compliance::plan,
         op("Shows an item of the plan of action").gives(&answers::PLAN).tagged();
     patch "/api/v1/compliance/poam/{id}", Write Poam => compliance::change_plan,
-        op("Changes an item of the plan of action").body(compliance::PlanChange::RECORD).gives(&answers::PLAN).tagged().versioned();
+        op("Changes an item of the plan of action")
+            .body(compliance::PlanChange::RECORD)
+            .gives(&answers::PLAN)
+            .tagged()
+            .versioned();
     get "/api/v1/compliance/evidence", Read Evidence => compliance::evidence,
         op("Lists evidence").query(alerts::AllQuery::RECORD).lists(&answers::EVIDENCE);
     post "/api/v1/compliance/evidence", Write Evidence => compliance::create_evidence,
-        op("Takes a piece of evidence in, as a draft").body(compliance::EvidenceBody::RECORD).gives(&answers::EVIDENCE).tagged();
+        op("Takes a piece of evidence in, as a draft")
+            .body(compliance::EvidenceBody::RECORD)
+            .gives(&answers::EVIDENCE)
+            .tagged();
     get "/api/v1/compliance/evidence/{id}", Read Evidence => compliance::piece,
         op("Shows a piece of evidence").gives(&answers::EVIDENCE).tagged();
-    post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence => compliance::approve_evidence,
+    post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence =>
+        compliance::approve_evidence,
         op("Approves a piece of evidence").gives(&answers::EVIDENCE);
     get "/api/v1/reports/ssp", Export Reports => compliance::ssp,
-        op("Writes the system security plan").query(compliance::FormatQuery::RECORD).file(DOCUMENTS);
+        op("Writes the system security plan")
+            .query(compliance::FormatQuery::RECORD)
+            .file(DOCUMENTS);
     get "/api/v1/reports/assessor", Export Reports => compliance::assessor,
-        op("Writes the report for the assessor").query(compliance::FormatQuery::RECORD).file(DOCUMENTS);
+        op("Writes the report for the assessor")
+            .query(compliance::FormatQuery::RECORD)
+            .file(DOCUMENTS);
     get "/api/v1/reports/poam", Export Poam => compliance::poam_report,
         op("Writes the plan of action").query(compliance::FormatQuery::RECORD).file(SHEETS);
     get "/api/v1/keys", Read Keys => accounts::keys,
         op("Lists API keys, the newest first").lists(&answers::KEY);
     post "/api/v1/keys", Write Keys => accounts::create_key,
-        op("Makes an API key: of a machine, or one's own").body(accounts::KeyBody::RECORD).gives(&answers::NEW_KEY).secret();
+        op("Makes an API key: of a machine, or one's own")
+            .body(accounts::KeyBody::RECORD)
+            .gives(&answers::NEW_KEY)
+            .secret();
     post "/api/v1/keys/{id}/revoke", Write Keys => accounts::revoke_key,
         op("Revokes an API key").gives(&answers::REVOKED_KEY);
     post "/api/v1/keys/{id}/rotate", Write Keys => accounts::rotate_key,
-        op("Gives one's own API key another secret").body(accounts::RotateBody::RECORD).gives(&answers::ROTATED_KEY).secret();
+        op("Gives one's own API key another secret")
+            .body(accounts::RotateBody::RECORD)
+            .gives(&answers::ROTATED_KEY)
+            .secret();
     get "/api/v1/users", Read Users => accounts::users,
         op("Lists accounts").query(accounts::UserQuery::RECORD).lists(&answers::USER);
     post "/api/v1/users", Write Users => accounts::create_user,
-        op("Makes an account").body(accounts::UserBody::RECORD).gives(&answers::INVITATION).secret();
+        op("Makes an account")
+            .body(accounts::UserBody::RECORD)
+            .gives(&answers::INVITATION)
+            .secret();
     get "/api/v1/users/{name}", Read Users => accounts::user,
         op("Shows an account").gives(&answers::USER).tagged();
     post "/api/v1/users/{name}/enroll-link", Write Users => accounts::enroll_link,
         op("Makes another enrollment code").gives(&answers::INVITATION).secret();
     post "/api/v1/users/{name}/role", Write Users => accounts::set_role,
-        op("Gives an account another role").body(accounts::RoleBody::RECORD).gives(&answers::USER).tagged().versioned();
+        op("Gives an account another role")
+            .body(accounts::RoleBody::RECORD)
+            .gives(&answers::USER)
+            .tagged()
+            .versioned();
     post "/api/v1/users/{name}/disable", Write Users => accounts::disable_user,
-        op("Disables an account").body(accounts::ReasonBody::RECORD).gives(&answers::USER).tagged().versioned();
+        op("Disables an account")
+            .body(accounts::ReasonBody::RECORD)
+            .gives(&answers::USER)
+            .tagged()
+            .versioned();
     post "/api/v1/users/{name}/enable", Write Users => accounts::enable_user,
         op("Enables an account").gives(&answers::USER).tagged().versioned();
     post "/api/v1/users/{name}/unlock", Write Users => accounts::unlock_user,
