@@ -14,6 +14,7 @@ use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
+use crate::masking::masked_body;
 use crate::text::{Object, add_named_origin, lossy_text, without_padding};
 use head::{Head, is_client, parse_head};
 
@@ -36,6 +37,8 @@ const WRAPPERS_MAX: u8 = 3;
 const AGENT_MAX: usize = 500;
 /// Bytes of a header that rules judge; they take one that is longer for suspicious.
 const HEADER_MAX: usize = 8192;
+/// Bytes of a body that are judged: less than what rules take for too long, as a body is often long.
+const BODY_MAX: usize = 8000;
 
 struct Access {
     /// Reads the prefix of a syslog daemon.
@@ -115,6 +118,8 @@ struct Request<'a> {
     bytes: &'a [u8],
     referer: &'a [u8],
     agent: &'a [u8],
+    /// What the client sent, where a log in JSON has it.
+    body: &'a [u8],
     /// Whom proxies say they forward for.
     forwarded: &'a [u8],
     /// How long the response took, in milliseconds.
@@ -188,6 +193,11 @@ impl<'a> Request<'a> {
                 "user_agent",
                 lossy_prefix(self.agent, HEADER_MAX).as_bytes(),
             );
+        }
+
+        if let Some(body) = non_empty(self.body) {
+            let body = masked_body(&lossy_prefix(body, BODY_MAX));
+            details.text_field("body", body.as_bytes());
         }
 
         // A host name keys the rules as an address does.
@@ -323,6 +333,7 @@ fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
         bytes,
         referer,
         agent,
+        body: b"",
         forwarded,
         duration_ms: response_time(line.get(next..).unwrap_or_default()),
     })
@@ -475,6 +486,7 @@ impl Access {
         let bytes = part(&["body_bytes_sent", "bytes_sent", "bytes"]);
         let referer = part(&["http_referer", "referer", "referrer"]);
         let agent = part(&["http_user_agent", "user_agent", "agent"]);
+        let body = part(&["request_body"]);
         let forwarded = part(&["http_x_forwarded_for", "x_forwarded_for"]);
         let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
         let request = Request {
@@ -487,6 +499,7 @@ impl Access {
             bytes: &bytes,
             referer: &referer,
             agent: &agent,
+            body: &body,
             forwarded: &forwarded,
             // nginx's `$request_time` and Caddy's `duration` are seconds, Traefik's `Duration`
             // nanoseconds.

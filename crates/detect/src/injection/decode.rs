@@ -91,13 +91,24 @@ fn plain_char(number: u32) -> char {
         0x2215 | 0x2044 => u32::from(b'/'),
         0x2216 | 0xfe68 => u32::from(b'\\'),
         0x2024 => u32::from(b'.'),
-        0x2018 | 0x2019 | 0x02b9 | 0x02bc => u32::from(b'\''),
+        0x2018 | 0x2019 | 0x2032 | 0x02b9 | 0x02bc => u32::from(b'\''),
         0x2329 | 0x3008 => u32::from(b'<'),
         0x232a | 0x3009 => u32::from(b'>'),
         other => other,
     };
 
     char::from_u32(plain).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Returns the character of paths that `%2%e` stands for at the beginning of `text`: scanners encode
+/// each digit of an escape by itself, with a percent sign of its own.
+fn torn_escape(text: &[u8]) -> Option<u8> {
+    match text.get(..4)? {
+        [b'%', b'2', b'%', b'e' | b'E'] => Some(b'.'),
+        [b'%', b'2', b'%', b'f' | b'F'] => Some(b'/'),
+        [b'%', b'5', b'%', b'c' | b'C'] => Some(b'\\'),
+        _ => None,
+    }
 }
 
 /// Removes one layer of encoding; `None` if there is none.
@@ -109,6 +120,10 @@ fn decode_layer(text: &[u8]) -> Option<Vec<u8>> {
         {
             out.push(number as u8);
             at += 3;
+            changed = true;
+        } else if let Some(character) = torn_escape(&text[at..]) {
+            out.push(character);
+            at += 4;
             changed = true;
         } else if let Some((number, length)) = escape(&text[at..]) {
             let mut utf8 = [0; 4];
@@ -129,6 +144,8 @@ fn decode_layer(text: &[u8]) -> Option<Vec<u8>> {
 fn overlong(text: &[u8]) -> Option<(u8, usize)> {
     let path_character = |byte: u8| matches!(byte, b'.' | b'/' | b'\\').then_some(byte);
     match text {
+        // A slash to decoders that drop one bit more.
+        [0xc1, 0xaf, ..] => Some((b'/', 2)),
         [lead @ (0xc0 | 0xc1), next, ..] if *next != b'%' => {
             let byte = (lead & 1) << 6 | (next & 0x3f);
             let valid = next & 0xc0 == 0x80;
@@ -146,6 +163,24 @@ fn overlong(text: &[u8]) -> Option<(u8, usize)> {
         [0xf0, 0x80, 0x80 | 0x81, last @ 0x80..=0xbf, ..] => {
             Some(((text[2] & 1) << 6 | (last & 0x3f), 4))
         }
+        // Sequences of five and six bytes, which were UTF-8 once.
+        [
+            0xf8,
+            0x80,
+            0x80,
+            high @ (0x80 | 0x81),
+            last @ 0x80..=0xbf,
+            ..,
+        ] => Some(((high & 1) << 6 | (last & 0x3f), 5)),
+        [
+            0xfc,
+            0x80,
+            0x80,
+            0x80,
+            high @ (0x80 | 0x81),
+            last @ 0x80..=0xbf,
+            ..,
+        ] => Some(((high & 1) << 6 | (last & 0x3f), 6)),
         _ => None,
     }
 }
@@ -235,6 +270,8 @@ mod tests {
             ("\\u003cb", "<b"),
             ("%2BADw-b%2BAD4-", "<b>"),
             ("%", "%"),
+            ("%%32%%65%2%F%%35%%63", "./\\"),
+            ("%f8%80%80%80%ae%fc%80%80%80%80%af", "./"),
             ("%zz%u00", "%zz%u00"),
         ] {
             let found = last_layer(encoded);

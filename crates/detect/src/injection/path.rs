@@ -11,7 +11,7 @@ pub(super) enum Place {
 
 /// Beginnings of the secrets that count without any special character; the pre-filter looks for
 /// them.
-pub(super) const WORDS: [&str; 26] = [
+pub(super) const WORDS: [&str; 27] = [
     "0x2e",
     "access_log",
     "apache2.conf",
@@ -24,6 +24,7 @@ pub(super) const WORDS: [&str; 26] = [
     "error_log",
     "etc/",
     "httpd.conf",
+    "li4vli4v",
     "my.cnf",
     "my.ini",
     "nginx.conf",
@@ -41,7 +42,7 @@ pub(super) const WORDS: [&str; 26] = [
 ];
 
 /// Files and folders of systems, without the leading slash.
-const SECRETS: [&str; 30] = [
+const SECRETS: [&str; 32] = [
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -66,7 +67,9 @@ const SECRETS: [&str; 30] = [
     "proc/version",
     "proc/cmdline",
     "windows/win.ini",
-    "windows/system",
+    "windows/system.ini",
+    "windows/system/",
+    "windows/system32/",
     "windows/repair",
     "winnt/",
     "windows/php.ini",
@@ -128,7 +131,9 @@ fn unify(text: &str) -> String {
 fn leads_up(segment: &str) -> bool {
     let name = segment.split(';').next().unwrap_or_default();
     let name = name.trim_matches(|c| matches!(c, '\0' | ' ' | '\n' | '"' | '\'' | '<' | '>' | '%'));
+    // Windows takes a question mark for the dot in some of its calls.
     name.len() >= 2 && name.bytes().all(|c| c == b'.')
+        || name.len() == 2 && name.bytes().all(|c| matches!(c, b'.' | b'?'))
 }
 
 /// How a path climbs.
@@ -190,6 +195,10 @@ fn names_secret(path: &str, place: Place) -> bool {
     // What follows a NUL is cut off by the reader of the path.
     let path = path.split(['\0', '?', '#']).next().unwrap_or_default();
     let path = path.trim_matches(|c| matches!(c, ' ' | '\n' | '\'' | '"'));
+    let spaced = ["program files/", "apache group/", "filezilla server"];
+    let joined = path.replace(' ', "");
+    let has_spaced_name = spaced.iter().any(|name| path.contains(name));
+    let path = if has_spaced_name { &joined } else { path };
     if path.contains([' ', '\n']) {
         return false;
     }
@@ -220,7 +229,7 @@ fn names_secret(path: &str, place: Place) -> bool {
 }
 
 /// Folders of systems in which no application keeps what it serves.
-const SYSTEM_FOLDERS: [&str; 17] = [
+const SYSTEM_FOLDERS: [&str; 24] = [
     "/etc/",
     "/proc/",
     "/var/log/",
@@ -229,6 +238,13 @@ const SYSTEM_FOLDERS: [&str; 17] = [
     "/usr/local/apache",
     "/usr/local/etc/",
     "/usr/local/php",
+    "/usr/local/cpanel/",
+    "/usr/local/www/logs/",
+    "/usr/local/pgsql/",
+    "/usr/pkg/",
+    "/usr/ports/",
+    "/var/cpanel/",
+    "/boot/grub/",
     "/opt/lampp/",
     "/opt/xampp/",
     "/private/etc/",
@@ -241,7 +257,21 @@ const SYSTEM_FOLDERS: [&str; 17] = [
 ];
 
 /// Files of servers that say where they keep things, or what was asked of them.
-const SERVER_FILES: [&str; 9] = [
+const SERVER_FILES: [&str; 23] = [
+    "access.log",
+    "error.log",
+    "config.inc.php",
+    "filezillaserver.xml",
+    "global.asa",
+    "httpd.conf.php",
+    "mysql.err",
+    "hostname.err",
+    "php.ini~",
+    "proftpd.conf",
+    "proftpd.system.log",
+    "pure-ftpd.conf",
+    "pure-ftpd.log",
+    "vsftpd.conf",
     "httpd.conf",
     "apache2.conf",
     "nginx.conf",
@@ -258,15 +288,25 @@ fn is_system_folder(path: &str) -> bool {
     let path = path.strip_prefix("file:/").unwrap_or(path);
     let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");
     let name = path.rsplit('/').next().unwrap_or_default();
-    is_absolute
-        && (SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
-            || SERVER_FILES.contains(&name))
+    // `C:\Windows\System32` is where help pages send people; what is in it is for no client.
+    let in_folder = |folder: &&str| {
+        path.strip_prefix(*folder)
+            .is_some_and(|rest| !folder.starts_with("c:/win") || rest.contains(['/', '.']))
+    };
+    is_absolute && (SYSTEM_FOLDERS.iter().any(in_folder) || SERVER_FILES.contains(&name))
 }
 
 /// Returns whether a value is a stream.
 fn is_stream(value: &str) -> bool {
     let value = value.trim_start_matches([' ', '\n', '"', '\'']);
     STREAMS.iter().any(|stream| value.starts_with(stream)) && !value.contains(' ')
+}
+
+/// Returns what follows the last step up.
+fn behind_climb(path: &str) -> &str {
+    let steps = ["../", "?./", ".?/", "??/"];
+    let end = steps.iter().filter_map(|step| path.rfind(step)).max();
+    end.map_or(path, |at| &path[at + 3..])
 }
 
 /// Returns whether a text of prose mentions a path rather than being one: a blank before the first
@@ -281,8 +321,20 @@ fn is_prose(text: &str) -> bool {
 pub(super) fn is_traversal(text: &str, place: Place, encoded: bool) -> bool {
     let path = unify(text);
     let climb = Climb::of(&path);
-    if climb.any && !is_prose(&path) {
+    // `.\0./`, `..\x01/`: what readers of paths skip.
+    let is_skipped = |c: char| c < ' ' && c != '\n';
+    if text.contains(is_skipped) && text.contains('.') {
+        let path = unify(&text.replace(is_skipped, ""));
         let target = path.rsplit("../").next().unwrap_or_default();
+        let to_secret = find_secret(target) == Some(0)
+            || ROOT_FILES.iter().any(|file| target.starts_with(file));
+        let climb = Climb::of(&path);
+        if climb.run >= 2 || climb.any && to_secret {
+            return true;
+        }
+    }
+    if climb.any && !is_prose(&path) {
+        let target = behind_climb(&path);
         // A person who writes about `../../` puts a blank behind it; no path has one there.
         let suspect = climb.run >= 2
             && (place == Place::Value || climb.leaves || climb.run > 3)
@@ -297,7 +349,106 @@ pub(super) fn is_traversal(text: &str, place: Place, encoded: bool) -> bool {
         }
     }
 
-    names_secret(&path, place) || place == Place::Value && is_stream(text)
+    if place == Place::Value && (is_stream(text) || is_pattern_of_secret(&path)) {
+        return true;
+    }
+    names_secret(&path, place) || text.contains("li4vli4v") || is_behind_junk(text)
+}
+
+/// Files that commands are made to read by a pattern, such as `/???/passwd`.
+const PATTERN_TARGETS: [&str; 12] = [
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/hosts",
+    "/etc/group",
+    "/proc/self/environ",
+    "/bin/sh",
+    "/bin/bash",
+    "/bin/cat",
+    "/bin/nc",
+    "/usr/bin/id",
+    "/usr/bin/cat",
+    "/windows/win.ini",
+];
+
+/// Returns whether a value is a pattern of a shell that a secret matches, with some letters of it:
+/// `/*/*` matches everything and means nothing.
+fn is_pattern_of_secret(path: &str) -> bool {
+    let letters = path.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let has_wildcard = path.contains(['?', '*']);
+    path.starts_with('/')
+        && has_wildcard
+        && letters >= 2
+        && path.len() <= 40
+        && PATTERN_TARGETS
+            .iter()
+            .any(|target| matches_pattern(target, path))
+}
+
+/// Returns whether a pattern matches a path segment by segment.
+fn matches_pattern(path: &str, pattern: &str) -> bool {
+    path.split('/').count() == pattern.split('/').count()
+        && path
+            .split('/')
+            .zip(pattern.split('/'))
+            .all(|(name, pattern)| matches_segment(name.as_bytes(), pattern.as_bytes()))
+}
+
+fn matches_segment(name: &[u8], pattern: &[u8]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        [b'*', rest @ ..] => (0..=name.len()).any(|skip| matches_segment(&name[skip..], rest)),
+        [first, rest @ ..] => {
+            name.first().is_some_and(|c| *first == b'?' || first == c)
+                && matches_segment(&name[1..], rest)
+        }
+    }
+}
+
+/// Returns whether a path out of the web root stands behind what no decoder knows: halves of UTF-8,
+/// characters for private use, escapes without digits. Scanners try them in place of dots and
+/// slashes, so each may be a slash.
+fn is_behind_junk(text: &str) -> bool {
+    let (mut out, mut rest, mut junk) = (String::with_capacity(text.len()), text, 0_usize);
+    while let Some(c) = rest.chars().next() {
+        let is_torn = c == '\u{fffd}' || ('\u{e000}'..='\u{f8ff}').contains(&c);
+        let bytes = rest.as_bytes();
+        let is_no_escape = c == '%'
+            && bytes.len() >= 3
+            && bytes[1..3].iter().all(u8::is_ascii_alphanumeric)
+            && !bytes[1..3].iter().all(u8::is_ascii_hexdigit);
+        let length = if is_no_escape { 3 } else { c.len_utf8() };
+        if is_torn || is_no_escape {
+            junk += 1;
+            out.push('/');
+            // `%c0%5e`: what the first half was to change.
+            rest = rest[length..].trim_start_matches('^');
+        } else {
+            out.push(c);
+            rest = &rest[length..];
+        }
+    }
+    if junk == 0 {
+        return false;
+    }
+
+    let path = unify(
+        &out.replace("??", "..")
+            .replace("?.", "..")
+            .replace(".?", ".."),
+    );
+    let target = path.rsplit("../").next().unwrap_or_default();
+    let ends_with = |list: &[&str]| {
+        list.iter().any(|secret| {
+            let before = target.strip_suffix(secret);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        })
+    };
+    !path.contains(' ')
+        && (Climb::of(&path).run >= 2
+            || ends_with(&SECRETS)
+            || ends_with(&ROOT_FILES)
+            || path.ends_with("windows/system32/drivers/etc/hosts"))
 }
 
 /// Files of an application that hold its secrets, one step up from where pages are included.

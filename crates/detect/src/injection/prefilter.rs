@@ -66,6 +66,10 @@ pub(super) fn is_suspicious_target(target: &[u8]) -> bool {
     let (mut before, mut in_query) = (b'/', false);
     for (at, &byte) in target.iter().enumerate() {
         // In a path `&` separates commands, not parameters.
+        // A second question mark may be a dot, or any letter of a path.
+        if byte == b'?' && in_query {
+            return true;
+        }
         in_query |= byte == b'?';
         let separates = byte == b'&' && !in_query;
         if !ORDINARY[byte as usize] || separates || byte == b'.' && before == b'.' {

@@ -209,6 +209,16 @@ fn is_active_element(text: &str, at: usize) -> bool {
     if find_handler(rest).is_some() || has_script_attribute(attributes) {
         return true;
     }
+    // Whatever the element, a browser loads or runs what these name.
+    let always = ["xlink:href=", "datasrc=", "attributename=", "handler=\"#"];
+    let is_meta = name == "meta" && (attributes.contains("utf7") || attributes.contains("utf-7"));
+    if is_meta
+        || always
+            .iter()
+            .any(|attribute| attributes.contains(attribute))
+    {
+        return true;
+    }
     let styles = [
         "expression(",
         "behavior:",
@@ -313,6 +323,39 @@ fn has_call(text: &str) -> bool {
     })
 }
 
+/// `eval(location.hash.slice(1))`, `top["al"+"ert"](1)`: code that the address carries, and a function
+/// that is named in pieces.
+fn runs_own_address(text: &str) -> bool {
+    let runners = ["eval(", "settimeout(", "setinterval(", "function("];
+    let sources = ["location", "document.", "url.", "window.name", "name)"];
+    let runs = runners.iter().any(|runner| {
+        text.match_indices(runner).any(|(at, _)| {
+            let argument = &text[at + runner.len()..];
+            sources.iter().any(|source| argument.starts_with(source))
+        })
+    });
+
+    let globals = [
+        "top[",
+        "window[",
+        "self[",
+        "parent[",
+        "frames[",
+        "globalthis[",
+    ];
+    runs || globals.iter().any(|global| {
+        text.match_indices(global).any(|(at, _)| {
+            let begins = at == 0 || !is_word(text.as_bytes()[at - 1]);
+            let inside = text[at + global.len()..]
+                .split(']')
+                .next()
+                .unwrap_or_default();
+            let rest = &text[(at + global.len() + inside.len()).min(text.len())..];
+            begins && inside.contains(['"', '\'', '/']) && rest.starts_with("](")
+        })
+    })
+}
+
 /// Returns whether a property is used within code.
 fn has_property(text: &str) -> bool {
     PROPERTIES.iter().any(|name| {
@@ -334,6 +377,10 @@ pub(super) fn is_script(text: &str, is_path: bool) -> bool {
     }
     let text = &without_comments(text);
     if text.contains('<') && has_active_element(text) || breaks_into_attribute(text) {
+        return true;
+    }
+    let instructions = ["<?import ", "<?xml-stylesheet ", "<?xml:namespace"];
+    if instructions.iter().any(|start| text.contains(start)) || runs_own_address(text) {
         return true;
     }
     if text.contains(":expression(") || text.contains("=expression(") {

@@ -204,13 +204,44 @@ fn is_command(text: &str, touching: bool) -> bool {
     }
 
     COMMANDS.contains(&word.as_str())
+        || is_windows_command(name, rest)
         || (COMMANDS.contains(&name) || WORDS.contains(&name)) && in_folder
         || WORDS.contains(&name) && is_argument(rest)
         || touching && BARE.contains(&name) && is_end_of_command(rest)
 }
 
+/// `net user eve Secret1 /add`, `reg add …`: commands whose first argument is a verb of theirs.
+fn is_windows_command(name: &str, rest: &str) -> bool {
+    let verb = rest.split_whitespace().next().unwrap_or_default();
+    match name {
+        "net" | "net1" => matches!(
+            verb,
+            "user" | "localgroup" | "group" | "view" | "share" | "use" | "accounts" | "stop"
+        ),
+        "reg" => matches!(verb, "add" | "query" | "delete" | "save" | "export"),
+        _ => false,
+    }
+}
+
+/// Returns whether a text as a whole is a command that gives a stranger the machine: nobody looks
+/// for its meaning with the names filled in.
+fn takes_machine(text: &str) -> bool {
+    let text = text.trim_matches([' ', '\n', '\'', '"', ';', '|', '&']);
+    let (word, rest) = first_word(text);
+    match word.rsplit('/').next().unwrap_or_default() {
+        "nc" | "ncat" | "netcat" => {
+            rest.contains(" -") && (rest.contains("e /bin/") || rest.contains("e cmd"))
+        }
+        "net" => is_windows_command("net", rest) && rest.ends_with("/add"),
+        "reg" => is_windows_command("reg", rest) && rest.contains("\"hk"),
+        "type" => rest.contains("/repair/") || rest.contains("\\repair\\"),
+        _ => false,
+    }
+}
+
 fn is_end_of_command(rest: &str) -> bool {
     rest.is_empty()
+        || rest.starts_with("\\n")
         || rest.starts_with([
             ';', '|', '&', '`', ')', '\'', '"', '\n', '#', '\0', '>', '<', '}',
         ])
@@ -229,6 +260,12 @@ fn has_separated_command(text: &str) -> bool {
         return false;
     }
 
+    // A line feed as it is written in a string, at the beginning.
+    let unquoted = text.trim_start_matches(['\'', '"']);
+    let text = match unquoted.strip_prefix("\\n") {
+        Some(rest) => &format!("\n{}", rest.replace("\\n", "\n")),
+        None => text.trim_end_matches("\\n"),
+    };
     let text = &text
         .replace("${ifs}", " ")
         .replace("$ifs$9", " ")
@@ -293,7 +330,10 @@ const CALLS: [&str; 29] = [
 fn has_code_call(text: &str) -> bool {
     CALLS.iter().any(|name| {
         text.match_indices(name).any(|(at, _)| {
-            let begins = at == 0 || !is_word(text.as_bytes()[at - 1]) || name.len() > 12;
+            let before = at.checked_sub(1).map(|at| text.as_bytes()[at]);
+            let begins = before.is_none_or(|c| !is_word(c))
+                || name.len() > 12
+                || before == Some(b'.') && name.starts_with("os.");
             let rest = text[at + name.len()..].trim_start_matches(' ');
             let Some(argument) = rest.strip_prefix('(').filter(|_| begins) else {
                 return false;
@@ -323,8 +363,8 @@ const CODE: [&str; 33] = [
     "<?php",
     "<?=",
     "<php>",
-    "<!--#exec",
-    "<!--#include",
+    "<!--#",
+    "{$smarty.",
     "<!entity",
     "<!doctype",
     "%{(",
@@ -488,6 +528,7 @@ pub(super) fn is_command_or_code(text: &str) -> bool {
         && (is_code_beginning(text)
             || is_header_code(text)
             || has_separated_command(text)
+            || takes_machine(text)
             || has_code_call(text)
             || has_template(text))
 }

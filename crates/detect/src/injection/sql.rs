@@ -87,7 +87,7 @@ const FUNCTIONS: [&str; 42] = [
 ];
 
 /// Tables and views of the systems.
-const CATALOGS: [&str; 16] = [
+const CATALOGS: [&str; 24] = [
     "information_schema",
     "pg_catalog",
     "pg_shadow",
@@ -98,6 +98,14 @@ const CATALOGS: [&str; 16] = [
     "syscolumns",
     "sys.databases",
     "sysdatabases",
+    "sysibm.",
+    "syscat.",
+    "sysusers",
+    "syslogins",
+    "master..",
+    "pg_group",
+    "pg_roles",
+    "pg_stat_activity",
     "all_tables",
     "user_tables",
     "sqlite_master",
@@ -329,6 +337,14 @@ impl<'a> Reading<'a> {
             if i == 1 && is_value && last && matches!(self.get(2), Token::Word("true" | "not")) {
                 return true;
             }
+            // ` or x=y --`: names, and a comment that cuts off what follows.
+            if i == 0
+                && self.ends_with_comment()
+                && is_comparison(self.get(2))
+                && self.tokens.len() == 5
+            {
+                return true;
+            }
             // `1 < 2 and 3 > 2` is mathematics.
             let compares_before = self.tokens[..i].iter().any(|token| is_comparison(*token));
             if compares_before && !self.is_quoted() && !self.ends_with_comment() {
@@ -384,12 +400,26 @@ impl<'a> Reading<'a> {
         };
         let short = |text: &str| !text.contains(' ') && text.len() <= 20;
 
+        // `' or ''-'`.
+        let makes_number = last == 4
+            && head.is_empty()
+            && tail.is_empty()
+            && is_connective(self.get(1))
+            && matches!(self.get(2), Token::Text("", true))
+            && is_arithmetic(self.get(3));
+        if self.is_quoted() && makes_number {
+            return true;
+        }
         self.is_quoted()
             && last == 2
             && short(head)
             && short(tail)
             && match self.get(1) {
-                Token::Operator("=" | "||" | "&&" | "<>" | "!=" | ">" | "<") => true,
+                Token::Operator("=" | "||" | "&&" | "<>" | "!=" | ">" | "<" | "==") => true,
+                // `'-'` alone makes a number of the strings around it.
+                Token::Operator("-" | "+" | "*" | "&" | "^" | "%" | "|" | "/") => {
+                    head.is_empty() && tail.is_empty()
+                }
                 Token::Word("or" | "like" | "xor") => head.is_empty() || !tail.is_empty(),
                 _ => false,
             }
@@ -439,6 +469,11 @@ impl<'a> Reading<'a> {
                 let values =
                     self.get(at) == Token::Word("values") && self.get(at + 1) == Token::Open;
                 let select = self.get(at) == Token::Word("select") && self.is_select_list(at + 1);
+                // `' union select`, sent to see whether the statement breaks.
+                let is_last = self.get(at) == Token::Word("select") && at + 1 == self.tokens.len();
+                if is_last && self.is_quoted() && i == 1 {
+                    return true;
+                }
                 // Prose may mention `union select null` after other words.
                 return (select || values)
                     && (self.breaks_out(i)
@@ -494,7 +529,17 @@ impl<'a> Reading<'a> {
                         || self.is_call(i, &DANGEROUS)
                         || self.is_call(
                             i,
-                            &["concat", "group_concat", "char", "chr", "if", "version"],
+                            &[
+                                "concat",
+                                "group_concat",
+                                "char",
+                                "chr",
+                                "if",
+                                "version",
+                                "current_database",
+                                "current_setting",
+                                "inet_server_addr",
+                            ],
                         )
                 }
                 _ => false,
@@ -611,6 +656,13 @@ pub(super) fn is_sql(value: &str) -> bool {
     }
 
     let ways = [Within::Bare, Within::Quote(b'\''), Within::Quote(b'"')];
+    // A comment within a keyword hides it from filters, and from nobody else.
+    if value.contains("/**/") {
+        let joined = value.replace("/**/", "");
+        if joined.contains("union") && joined.contains("select") && !value.contains("union") {
+            return true;
+        }
+    }
     ways.into_iter().any(|within| {
         if let Within::Quote(quote) = within
             && !value.as_bytes().contains(&quote)

@@ -210,6 +210,16 @@ fn response_times_are_read() {
 
 /// `$uri` is the path alone, in which no injection is seen.
 #[test]
+fn the_body_of_a_json_line_is_kept_without_its_secrets() {
+    let json = r#"{"time_iso8601":"2026-03-04T10:00:00Z","remote_addr":"192.0.2.7","status":200,"request_body":"user=x'+or+'1'='1&password=hunter2"}"#;
+    assert!(
+        describe(json).contains("\"body\":\"user=x'+or+'1'='1&password=***\""),
+        "{}",
+        describe(json)
+    );
+}
+
+#[test]
 fn the_target_of_a_json_line_is_what_was_asked_for() {
     for (fields, target) in [
         (r#""request":"GET /a?b=c HTTP/1.1","uri":"/a""#, "/a?b=c"),

@@ -29,7 +29,8 @@ impl Reading<'_> {
                 | ("delete", "from")
                 | ("truncate", "table")
                 | ("bulk", "insert")
-                | ("grant" | "revoke", "all" | "select" | "dba")
+                | ("grant" | "revoke", "all" | "select" | "dba" | "connect" | "resource")
+                | ("execute", "immediate")
                 | ("backup", "database")
                 | ("copy", _) => self.tokens.len() > at + 2,
                 ("update", _) => word(at + 2) == "set",
@@ -58,6 +59,12 @@ impl Reading<'_> {
             };
             let next = self.get(i + 1);
             match word {
+                // `declare @q nvarchar(200) select @q = 0x7761…`.
+                "declare" => {
+                    next == Token::Variable
+                        && self.tokens.len() > i + 3
+                        && (i == 0 || self.breaks_out(i))
+                }
                 "waitfor" => {
                     matches!(next, Token::Word("delay" | "time"))
                         && matches!(self.get(i + 2), Token::Text(..) | Token::Variable)
@@ -79,8 +86,11 @@ impl Reading<'_> {
                     matches!(next, Token::Word("outfile" | "dumpfile"))
                         && matches!(self.get(i + 2), Token::Text(..))
                 }
-                "exec" | "execute" => matches!(next, Token::Word(name)
-                    if name.contains("xp_") || name.contains("sp_") || name.starts_with("master")),
+                "exec" | "execute" => {
+                    matches!(next, Token::Word(name)
+                        if name.contains("xp_") || name.contains("sp_") || name.starts_with("master"))
+                        || next == Token::Open && self.get(i + 2) == Token::Variable
+                }
                 "convert" => {
                     next == Token::Open
                         && self.get(i + 2) == Token::Word("int")
