@@ -162,7 +162,7 @@ fn insert_list(to: &mut Value, key: &str, list: Vec<Value>) {
     }
 }
 
-/// Returns the broken references of a document: `…-uuid` and `…-uuids` whose target is not in the
+/// Returns the broken references of a document: `…-uuid`, `…-uuids` and `#…` whose target is not in the
 /// same document, and controls that are not in the catalog.
 pub fn dangling_references(known: &ReportContext<'_>, file: &File) -> Vec<String> {
     let mut seen = Seen::default();
@@ -177,7 +177,7 @@ pub fn dangling_references(known: &ReportContext<'_>, file: &File) -> Vec<String
     let ids = seen
         .references
         .iter()
-        .filter(|(_, id)| !seen.ids.contains(id))
+        .filter(|(_, id)| !seen.ids.contains(id) && !seen.names.contains(id))
         .map(|(key, id)| format!("{key} {id}"));
     let unknown = seen
         .controls
@@ -192,6 +192,8 @@ pub fn dangling_references(known: &ReportContext<'_>, file: &File) -> Vec<String
 #[derive(Default)]
 struct Seen {
     ids: BTreeSet<String>,
+    /// Ids that are tokens, as the parts of a control have.
+    names: BTreeSet<String>,
     twice: BTreeSet<String>,
     references: Vec<(String, String)>,
     controls: BTreeSet<String>,
@@ -207,8 +209,15 @@ impl Seen {
                 "uuid" => {
                     self.twice.insert(text.clone());
                 }
+                "id" => {
+                    self.names.insert(text.clone());
+                }
                 "control-id" => {
                     self.controls.insert(text.clone());
+                }
+                "href" if text.starts_with('#') => {
+                    let id = text.trim_start_matches('#');
+                    self.references.push((key.to_owned(), id.to_owned()));
                 }
                 _ if key.ends_with("-uuid") || key.ends_with("-uuids") => {
                     self.references.push((key.to_owned(), text.clone()));

@@ -1,5 +1,7 @@
 //! The system security plan.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::{Control, Implementation, Responsibility};
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::{
     document_metadata, format_time, insert_list, oscal_control_id, oscal_prop, stable_id,
     statement_id, text_or_not_stated, trestle_href,
 };
+use crate::diagram::{KINDS, Picture};
 use crate::reports::ReportContext;
 use crate::system::{STATES, System};
 
@@ -18,16 +21,65 @@ fn this_system() -> String {
 
 pub(super) fn ssp_document(known: &ReportContext<'_>) -> Value {
     let s = known.system;
-    json!({
+    let mut document = json!({
         "metadata": metadata_with_people(known),
         "import-profile": { "href": trestle_href("profiles", "profile") },
-        "system-characteristics": system_characteristics(s),
+        "system-characteristics": system_characteristics(s, known.pictures),
         "system-implementation": system_implementation(known),
         "control-implementation": {
             "description": "How each requirement of NIST SP 800-171 Rev. 2 is implemented.",
             "implemented-requirements": known.controls.iter().map(implemented_requirement).collect::<Vec<_>>(),
         },
+    });
+
+    let resources: Vec<Value> = known.pictures.iter().enumerate().map(resource).collect();
+    if !resources.is_empty() {
+        document["back-matter"] = json!({ "resources": resources });
+    }
+    document
+}
+
+/// Returns the id of a picture's file among the resources of the document.
+fn resource_id(place: usize, picture: &Picture) -> String {
+    let place = place.to_string();
+    stable_id(&["picture", &place, &picture.diagram.sha256]).to_string()
+}
+
+/// Returns a picture as a resource: whoever has the document has the picture.
+fn resource((place, picture): (usize, &Picture)) -> Value {
+    let form = picture.image.form();
+    let file = format!("diagram-{}.{}", place + 1, form.extension());
+    json!({
+        "uuid": resource_id(place, picture),
+        "title": text_or_not_stated(picture.diagram.title()),
+        "base64": {
+            "filename": file,
+            "media-type": form.media_type(),
+            "value": STANDARD.encode(&*picture.original),
+        },
     })
+}
+
+/// Returns the diagrams of the pictures that `is_meant` picks.
+fn diagrams(pictures: &[Picture], is_meant: impl Fn(&str) -> bool) -> Vec<Value> {
+    let chosen = pictures
+        .iter()
+        .enumerate()
+        .filter(|(_, picture)| is_meant(&picture.diagram.kind));
+    chosen
+        .map(|(place, picture)| {
+            let resource = resource_id(place, picture);
+            let mut diagram = json!({
+                "uuid": stable_id(&["diagram", &resource]),
+                "links": [{ "href": format!("#{resource}"), "rel": "diagram" }],
+                "caption": text_or_not_stated(picture.diagram.title()),
+            });
+            if !picture.diagram.caption.trim().is_empty() {
+                diagram["description"] = json!(picture.diagram.caption);
+            }
+            diagram
+        })
+        .collect()
 }
 
 /// Returns the name of a role as a token.
@@ -110,7 +162,7 @@ fn metadata_with_people(known: &ReportContext<'_>) -> Value {
     meta
 }
 
-fn system_characteristics(s: &System) -> Value {
+fn system_characteristics(s: &System, pictures: &[Picture]) -> Value {
     let state = if STATES.contains(&s.state.as_str()) {
         &s.state
     } else {
@@ -151,12 +203,21 @@ fn system_characteristics(s: &System) -> Value {
         c["status"]["remarks"] = json!(text_or_not_stated(&s.state));
     }
 
-    if !s.environment.trim().is_empty() {
-        c["network-architecture"] = json!({ "description": s.environment });
-    }
+    let [topology, flow] = KINDS;
+    let is = |kind: &str, other: &str| kind.eq_ignore_ascii_case(other);
+    let others = diagrams(pictures, |kind| !is(kind, topology) && !is(kind, flow));
+    insert_list(&mut c["authorization-boundary"], "diagrams", others);
 
-    if !s.data_flow.trim().is_empty() {
-        c["data-flow"] = json!({ "description": s.data_flow });
+    let parts = [
+        ("network-architecture", &s.environment, topology),
+        ("data-flow", &s.data_flow, flow),
+    ];
+    for (name, description, kind) in parts {
+        let shown = diagrams(pictures, |other| is(other, kind));
+        if !description.trim().is_empty() || !shown.is_empty() {
+            c[name] = json!({ "description": text_or_not_stated(description) });
+            insert_list(&mut c[name], "diagrams", shown);
+        }
     }
 
     c

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use compliance::diagram::{Diagram, Image, Picture};
 use compliance::oscal::{self, Imported};
 use compliance::reports::ReportContext;
 use compliance::system::System;
@@ -81,6 +84,7 @@ fn for_empty_and_full(check: impl Fn(&ReportContext<'_>, Vec<oscal::File>)) {
     fips.due = Some(now().plus(Span::days(90)));
 
     let pieces = [policy_evidence()];
+    let pictures: Vec<Picture> = full.diagrams.iter().map(picture).collect();
     let base = ReportContext {
         catalog: Catalog::r2(),
         system: &nothing,
@@ -101,6 +105,7 @@ fn for_empty_and_full(check: impl Fn(&ReportContext<'_>, Vec<oscal::File>)) {
         evidence: &pieces,
         plans: &plans,
         assets: &full.assets,
+        pictures: &pictures,
         ..base
     };
 
@@ -224,6 +229,44 @@ fn written_documents_are_read_back() {
                     file.path
                 ),
             }
+        }
+    });
+}
+
+fn picture(diagram: &Diagram) -> Picture {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let original = std::fs::read(folder.join(&diagram.file)).unwrap();
+    Picture {
+        diagram: diagram.clone(),
+        image: Image::read(&original).unwrap(),
+        original: original.into(),
+    }
+}
+
+/// Whoever has the document has the pictures, at the places that OSCAL has for them.
+#[test]
+fn the_plan_holds_its_diagrams() {
+    for_empty_and_full(|known, files| {
+        let plan = files
+            .iter()
+            .find_map(|file| file.json.get("system-security-plan"))
+            .unwrap();
+        let system = &plan["system-characteristics"];
+        if known.pictures.is_empty() {
+            assert!(plan.get("back-matter").is_none());
+            assert!(system.get("data-flow").is_none());
+            return;
+        }
+
+        for (part, file) in [("network-architecture", 0), ("data-flow", 1)] {
+            let diagram = &system[part]["diagrams"][0];
+            let target = diagram["links"][0]["href"].as_str().unwrap();
+            let resource = &plan["back-matter"]["resources"][file];
+            assert_eq!(target.trim_start_matches('#'), resource["uuid"]);
+            let value = resource["base64"]["value"].as_str().unwrap();
+            let bytes = STANDARD.decode(value).unwrap();
+            assert_eq!(bytes, &*known.pictures[file].original);
+            assert_eq!(resource["base64"]["media-type"], "image/svg+xml");
         }
     });
 }
