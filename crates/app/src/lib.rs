@@ -47,6 +47,7 @@ pub mod spools;
 pub mod status;
 pub mod temp_files;
 pub mod tls;
+pub mod today;
 pub mod upgrade;
 pub mod upkeep;
 

@@ -16,6 +16,7 @@ mod binary_copy;
 pub mod compliance;
 mod db;
 pub mod deliveries;
+pub mod duties;
 mod error;
 pub mod escalations;
 pub mod events;

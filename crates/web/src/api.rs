@@ -7,7 +7,7 @@ mod health;
 mod logs;
 mod metrics;
 mod oidc;
-mod people;
+pub(crate) mod people;
 pub(crate) mod v1;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -135,6 +135,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 
     if state.console.is_some() {
         routes = routes.merge(people_routes(&state));
+        routes = routes.merge(crate::console::router());
     }
 
     routes

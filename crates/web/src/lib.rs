@@ -5,6 +5,7 @@
 //! everything else is a use case of `app`. No payload, key or token reaches a log.
 
 mod api;
+mod console;
 mod error;
 mod peer;
 mod server;
@@ -14,6 +15,7 @@ use app::database::Pool;
 
 pub use api::v1::openapi::{document as openapi_document, route_table};
 pub use api::v1::{ROUTES, Route};
+pub use console::{PAGES, Page};
 pub use server::{HttpServer, ServeError, serve};
 pub use settings::{Acknowledge, Metrics, Settings, Timeouts, Writing};
 

@@ -19,6 +19,21 @@ const NOTE_USE_AFTER: Span = Span::secs(30);
 impl SignIn {
     /// The person whose session a token is, if it may be used.
     pub async fn resolve(&self, token: &str, client: &Client) -> Result<Person, SignInError> {
+        self.look(token, client, true).await
+    }
+
+    /// The same for what a page asks by itself: nobody was active, and the session locks as if it had
+    /// not been asked (3.1.10).
+    pub async fn resolve_idle(&self, token: &str, client: &Client) -> Result<Person, SignInError> {
+        self.look(token, client, false).await
+    }
+
+    async fn look(
+        &self,
+        token: &str,
+        client: &Client,
+        is_active: bool,
+    ) -> Result<Person, SignInError> {
         let facts = self.find_session(token).await?;
         let times = times_of(&facts);
         let now = self.clock.now();
@@ -34,7 +49,7 @@ impl SignIn {
             }
         }
 
-        if now.since(facts.seen_at) >= NOTE_USE_AFTER {
+        if is_active && now.since(facts.seen_at) >= NOTE_USE_AFTER {
             let after = times.after_activity(&self.settings.sessions, now);
             self.keep_times(&facts, &after).await?;
         }

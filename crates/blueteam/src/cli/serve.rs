@@ -161,6 +161,11 @@ Six of them within five minutes are a brute force attack:
 
   {program} --state-dir {dir} alerts list
 
+For people there are pages at http://{listen}/. This makes the first account, and prints the code to set it
+up with:
+
+  {program} --state-dir {dir} users create YOUR-NAME --email you@example.com --role system_admin
+
 Ctrl-C ends it; the next start goes on where this one stopped."
         );
     }

@@ -11,6 +11,7 @@ mod alerts;
 mod api;
 mod certificates;
 mod clock;
+mod console;
 mod daemon;
 mod databases;
 mod deliveries;

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("compliance", &["model"]),
     ("advisories", &["model"]),
     ("identity", &["model"]),
+    ("pages", &["model"]),
     ("pdf", &["compliance"]),
     ("cluster", &[]),
     ("store", &["model"]),
@@ -56,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("web", &["app", "collect", "ingest", "model"]),
+    ("web", &["app", "collect", "ingest", "model", "pages"]),
     (
         "daemon",
         &[
@@ -121,6 +122,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("openidconnect", &["identity"]),
     ("ldap3", &["app"]),
     ("ring", &["app"]),
+    ("askama", &["pages"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("lettre", &["notify"]),

@@ -213,6 +213,8 @@ pub struct AlertFilter {
     pub incident_id: Option<IncidentId>,
     /// Muted by anything, or notified.
     pub silenced: Option<bool>,
+    /// About this.
+    pub entity: Option<Entity>,
     /// After this one in the list.
     pub before: Option<Before>,
 }
@@ -240,6 +242,7 @@ pub async fn list(
            AND ($9::text IS NULL OR services @> ARRAY[$9])
            AND ($10::uuid IS NULL OR tenants = ARRAY[$10])
            AND ($11::timestamptz IS NULL OR (created_at, alert_id) < ($11, $12::uuid))
+           AND ($13::text IS NULL OR (entity_type = $13 AND entity_value = $14))
          ORDER BY created_at DESC, alert_id DESC
          LIMIT $8",
         severities.as_deref(),
@@ -254,6 +257,8 @@ pub async fn list(
         filter.tenant,
         filter.before.map(|before| Ts(before.at)) as Option<Ts>,
         filter.before.map(|before| before.id),
+        filter.entity.as_ref().map(|entity| entity.kind.as_str()),
+        filter.entity.as_ref().map(|entity| entity.value.as_str()),
     )
     .fetch_all(conn)
     .await?;
@@ -278,7 +283,8 @@ pub async fn count(conn: &mut PgConnection, filter: &AlertFilter) -> Result<u64,
                  OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7
              )
              AND ($8::text IS NULL OR services @> ARRAY[$8])
-             AND ($9::uuid IS NULL OR tenants = ARRAY[$9])"#,
+             AND ($9::uuid IS NULL OR tenants = ARRAY[$9])
+             AND ($10::text IS NULL OR (entity_type = $10 AND entity_value = $11))"#,
         severities.as_deref(),
         filter.rule_id.as_ref().map(RuleId::as_str),
         filter.state.map(state_name),
@@ -288,6 +294,8 @@ pub async fn count(conn: &mut PgConnection, filter: &AlertFilter) -> Result<u64,
         filter.silenced,
         filter.service,
         filter.tenant,
+        filter.entity.as_ref().map(|entity| entity.kind.as_str()),
+        filter.entity.as_ref().map(|entity| entity.value.as_str()),
     )
     .fetch_one(conn)
     .await?;

@@ -29,10 +29,10 @@ const COOKIE: &str = "__Host-blueteam";
 pub(super) const BODY_MAX: usize = 16 * 1024;
 
 /// Who is at the other end.
-pub(super) struct Asking {
-    pub(super) client: Client,
+pub(crate) struct Asking {
+    pub(crate) client: Client,
     /// The token that the cookie holds, unchecked.
-    pub(super) token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl FromRequestParts<Arc<Shared>> for Asking {
@@ -89,7 +89,7 @@ pub(super) fn only_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     found.next().is_none().then_some(only)
 }
 
-pub(super) fn set_cookie(token: &str) -> Option<HeaderValue> {
+pub(crate) fn set_cookie(token: &str) -> Option<HeaderValue> {
     // Not `Strict`: a link in a mail would lead to a page that asks to sign in again.
     HeaderValue::from_str(&format!(
         "{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Lax"
@@ -97,7 +97,8 @@ pub(super) fn set_cookie(token: &str) -> Option<HeaderValue> {
     .ok()
 }
 
-const CLEAR_COOKIE: &str = "__Host-blueteam=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0";
+pub(crate) const CLEAR_COOKIE: &str =
+    "__Host-blueteam=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0";
 
 /// The body of a request as JSON. What is wrong with it is said without its values.
 pub(super) fn read_json<T: DeserializeOwned>(
@@ -212,7 +213,7 @@ impl From<SignInError> for Problem {
 }
 
 /// The door, where there is one.
-pub(super) fn door(state: &Shared) -> Result<&SignIn, Problem> {
+pub(crate) fn door(state: &Shared) -> Result<&SignIn, Problem> {
     state
         .console
         .as_deref()
@@ -223,10 +224,18 @@ pub(super) fn door(state: &Shared) -> Result<&SignIn, Problem> {
 /// Records an attempt in blueteam's own audit trail, and hands its result on. What cannot be
 /// recorded is refused, or a full queue would hide who tries passwords.
 pub(super) async fn recorded<T>(state: &Shared, outcome: Outcome<T>) -> Result<T, Problem> {
+    Ok(recorded_outcome(state, outcome).await??)
+}
+
+/// The same, for a page that says itself what was wrong.
+pub(crate) async fn recorded_outcome<T>(
+    state: &Shared,
+    outcome: Outcome<T>,
+) -> Result<Result<T, SignInError>, Problem> {
     if let Some(event) = outcome.event {
         record(state, event).await?;
     }
-    Ok(outcome.result?)
+    Ok(outcome.result)
 }
 
 async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
@@ -238,7 +247,7 @@ async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Probl
 }
 
 /// The person whose session the cookie holds.
-pub(super) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Problem> {
+pub(crate) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Problem> {
     let token = asking.token.as_deref().ok_or(SignInError::NoSession)?;
     Ok(door(state)?.resolve(token, &asking.client).await?)
 }
@@ -255,7 +264,7 @@ pub(super) fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {
     response
 }
 
-pub(super) fn no_store(mut response: Response) -> Response {
+pub(crate) fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -147,6 +147,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         since: args.since,
         incident_id: None,
         silenced: args.silenced.then_some(true),
+        entity: None,
         before: None,
     };
 

@@ -21,19 +21,16 @@ const PROVIDER: &str = concat!(
     "/tests/tools/oidc-provider/provider.mjs"
 );
 
-/// Where `scripts/setup --tests` has installed it.
-fn installed() -> Option<PathBuf> {
+/// Where `scripts/setup --tests` has installed a tool.
+pub(super) fn installed(tool: &str) -> Option<PathBuf> {
     let tools = std::env::var_os("BLUETEAM_TEST_TOOLS").map(PathBuf::from);
     let cache = || {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         Some(cache.or_else(home)?.join("blueteam-test-tools"))
     };
-    let folder = tools.or_else(cache)?.join("oidc-provider");
-    folder
-        .join("node_modules/oidc-provider")
-        .is_dir()
-        .then_some(folder)
+    let folder = tools.or_else(cache)?.join(tool);
+    folder.join("node_modules").is_dir().then_some(folder)
 }
 
 fn free_port() -> u16 {
@@ -215,7 +212,7 @@ fn person(name: &str, groups: &[&str], amr: &[&str]) -> Value {
 }
 
 async fn setup(algorithm: &'static str) -> Option<(Daemon, Provider)> {
-    let Some(folder) = installed() else {
+    let Some(folder) = installed("oidc-provider") else {
         eprintln!(
             "SKIPPED: oidc-provider is not installed (scripts/setup --tests, which needs npm): \
              nobody has shown that people can sign in by a real provider"

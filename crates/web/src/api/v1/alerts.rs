@@ -66,6 +66,7 @@ pub(super) async fn list(mut api: Api, listing: Listing<AlertQuery>) -> Result<R
         since: query.since,
         incident_id: query.incident_id.map(IncidentId),
         silenced: query.silenced,
+        entity: None,
         before: page.before(),
     };
     let config = Arc::clone(&api.console.config);

@@ -1,0 +1,370 @@
+//! The console: forms at the door, pages for each role, and a real browser that walks through them.
+
+use std::process::Command;
+
+use identity::Role;
+use identity::role::Permissions;
+
+use super::daemon::{Daemon, PATIENCE, alert_comes, failure};
+use super::oidc::installed;
+use super::people::{Browser, signed_in};
+
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const WALK: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/tools/browser/console.mjs"
+);
+
+/// An answer to a browser that follows no redirect.
+struct Shown {
+    status: u16,
+    location: String,
+    text: String,
+    cookie: Option<String>,
+}
+
+/// A person's browser, as far as pages and forms go.
+struct Person {
+    client: reqwest::Client,
+    base: String,
+    cookie: Option<String>,
+}
+
+impl Person {
+    fn of(browser: &Browser) -> Self {
+        Self {
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+            base: browser.base.clone(),
+            cookie: browser.cookie.clone(),
+        }
+    }
+
+    async fn ask(&self, path: &str, form: Option<&[(&str, &str)]>) -> Shown {
+        let url = format!("{}{path}", self.base);
+        let mut request = match form {
+            Some(form) => {
+                let fields: Vec<String> = form
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", encoded(value)))
+                    .collect();
+                self.client
+                    .post(url)
+                    .header("content-type", "application/x-www-form-urlencoded")
+                    .body(fields.join("&"))
+            }
+            None => self.client.get(url),
+        };
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", format!("__Host-blueteam={cookie}"));
+        }
+        let answer = request.send().await.unwrap();
+        let header = |name: &str| {
+            let value = answer.headers().get(name);
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let policy = header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
+        Shown {
+            status: answer.status().as_u16(),
+            location: header("location").unwrap_or_default(),
+            cookie: header("set-cookie").map(|cookie| {
+                let value = cookie.trim_start_matches("__Host-blueteam=");
+                value.split(';').next().unwrap().to_owned()
+            }),
+            text: answer.text().await.unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Shown {
+        self.ask(path, None).await
+    }
+
+    /// The token of this session's forms.
+    async fn token(&self) -> String {
+        let page = self.get("/account").await.text;
+        let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        use std::fmt::Write as _;
+        write!(out, "%{byte:02X}").unwrap();
+        out
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_page_asks_each_role_and_shows_no_control_that_is_refused() {
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let permissions = Permissions::built_in();
+    let (mut allowed, mut refused) = (0_i64, 0_i64);
+
+    for role in Role::ALL {
+        let person = Person::of(&signed_in(&daemon, role.as_str()).await);
+        let token = person.token().await;
+        let today = person.get("/").await.text;
+        for page in web::PAGES {
+            let path = page.path.replace("{id}", NOBODY);
+            let form = [("form_token", token.as_str()), ("id", NOBODY)];
+            let form = (page.method == "post").then_some(&form[..]);
+            let shown = person.ask(&path, form).await;
+            let what = format!("{role}: {} {path}: {}", page.method, shown.status);
+            let may = page
+                .needs
+                .is_none_or(|(action, resource)| permissions.allows(*role, action, resource));
+            if may {
+                assert!(shown.status < 500 && shown.status != 403, "{what}");
+                allowed += 1;
+            } else {
+                assert_eq!(shown.status, 403, "{what}");
+                // The menu does not lead to where nobody would be let in.
+                assert!(
+                    !today.contains(&format!("href=\"{path}\" data-go")),
+                    "{what}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(allowed > 80 && refused > 8, "{allowed} {refused}");
+    let recorded: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit.audit_log WHERE action = 'PERMISSION_DENIED' AND metadata ? 'session'",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(recorded, refused);
+
+    // Without a session every page leads to the door, and from there to where one wanted to go.
+    let mut stranger = Browser::of(&daemon);
+    stranger.cookie = None;
+    let stranger = Person::of(&stranger);
+    for page in web::PAGES {
+        let path = page.path.replace("{id}", NOBODY);
+        let form = (page.method == "post").then_some(&[][..]);
+        let shown = stranger.ask(&path, form).await;
+        assert_eq!(shown.status, 303, "{path}");
+        assert!(
+            shown.location.starts_with("/sign-in?next="),
+            "{}",
+            shown.location
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_are_taken_from_this_sessions_own_pages_alone() {
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let sender = daemon.client();
+    let failures: Vec<_> = (0..7)
+        .map(|_| failure("192.0.2.9", "<b>root</b>"))
+        .collect();
+    sender.send(&failures).await;
+    alert_comes(&mut conn, "brute_force", "192.0.2.9", PATIENCE).await;
+    let id: uuid::Uuid = sqlx::query_scalar("SELECT alert_id FROM blueteam.alert_history LIMIT 1")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let id = id.to_string();
+
+    let browser = signed_in(&daemon, "admin").await;
+    let person = Person::of(&browser);
+    let other = Person::of(&signed_in(&daemon, "manager").await);
+    let theirs = other.token().await;
+    for token in ["", "x", theirs.as_str()] {
+        let form = [("form_token", token), ("id", &id), ("here", "/alerts")];
+        let shown = person.ask("/alerts/acknowledge", Some(&form)).await;
+        assert_eq!(shown.status, 403, "{token}");
+    }
+    let seen: Option<String> =
+        sqlx::query_scalar("SELECT acknowledged_by FROM blueteam.alert_history")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+    assert_eq!(seen, None);
+
+    // What a stranger chose is text; and the page says what was done.
+    let page = person.get(&format!("/alerts/{id}")).await;
+    assert!(
+        page.text.contains("&#60;b&#62;root&#60;/b&#62;"),
+        "{}",
+        page.text
+    );
+    assert!(!page.text.contains("<b>root</b>"));
+    let token = person.token().await;
+    let form = [
+        ("form_token", token.as_str()),
+        ("id", &id),
+        ("here", "//evil.example/"),
+    ];
+    let shown = person.ask("/alerts/acknowledge", Some(&form)).await;
+    assert_eq!(shown.location, "/?done=acknowledged-1");
+    let page = person.get(&shown.location).await;
+    assert!(
+        page.text.contains("You acknowledged 1 alert."),
+        "{}",
+        page.text
+    );
+
+    // Two people move an incident on: the second sees both, and loses nothing.
+    let incident: uuid::Uuid =
+        sqlx::query_scalar("SELECT incident_id FROM blueteam.security_incidents LIMIT 1")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+    let path = format!("/incidents/{incident}");
+    let page = person.get(&path).await.text;
+    let (_, rest) = page.split_once("name=\"version\" value=\"").unwrap();
+    let version = rest.split('"').next().unwrap();
+    let form = |token, reason| {
+        [
+            ("form_token", token),
+            ("version", version),
+            ("status", "analyzing"),
+            ("reason", reason),
+        ]
+    };
+    let moved = format!("{path}/advance");
+    let first = other
+        .ask(&moved, Some(&form(&theirs, "a first look")))
+        .await;
+    assert_eq!(first.location, format!("{path}?done=moved-on"));
+    let second = person
+        .ask(&moved, Some(&form(&token, "my own <i>words</i>")))
+        .await;
+    assert_eq!(second.status, 409);
+    for part in [
+        "a first look",
+        "my own &#60;i&#62;words",
+        "Somebody else has moved it on",
+    ] {
+        assert!(second.text.contains(part), "{part}: {}", second.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_lets_in_by_form_and_leads_nobody_elsewhere() {
+    let daemon = Daemon::new("").await;
+    let person = Person::of(&signed_in(&daemon, "user").await);
+
+    // Locked, nothing is shown before both factors are given again.
+    let locked = person.get("/locked?next=/alerts").await;
+    assert_eq!(locked.status, 200);
+    let shown = person.get("/alerts?show=all").await;
+    assert_eq!(shown.location, "/locked?next=/alerts%3Fshow%3Dall");
+    let wrong = [
+        ("password", "wrong"),
+        ("code", "000000"),
+        ("next", "/alerts"),
+    ];
+    let refused = person.ask("/unlock", Some(&wrong)).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.cookie.is_none());
+
+    let mut stranger = Browser::of(&daemon);
+    stranger.cookie = None;
+    let stranger = Person::of(&stranger);
+    let form = [
+        ("username", "<script>"),
+        ("password", "x"),
+        ("code", "1"),
+        ("next", "https://evil.example/"),
+    ];
+    let refused = stranger.ask("/sign-in", Some(&form)).await;
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused.text.contains("do not belong together"),
+        "{}",
+        refused.text
+    );
+    assert!(!refused.text.contains("<script>") && !refused.text.contains("evil.example"));
+
+    // What leaves takes everything along.
+    let gone = person.ask("/sign-out", Some(&[])).await;
+    assert_eq!((gone.status, gone.location.as_str()), (303, "/sign-in"));
+    assert_eq!(gone.cookie.as_deref(), Some(""));
+    assert_eq!(person.get("/").await.location, "/sign-in?next=/");
+}
+
+/// A browser finds nothing to object to: WCAG by axe, the policy, other origins, keys, forms without a
+/// script, the way back from a lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_walks_through_the_console() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    let (Some(folder), true) = (
+        installed("browser"),
+        std::path::Path::new(&chromium).exists(),
+    ) else {
+        eprintln!(
+            "SKIPPED: Chromium or playwright-core is not installed (scripts/setup --tests, which needs \
+             npm): nobody has looked at the console in a browser"
+        );
+        return;
+    };
+
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let sender = daemon.client();
+    for n in 1..=5 {
+        let ip = format!("192.0.2.{n}");
+        let account = "<img src=x onerror=alert(1)>\u{202e}gpj.exe";
+        let failures: Vec<_> = (0..7).map(|_| failure(&ip, account)).collect();
+        sender.send(&failures).await;
+    }
+    for n in 1..=5 {
+        alert_comes(&mut conn, "brute_force", &format!("192.0.2.{n}"), PATIENCE).await;
+    }
+    let one: uuid::Uuid = sqlx::query_scalar("SELECT alert_id FROM blueteam.alert_history LIMIT 1")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let incident: uuid::Uuid =
+        sqlx::query_scalar("SELECT incident_id FROM blueteam.security_incidents LIMIT 1")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+
+    let browser = signed_in(&daemon, "system_admin").await;
+    let cookie = browser.cookie.clone().unwrap();
+    let mut paths: Vec<String> = web::PAGES
+        .iter()
+        .filter(|page| page.method == "get" && !page.path.starts_with("/live"))
+        .map(|page| match page.path {
+            "/alerts/{id}" => format!("/alerts/{one}"),
+            "/incidents/{id}" => format!("/incidents/{incident}"),
+            "/compliance/{id}" => "/compliance/3.3.1".to_owned(),
+            other => other.to_owned(),
+        })
+        .collect();
+    paths.extend([
+        "/alerts?show=all".to_owned(),
+        "/events?since=24h".to_owned(),
+    ]);
+
+    let walk = folder.join("console.mjs");
+    std::fs::copy(WALK, &walk).unwrap();
+    let base = format!("http://localhost:{}", daemon.port);
+    let run = tokio::task::spawn_blocking(move || {
+        Command::new("node")
+            .arg(walk)
+            .args([&base, &cookie])
+            .args(paths)
+            .env("CHROMIUM", chromium)
+            .output()
+            .unwrap()
+    });
+    let output = run.await.unwrap();
+    let wrong = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(wrong.trim(), "", "{errors}");
+}

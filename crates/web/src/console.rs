@@ -1,0 +1,442 @@
+//! The console: pages for people in a browser, under a policy that runs no text and loads nothing from
+//! elsewhere.
+//!
+//! A page is one line of [`pages!`]: its method and path, what it does to what, and the function that
+//! calls use cases of `app` and fills a view model of `pages`. What changes something is a form that
+//! carries its reader's token. Whoever has no session is led to the door and back.
+
+mod admin;
+mod alerts;
+mod compliance;
+mod door;
+mod events;
+mod form;
+mod incidents;
+mod operations;
+mod today;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use app::actor::{Action, Denied, Resource, Role};
+use app::console::{Console, Isolation, record_denied};
+use app::sign_in::{Person, SignInError};
+use app::{AppError, Session};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Router, routing};
+use model::Timestamp;
+use pages::{Frame, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
+
+use crate::api::State as Shared;
+use crate::api::people::{Asking, door, no_store};
+use crate::error::Problem;
+
+pub(crate) use form::Fields;
+
+/// Under this path a page asks by itself.
+const LIVE: &str = "/live/";
+/// The largest form.
+const FORM_MAX: usize = 64 * 1024;
+
+/// What a page does to what: a layer of each. Nothing is asked of a page that shows only what its
+/// reader may see anyway.
+#[derive(Clone, Copy, Debug)]
+struct Needs(Option<(Action, Resource)>);
+
+macro_rules! pages {
+    ($($method:ident $path:literal, $($action:ident $resource:ident)? => $handler:path;)*) => {
+        /// Every page, with what it does to what.
+        pub const PAGES: &[Page] = &[
+            $(Page {
+                method: stringify!($method),
+                path: $path,
+                needs: needs!($($action $resource)?),
+            },)*
+        ];
+
+        fn page_routes() -> Router<Arc<Shared>> {
+            Router::new()$(.route(
+                $path,
+                routing::$method($handler)
+                    .layer::<_, Infallible>(Extension(Needs(needs!($($action $resource)?)))),
+            ))*
+        }
+    };
+}
+
+macro_rules! needs {
+    () => {
+        None
+    };
+    ($action:ident $resource:ident) => {
+        Some((Action::$action, Resource::$resource))
+    };
+}
+
+/// A page, as tests see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// Its path.
+    pub path: &'static str,
+    /// What it does to what.
+    pub needs: Option<(Action, Resource)>,
+}
+
+pages! {
+    get "/", => today::show;
+    get "/alerts", Read Alerts => alerts::list;
+    get "/alerts/{id}", Read Alerts => alerts::show;
+    post "/alerts/acknowledge", Acknowledge Alerts => alerts::acknowledge;
+    get "/live/alerts", Read Alerts => alerts::live;
+    get "/incidents", Read Incidents => incidents::list;
+    get "/incidents/{id}", Read Incidents => incidents::show;
+    post "/incidents/{id}/advance", Write Incidents => incidents::advance;
+    get "/events", Read Events => events::search;
+    get "/sources", Read Sources => operations::sources;
+    get "/rules", Read Rules => operations::rules;
+    get "/silences", Read Silences => operations::silences;
+    get "/notifications", Read Alerts => operations::notifications;
+    get "/monitors", Read System => operations::monitors;
+    get "/advisories", Read Compliance => operations::advisories;
+    get "/compliance", Read Compliance => compliance::overview;
+    get "/compliance/{id}", Read Compliance => compliance::requirement_page;
+    get "/compliance/evidence", Read Evidence => compliance::evidence;
+    get "/compliance/poam", Read Poam => compliance::plans;
+    get "/admin", Read Users => admin::users;
+    get "/admin/keys", Read Keys => admin::keys;
+    get "/admin/sessions", Read Sessions => admin::sessions;
+    get "/account", => admin::account;
+}
+
+/// What the menu's entries show.
+const SHOWS: [(&str, Option<Resource>); 8] = [
+    ("Today", None),
+    ("Alerts", Some(Resource::Alerts)),
+    ("Incidents", Some(Resource::Incidents)),
+    ("Events", Some(Resource::Events)),
+    ("Sources", Some(Resource::Sources)),
+    ("Compliance", Some(Resource::Compliance)),
+    ("Rules", Some(Resource::Rules)),
+    ("Admin", Some(Resource::Users)),
+];
+
+/// Every page, the door and the assets.
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    page_routes()
+        .route(
+            "/sign-in",
+            routing::get(door::sign_in_page).post(door::sign_in),
+        )
+        .route("/sign-out", routing::post(door::sign_out))
+        .route("/locked", routing::get(door::locked_page))
+        .route("/unlock", routing::post(door::unlock))
+        .layer(DefaultBodyLimit::max(FORM_MAX))
+        .layer(map_response(with_policy))
+        .route("/assets/{name}", routing::get(asset))
+}
+
+/// The policy of every page (ASVS 3.4): nothing but our own files, no text that becomes code, no frame
+/// around it, nothing kept by the browser.
+async fn with_policy(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 7] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
+             connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; \
+             require-trusted-types-for 'script'; trusted-types default blueteam",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ];
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A file of ours, by the name that its content gives it.
+async fn asset(Path(name): Path<String>) -> Response {
+    let wanted = format!("/assets/{name}");
+    let found = pages::assets::ALL.iter().find(|asset| asset.path == wanted);
+    let Some(asset) = found else {
+        return Problem::new(StatusCode::NOT_FOUND, "there is nothing here").into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, asset.media_type),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, asset.content).into_response()
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(crate) enum NoPage {
+    /// Whoever asks has no session, or none that is open: to this door, and back to there.
+    Door(&'static str, String),
+    /// Anything else: a page that says so.
+    Message(StatusCode, &'static str, String),
+}
+
+impl NoPage {
+    fn message(status: StatusCode, title: &'static str, text: impl Into<String>) -> Self {
+        Self::Message(status, title, text.into())
+    }
+}
+
+impl IntoResponse for NoPage {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Door(path, back) => see_other(&format!("{path}?next={}", form::percent(&back))),
+            Self::Message(status, title, text) => {
+                let page = MessagePage::new(title, &text, Some(("/", "To what waits today")));
+                (status, html(&page)).into_response()
+            }
+        }
+    }
+}
+
+impl From<Problem> for NoPage {
+    fn from(problem: Problem) -> Self {
+        Self::message(problem.status(), "This cannot be done", problem.detail())
+    }
+}
+
+impl From<AppError> for NoPage {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Denied(denied) => Self::message(
+                StatusCode::FORBIDDEN,
+                "Not yours to see or do",
+                denied.to_string(),
+            ),
+            AppError::NotFound(text) => {
+                Self::message(StatusCode::NOT_FOUND, "There is nothing here", text)
+            }
+            other => Problem::from(other).into(),
+        }
+    }
+}
+
+/// A page as a response; one that cannot be made is a short text.
+fn html(page: &impl Template) -> Response {
+    match pages::render(page) {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            tracing::error!("a page cannot be made: {error}");
+            let text = "this page cannot be made; the log says why";
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+/// Sends a browser on to another page by GET.
+fn see_other(path: &str) -> Response {
+    let place = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
+}
+
+/// A person at a page, with what they work with.
+pub(crate) struct Visit {
+    console: Arc<Console>,
+    session: Session,
+    person: Person,
+    desk: Desk,
+}
+
+/// What every page of a person's visit shows.
+struct Desk {
+    viewer: Viewer,
+    rights: Vec<(Action, Resource)>,
+    zone: Zone,
+    now: Timestamp,
+    /// The context of the tokens in this session's forms.
+    token_context: String,
+    notice: Option<Notice>,
+}
+
+impl Desk {
+    /// A time as this reader sees it.
+    fn when(&self, at: Timestamp) -> When {
+        When::new(at, &self.zone, self.now)
+    }
+
+    /// Whether the reader's role may do something.
+    fn may(&self, action: Action, resource: Resource) -> bool {
+        self.rights.contains(&(action, resource))
+    }
+
+    /// What is around a page.
+    fn frame(&self, title: &str, active: &'static str) -> Frame {
+        Frame {
+            title: title.to_owned(),
+            active,
+            viewer: self.viewer.clone(),
+            notice: self.notice.clone(),
+            zone: self.zone.clone(),
+            as_of: self.when(self.now),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Visit {
+    type Rejection = NoPage;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, NoPage> {
+        let asking = Asking::from_request_parts(parts, state).await?;
+        let back = if parts.method.is_safe() {
+            parts.uri.path_and_query().map_or("/", |path| path.as_str())
+        } else {
+            "/"
+        };
+        let console = state.console.clone().ok_or_else(|| {
+            NoPage::message(
+                StatusCode::NOT_FOUND,
+                "No console here",
+                "Nobody signs in at this address.",
+            )
+        })?;
+        let Some(token) = asking.token.as_deref() else {
+            return Err(NoPage::Door("/sign-in", back.to_owned()));
+        };
+        let door = door(state)?;
+        let resolved = if parts.uri.path().starts_with(LIVE) {
+            door.resolve_idle(token, &asking.client).await
+        } else {
+            door.resolve(token, &asking.client).await
+        };
+        let person = match resolved {
+            Ok(person) => person,
+            Err(SignInError::Locked) => return Err(NoPage::Door("/locked", back.to_owned())),
+            Err(SignInError::NoSession) => return Err(NoPage::Door("/sign-in", back.to_owned())),
+            Err(error) => return Err(Problem::from(error).into()),
+        };
+
+        let isolation = if parts.method.is_safe() {
+            Isolation::Snapshot
+        } else {
+            Isolation::ReadCommitted
+        };
+        let session = console
+            .session_of(&person, &asking.client, isolation)
+            .await?;
+        let desk = desk_of(&console, &person, state.clock.now(), parts.uri.query());
+        let visit = Self {
+            console,
+            session,
+            person,
+            desk,
+        };
+        match parts.extensions.get::<Needs>() {
+            Some(Needs(None)) => Ok(visit),
+            Some(Needs(Some((action, resource)))) => {
+                match visit.session.require(*action, *resource) {
+                    Ok(()) => Ok(visit),
+                    Err(denied) => Err(visit.refused(denied).await),
+                }
+            }
+            None => Err(Problem::unavailable("nobody knows what this needs").into()),
+        }
+    }
+}
+
+fn desk_of(console: &Console, person: &Person, now: Timestamp, query: Option<&str>) -> Desk {
+    let role: Option<Role> = person.role.parse().ok();
+    let permissions = console.permissions();
+    let rights: Vec<(Action, Resource)> = Resource::ALL
+        .iter()
+        .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)))
+        .filter(|(action, resource)| {
+            role.is_some_and(|role| permissions.allows(role, *action, *resource))
+        })
+        .collect();
+    let menu = MENU
+        .iter()
+        .map(|entry| entry.name)
+        .filter(|name| {
+            SHOWS.iter().any(|(shown, resource)| {
+                shown == name
+                    && resource.is_none_or(|resource| rights.contains(&(Action::Read, resource)))
+            })
+        })
+        .collect();
+
+    let token_context = format!("form {}", person.session_id);
+    let lock_after = console.door.session_settings().lock_after;
+    Desk {
+        viewer: Viewer {
+            username: person.username.clone(),
+            role: person.role.replace('_', " "),
+            form_token: console.cursors.sign(&token_context, ""),
+            menu,
+            locks_after: u32::try_from(lock_after.as_micros() / 1_000_000).unwrap_or(900),
+        },
+        rights,
+        zone: Zone::named(&console.config.business_hours.time_zone),
+        now,
+        token_context,
+        notice: form::notice_of(query),
+    }
+}
+
+impl Visit {
+    /// Checks that a form is one of this session's own pages (ASVS 3.5.1).
+    fn check_form(&self, fields: &Fields) -> Result<(), NoPage> {
+        let token = fields.get("form_token");
+        match self.console.cursors.open(&self.desk.token_context, token) {
+            Some(_) => Ok(()),
+            None => Err(NoPage::message(
+                StatusCode::FORBIDDEN,
+                "Please do it once more",
+                "The page from which this came is of an earlier session, or of another site. Nothing \
+                 was changed.",
+            )),
+        }
+    }
+
+    /// Ends the work with the database: keeps what was done, or records why it was refused.
+    async fn finish<T>(self, result: Result<T, AppError>) -> Result<(T, Desk), NoPage> {
+        match result {
+            Ok(value) => {
+                self.session.commit().await.map_err(AppError::from)?;
+                Ok((value, self.desk))
+            }
+            Err(AppError::Denied(denied)) => Err(self.refused(denied).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn refused(mut self, denied: Denied) -> NoPage {
+        let kept = match record_denied(&mut self.session, &denied).await {
+            Ok(()) => self.session.commit().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("a refusal cannot be recorded: {error}");
+        }
+        AppError::Denied(denied).into()
+    }
+}
+
+/// An answer for the script: nobody keeps it.
+fn json(value: serde_json::Value) -> Response {
+    no_store(axum::Json(value).into_response())
+}

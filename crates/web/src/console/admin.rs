@@ -1,0 +1,168 @@
+//! Accounts, keys, sessions, and one's own.
+
+use app::{accounts, keys};
+use axum::response::Response;
+use pages::{Cell, ListPage};
+
+use super::{Desk, NoPage, Visit, html};
+
+/// The pages of administration.
+const BESIDE: [(&str, &str); 3] = [
+    ("/admin", "Accounts"),
+    ("/admin/keys", "API keys"),
+    ("/admin/sessions", "Sessions"),
+];
+
+fn list(
+    desk: &Desk,
+    title: &str,
+    about: &str,
+    table: (Vec<&'static str>, Vec<Vec<Cell>>),
+) -> ListPage {
+    ListPage {
+        about: about.to_owned(),
+        columns: table.0,
+        rows: table.1,
+        empty: "There is none.".to_owned(),
+        beside: BESIDE.to_vec(),
+        frame: desk.frame(title, "Admin"),
+    }
+}
+
+/// `GET /admin`.
+pub(super) async fn users(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = accounts::list(&mut visit.session, accounts::Shown::default()).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|account| {
+            let state = match (&account.disabled_reason, account.is_active) {
+                (Some(reason), false) => Cell::Trouble(format!("disabled: {reason}")),
+                (None, false) => Cell::Trouble("disabled".to_owned()),
+                _ if account.locked_until.is_some_and(|until| until > desk.now) => {
+                    Cell::Trouble("locked".to_owned())
+                }
+                _ if account.is_service => Cell::from("service"),
+                _ if account.factors.is_empty() => Cell::Trouble("not set up".to_owned()),
+                _ => Cell::from("in use"),
+            };
+            vec![
+                Cell::from(account.username.clone()),
+                Cell::from(account.full_name.clone().unwrap_or_default()),
+                Cell::from(account.role.replace('_', " ")),
+                state,
+                Cell::from(account.factors.join(", ")),
+                Cell::Time(account.last_login.map(|at| desk.when(at))),
+                Cell::Time(Some(desk.when(account.created_at))),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Name",
+        "Person",
+        "Role",
+        "State",
+        "Second factors",
+        "Last sign-in",
+        "Made",
+    ];
+    let about =
+        "Accounts of people and services. `blueteam users` makes, changes and disables them.";
+    Ok(html(&list(&desk, "Accounts", about, (columns, rows))))
+}
+
+/// `GET /admin/keys`.
+pub(super) async fn keys(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = keys::list(&mut visit.session).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|key| {
+            let is_over = key.expires_at.is_some_and(|end| end <= desk.now);
+            let state = match (key.is_active, is_over) {
+                (false, _) => Cell::Trouble("revoked".to_owned()),
+                (true, true) => Cell::Trouble("over".to_owned()),
+                (true, false) => Cell::from("in force"),
+            };
+            vec![
+                Cell::from(key.name.clone()),
+                Cell::from(key.username.clone()),
+                Cell::from(key.service.clone().unwrap_or_default()),
+                Cell::from(key.prefix.clone()),
+                Cell::from(key.scopes.join(", ")),
+                state,
+                Cell::Time(key.last_used.map(|at| desk.when(at))),
+                Cell::Time(key.expires_at.map(|at| desk.when(at))),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Key",
+        "Owner",
+        "Service",
+        "Begins with",
+        "May",
+        "State",
+        "Last used",
+        "Ends",
+    ];
+    let about = "Keys of machines and people. `blueteam keys` makes, rotates and revokes them.";
+    Ok(html(&list(&desk, "API keys", about, (columns, rows))))
+}
+
+fn session_rows(desk: &Desk, sessions: &[accounts::SessionRow]) -> Vec<Vec<Cell>> {
+    sessions
+        .iter()
+        .map(|session| {
+            vec![
+                Cell::from(session.username.clone()),
+                Cell::from(session.ip_address.clone().unwrap_or_default()),
+                Cell::from(session.user_agent.clone().unwrap_or_default()),
+                Cell::from(session.factors.join(", ")),
+                Cell::Time(Some(desk.when(session.created_at))),
+                Cell::Time(Some(desk.when(session.seen_at))),
+            ]
+        })
+        .collect()
+}
+
+const SESSION_COLUMNS: [&str; 6] = ["Who", "From", "With", "Signed in by", "Since", "Last used"];
+
+/// `GET /admin/sessions`.
+pub(super) async fn sessions(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = accounts::sessions(&mut visit.session, None).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = session_rows(&desk, &found);
+    let about = "Who is signed in. `blueteam sessions revoke` ends a session.";
+    Ok(html(&list(
+        &desk,
+        "Sessions",
+        about,
+        (SESSION_COLUMNS.to_vec(), rows),
+    )))
+}
+
+/// `GET /account`: one's own sessions.
+pub(super) async fn account(visit: Visit) -> Result<Response, NoPage> {
+    let person = visit.person.clone();
+    let console = std::sync::Arc::clone(&visit.console);
+    let ((), desk) = visit.finish(Ok(())).await?;
+    let sessions = console
+        .door
+        .own_sessions(&person)
+        .await
+        .map_err(crate::error::Problem::from)?;
+    let page = ListPage {
+        about: format!(
+            "You are {} ({}). These are your sessions; end one that is not yours with `blueteam sessions \
+             revoke`, or ask an administrator to.",
+            desk.viewer.username, desk.viewer.role
+        ),
+        columns: SESSION_COLUMNS.to_vec(),
+        rows: session_rows(&desk, &sessions),
+        empty: "You have no session.".to_owned(),
+        beside: Vec::new(),
+        frame: desk.frame("My account", ""),
+    };
+    Ok(html(&page))
+}

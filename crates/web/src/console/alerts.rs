@@ -1,0 +1,314 @@
+//! Alerts.
+
+use std::sync::Arc;
+
+use app::actor::{Action, Resource};
+use app::alerts::{self, Details, Filter, Notified, Progress};
+use app::listing::Before;
+use app::{AppError, events, today};
+use axum::extract::Path;
+use axum::http::Uri;
+use axum::response::Response;
+use model::{Alert, AlertState, RuleId, Severity};
+use pages::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Level, Pager, Told};
+use serde_json::json;
+
+use super::form::{Done, Fields, address};
+use super::{Desk, NoPage, Visit, html, see_other};
+
+/// Alerts of a page.
+const ROWS: u32 = 50;
+/// Events of an alert that are shown.
+const EVENTS: u32 = 50;
+/// Other alerts about the same that are shown.
+const OTHERS: u32 = 10;
+/// The most that can be acknowledged at once.
+const PICKED_MAX: usize = 500;
+
+fn asked(fields: &Fields) -> AlertFilter {
+    let show = match fields.get("show") {
+        show @ ("open" | "all") => show,
+        _ => "waiting",
+    };
+    AlertFilter {
+        show: show.to_owned(),
+        severity: fields.get("severity").to_owned(),
+        rule: fields.get("rule").trim().to_owned(),
+        service: fields.get("service").trim().to_owned(),
+    }
+}
+
+fn filter_of(asked: &AlertFilter, before: Option<Before>) -> Filter {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Filter {
+        severity: asked.severity.parse::<Severity>().ok(),
+        service: some(&asked.service),
+        rule_id: some(&asked.rule).map(|id| RuleId(id.into())),
+        state: (asked.show == "open").then_some(AlertState::Open),
+        acknowledged: (asked.show == "waiting").then_some(false),
+        silenced: (asked.show == "waiting").then_some(false),
+        before,
+        ..Filter::default()
+    }
+}
+
+fn address_of(asked: &AlertFilter, after: &str) -> String {
+    let show = if asked.show == "waiting" {
+        ""
+    } else {
+        &asked.show
+    };
+    address(
+        "/alerts",
+        &[
+            ("show", show),
+            ("severity", &asked.severity),
+            ("rule", &asked.rule),
+            ("service", &asked.service),
+            ("after", after),
+        ],
+    )
+}
+
+/// An alert as a row.
+pub(super) fn row(desk: &Desk, alert: &Alert) -> AlertRow {
+    AlertRow {
+        id: alert.alert_id.to_string(),
+        level: Level::from(alert.severity),
+        title: alert.title.clone(),
+        entity: alert.subject(),
+        hosts: alert.hosts.join(", "),
+        source: alert.source.clone(),
+        events: alert.event_count,
+        last_seen: desk.when(alert.last_seen),
+        created: desk.when(alert.created_at),
+        acknowledged: alert.acknowledged_by.as_ref().map(|who| {
+            let at = alert.acknowledged_at.unwrap_or(alert.created_at);
+            (who.clone(), desk.when(at))
+        }),
+        silenced: alert.muted_by.is_some(),
+        is_closed: alert.state == AlertState::Closed,
+        has_cui: alert.cui_involved,
+    }
+}
+
+/// `GET /alerts`.
+pub(super) async fn list(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
+    let fields = Fields::of_query(uri.query());
+    let asked = asked(&fields);
+    let context = address_of(&asked, "");
+    let after = fields.get("after");
+    let before = visit.console.cursors.open(&context, after);
+    let is_later = before.is_some();
+    let filter = filter_of(&asked, before.and_then(|at| at.parse().ok()));
+
+    let config = Arc::clone(&visit.console.config);
+    let found = async {
+        let rows = alerts::page(&mut visit.session, &config, &filter, ROWS + 1).await?;
+        let counts = today::unacknowledged(&mut visit.session).await?;
+        let connected = rows.is_empty() && today::is_connected(&mut visit.session).await?;
+        Ok((rows, counts, connected))
+    };
+    let found = match found.await {
+        // A rule that does not exist is nobody's alert.
+        Err(AppError::Invalid(_) | AppError::NotFound(_)) => Ok((Vec::new(), Vec::new(), true)),
+        found => found,
+    };
+    let console = Arc::clone(&visit.console);
+    let ((mut rows, counts, connected), desk) = visit.finish(found).await?;
+
+    let has_more = rows.len() > ROWS as usize;
+    rows.truncate(ROWS as usize);
+    let position = rows.last().map(|alert| Before {
+        at: alert.created_at,
+        id: alert.alert_id.0,
+    });
+    let next = position.filter(|_| has_more).map(|at| {
+        let after = console.cursors.sign(&context, &at.to_string());
+        address_of(&asked, &after)
+    });
+    let is_default = context == "/alerts";
+    let empty = match (is_default, connected) {
+        (true, true) => {
+            "Nothing waits: every alert is acknowledged, or there was none. Events come in."
+        }
+        (true, false) => "Nothing is connected yet, so nothing can be found.",
+        (false, _) => "No alert matches. Clear the filter to see the others.",
+    };
+    let page = AlertsPage {
+        rows: rows.iter().map(|alert| row(&desk, alert)).collect(),
+        waiting: counts
+            .iter()
+            .filter(|count| count.unacknowledged > 0)
+            .map(|count| (Level::from(count.severity), count.unacknowledged))
+            .collect(),
+        pager: Pager {
+            first: is_later.then(|| context.clone()),
+            next,
+        },
+        may_acknowledge: desk.may(Action::Acknowledge, Resource::Alerts),
+        here: address_of(&asked, if is_later { after } else { "" }),
+        empty: empty.to_owned(),
+        filter: asked,
+        frame: desk.frame("Alerts", "Alerts"),
+    };
+    Ok(html(&page))
+}
+
+/// `GET /live/alerts`: the ids of the newest alerts that nobody has acknowledged, for the counter.
+pub(super) async fn live(mut visit: Visit) -> Result<Response, NoPage> {
+    let config = Arc::clone(&visit.console.config);
+    let filter = filter_of(&asked(&Fields::default()), None);
+    let found = alerts::page(&mut visit.session, &config, &filter, ROWS).await;
+    let (rows, _) = visit.finish(found).await?;
+    let ids: Vec<String> = rows
+        .iter()
+        .map(|alert| alert.alert_id.to_string())
+        .collect();
+    Ok(super::json(json!({ "ids": ids })))
+}
+
+/// `POST /alerts/acknowledge`: those that were picked.
+pub(super) async fn acknowledge(mut visit: Visit, fields: Fields) -> Result<Response, NoPage> {
+    visit.check_form(&fields)?;
+    let here = fields.place("here");
+    let mut picked: Vec<String> = fields.all("id").map(str::to_owned).collect();
+    picked.sort_unstable();
+    picked.dedup();
+    picked.truncate(PICKED_MAX);
+    if picked.is_empty() {
+        return Ok(see_other(&Done::NothingPicked.at(&here)));
+    }
+
+    let done = alerts::acknowledge_all(&mut visit.session, &picked).await;
+    let (done, _) = visit.finish(done).await?;
+    Ok(see_other(&Done::Acknowledged(done.len()).at(&here)))
+}
+
+/// `GET /alerts/{id}`.
+pub(super) async fn show(mut visit: Visit, Path(id): Path<String>) -> Result<Response, NoPage> {
+    let config = Arc::clone(&visit.console.config);
+    let may_see_events = visit.desk.may(Action::Read, Resource::Events);
+    let found = async {
+        let details = alerts::show(&mut visit.session, &config, &id).await?;
+        let events = if may_see_events && !details.alert.event_ids.is_empty() {
+            let search = events::Search {
+                question: events::Question::new(events::Filter::default())?,
+                alert: Some(&id),
+                timeline: true,
+                limit: EVENTS,
+            };
+            events::search(&mut visit.session, search).await?.events
+        } else {
+            Vec::new()
+        };
+        let same = Filter {
+            entity: Some(details.alert.entity.clone()),
+            ..Filter::default()
+        };
+        let mut others = alerts::page(&mut visit.session, &config, &same, OTHERS + 1).await?;
+        others.retain(|other| other.alert_id != details.alert.alert_id);
+        others.truncate(OTHERS as usize);
+        Ok((details, events, others))
+    };
+    let found = found.await;
+    let ((details, events, others), desk) = visit.finish(found).await?;
+
+    let alert = &details.alert;
+    let (told, not_told) = told(&details);
+    let page = AlertPage {
+        row: row(&desk, alert),
+        story: alert.description.clone(),
+        facts: facts(alert),
+        first_seen: desk.when(alert.first_seen),
+        told,
+        not_told,
+        events: events
+            .iter()
+            .map(|event| super::events::row(&desk, event))
+            .collect(),
+        others: others.iter().map(|other| row(&desk, other)).collect(),
+        may_acknowledge: desk.may(Action::Acknowledge, Resource::Alerts),
+        back: "/alerts".to_owned(),
+        frame: desk.frame(&alert.title, "Alerts"),
+    };
+    Ok(html(&page))
+}
+
+fn facts(alert: &Alert) -> Vec<Fact> {
+    let fact = |name, value: String| Fact {
+        name,
+        value,
+        link: None,
+    };
+    let controls: Vec<&str> = alert.nist_controls.iter().map(|c| &*c.0).collect();
+    let mut facts = vec![
+        Fact {
+            name: "About",
+            value: alert.subject(),
+            link: event_link(alert),
+        },
+        fact("Rule", alert.rule_title().to_owned()),
+        fact("Events", alert.event_count.to_string()),
+        fact("Source", alert.source.clone()),
+        fact("Machines", alert.hosts.join(", ")),
+        fact("Services", alert.services.join(", ")),
+        fact("Accounts that were tried", alert.accounts.join(", ")),
+        fact("Requirements", controls.join(", ")),
+    ];
+    if let Some(incident) = alert.incident_id {
+        facts.push(Fact {
+            name: "Incident",
+            value: "the incident that it belongs to".to_owned(),
+            link: Some(format!("/incidents/{incident}")),
+        });
+    }
+    facts.retain(|fact| !fact.value.is_empty());
+    facts
+}
+
+/// The events of the address or user that an alert is about, of the day around it.
+fn event_link(alert: &Alert) -> Option<String> {
+    let field = match alert.entity.kind.as_str() {
+        "ip" => "ip",
+        "user" => "user",
+        _ => return None,
+    };
+    let since = alert.first_seen.minus(model::Span::hours(12)).to_string();
+    let until = alert.last_seen.plus(model::Span::hours(12)).to_string();
+    Some(address(
+        "/events",
+        &[
+            (field, &alert.entity.value),
+            ("since", &since),
+            ("until", &until),
+        ],
+    ))
+}
+
+fn told(details: &Details) -> (Vec<Told>, Option<String>) {
+    let why = match &details.notified {
+        Notified::Through(through) => {
+            let told = through
+                .iter()
+                .map(|one| Told {
+                    channel: one.channel.to_string(),
+                    progress: match one.progress {
+                        Progress::Delivered => "delivered",
+                        Progress::GivenUp => "given up",
+                        Progress::Pending => "under way",
+                        Progress::Folded => "in a summary of many alerts",
+                    },
+                })
+                .collect();
+            return (told, None);
+        }
+        Notified::Muted(by) => format!("Nobody: it was silenced by {by}."),
+        Notified::NoChannel => "Nobody: no channel is configured for its severity.".to_owned(),
+        Notified::InDigest => "Nobody at once: it is in the daily digest.".to_owned(),
+        Notified::NotRouted => {
+            "Nobody: no channel was meant to, or it was too old when it was found.".to_owned()
+        }
+    };
+    (Vec::new(), Some(why))
+}

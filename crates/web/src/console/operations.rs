@@ -1,0 +1,293 @@
+//! Sources, rules, silences, notifications, monitors and advisories.
+
+use std::sync::Arc;
+
+use app::{advisories, monitors, notifications, rules, silences, sources};
+use axum::response::Response;
+use pages::{Cell, Level, ListPage, SourceRow, SourcesPage};
+
+use super::{Desk, NoPage, Visit, html};
+
+/// Notifications that are shown: what people look for are the latest.
+const NOTIFICATIONS: u32 = 200;
+
+/// A page of one table.
+fn list(
+    desk: &Desk,
+    title: &str,
+    active: &'static str,
+    about: &str,
+    table: (Vec<&'static str>, Vec<Vec<Cell>>),
+    empty: &str,
+) -> ListPage {
+    ListPage {
+        about: about.to_owned(),
+        columns: table.0,
+        rows: table.1,
+        empty: empty.to_owned(),
+        beside: Vec::new(),
+        frame: desk.frame(title, active),
+    }
+}
+
+/// `GET /sources`.
+pub(super) async fn sources(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = sources::list(&mut visit.session).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found.iter().map(|listed| source(&desk, listed)).collect();
+    let page = SourcesPage {
+        rows,
+        frame: desk.frame("Sources", "Sources"),
+    };
+    Ok(html(&page))
+}
+
+fn source(desk: &Desk, listed: &sources::Listed) -> SourceRow {
+    let row = &listed.row;
+    let mut trouble = Vec::new();
+    if row.rejected > 0 {
+        trouble.push(format!(
+            "{} could not be read",
+            pages::count_of(row.rejected, "entry").replace("entrys", "entries")
+        ));
+    }
+    if !listed.partly_unread.is_empty() {
+        trouble.push("lines of some senders are not understood".to_owned());
+    }
+    SourceRow {
+        id: row.source_id.clone(),
+        kind: row.kind.to_string(),
+        hosts: listed.hosts.join(", "),
+        last: row.last_received_at.map(|at| desk.when(at)),
+        account: [
+            row.received,
+            row.accepted,
+            row.ignored,
+            row.repeated,
+            row.rejected,
+        ],
+        trouble: trouble.join("; "),
+    }
+}
+
+/// `GET /rules`.
+pub(super) async fn rules(mut visit: Visit) -> Result<Response, NoPage> {
+    let config = Arc::clone(&visit.console.config);
+    let found = rules::list(&mut visit.session, &config).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|rule| {
+            let state = if rule.enabled {
+                Cell::from("in force")
+            } else {
+                Cell::Trouble("switched off".to_owned())
+            };
+            let controls: Vec<&str> = rule.nist_controls.iter().map(|c| &*c.0).collect();
+            vec![
+                Cell::from(rule.name.clone()),
+                Cell::Level(Level::from(rule.severity)),
+                state,
+                Cell::from(rule.description.clone()),
+                Cell::Number(rule.alerts),
+                Cell::Time(rule.last_fired.map(|at| desk.when(at))),
+                Cell::from(controls.join(", ")),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Rule",
+        "Severity",
+        "State",
+        "What it finds",
+        "Alerts",
+        "Last fired",
+        "Requirements",
+    ];
+    let mut page = list(
+        &desk,
+        "Rules",
+        "Rules",
+        "What is looked for in the events. `blueteam rules` switches a rule on and off, tests it and \
+         tries it on the past.",
+        (columns, rows),
+        "There are no rules.",
+    );
+    page.beside = vec![("/silences", "Silences"), ("/monitors", "Monitors")];
+    Ok(html(&page))
+}
+
+/// `GET /silences`.
+pub(super) async fn silences(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = silences::list(&mut visit.session, silences::Which::Unended).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|listed| {
+            let silence = &listed.silence;
+            vec![
+                Cell::from(silence.scope.to_string()),
+                Cell::from(silence.kind.to_string()),
+                Cell::from(silence.author.clone()),
+                Cell::from(silence.reason.clone()),
+                Cell::Time(Some(desk.when(silence.starts_at))),
+                Cell::Time(Some(desk.when(silence.ends_at))),
+                Cell::Number(listed.muted_alerts),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Covers",
+        "Kind",
+        "By",
+        "Why",
+        "From",
+        "Until",
+        "Alerts that it kept back",
+    ];
+    let page = list(
+        &desk,
+        "Silences",
+        "Rules",
+        "Messages that somebody decided not to get. The alerts are there all the same.",
+        (columns, rows),
+        "No silence is in force.",
+    );
+    Ok(html(&page))
+}
+
+/// `GET /notifications`.
+pub(super) async fn notifications(mut visit: Visit) -> Result<Response, NoPage> {
+    let filter = notifications::Filter::default();
+    let found = notifications::list(&mut visit.session, &filter, NOTIFICATIONS).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|entry| {
+            let title = match &entry.alert_id {
+                Some(id) => Cell::Link(format!("/alerts/{id}"), entry.title.clone()),
+                None => Cell::from(entry.title.clone()),
+            };
+            let state = if entry.state == "dead" {
+                Cell::Trouble("given up".to_owned())
+            } else {
+                Cell::from(entry.state.clone())
+            };
+            vec![
+                title,
+                Cell::from(entry.channel.to_string()),
+                Cell::from(entry.kind.clone()),
+                state,
+                Cell::Number(u64::from(entry.attempts)),
+                Cell::Time(Some(desk.when(entry.created_at))),
+                Cell::Time(entry.delivered_at.map(|at| desk.when(at))),
+                Cell::from(entry.last_error.clone().unwrap_or_default()),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "About",
+        "Channel",
+        "Kind",
+        "State",
+        "Attempts",
+        "Written",
+        "Delivered",
+        "What went wrong",
+    ];
+    let page = list(
+        &desk,
+        "Notifications",
+        "Alerts",
+        "Who was told, by which channel, and whether it arrived: the latest 200.",
+        (columns, rows),
+        "Nobody was told of anything yet.",
+    );
+    Ok(html(&page))
+}
+
+/// `GET /monitors`.
+pub(super) async fn monitors(mut visit: Visit) -> Result<Response, NoPage> {
+    let config = Arc::clone(&visit.console.config);
+    let found = monitors::list(&mut visit.session, &config).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|row| {
+            let detail = if row.over_since.is_some() {
+                Cell::Trouble(row.detail.clone())
+            } else {
+                Cell::from(row.detail.clone())
+            };
+            let value = row
+                .value
+                .map_or_else(String::new, |value| format!("{value:.2} {}", row.unit));
+            vec![
+                Cell::from(row.name),
+                Cell::from(row.what),
+                Cell::from(value.trim().to_owned()),
+                Cell::from(format!("{} {}", row.threshold, row.unit).trim().to_owned()),
+                detail,
+                Cell::Time(row.over_since.map(|at| desk.when(at))),
+                Cell::Time(row.measured_at.map(|at| desk.when(at))),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Monitor",
+        "What it measures",
+        "Value",
+        "Threshold",
+        "What was seen",
+        "Over since",
+        "Measured",
+    ];
+    let page = list(
+        &desk,
+        "Monitors",
+        "Rules",
+        "Numbers that are measured on a schedule; above its threshold a monitor raises an alert.",
+        (columns, rows),
+        "There are no monitors.",
+    );
+    Ok(html(&page))
+}
+
+/// `GET /advisories`.
+pub(super) async fn advisories(mut visit: Visit) -> Result<Response, NoPage> {
+    let filter = advisories::Filter::default();
+    let found = advisories::list(&mut visit.session, &filter).await;
+    let (found, desk) = visit.finish(found).await?;
+    let rows = found
+        .iter()
+        .map(|found| {
+            let severity = if found.exploited {
+                Cell::Trouble(format!("{}, exploited", found.severity))
+            } else {
+                Cell::from(found.severity.clone())
+            };
+            vec![
+                Cell::from(found.vulnerability.clone()),
+                severity,
+                Cell::from(format!("{} {}", found.name, found.version)),
+                Cell::from(found.inventory.clone()),
+                Cell::from(found.fixed_in.clone().unwrap_or_default()),
+                Cell::from(found.state.clone()),
+                Cell::from(found.owner.clone().unwrap_or_default()),
+                Cell::Time(Some(desk.when(found.created_at))),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        "Advisory", "Severity", "Package", "Where", "Fixed in", "State", "Owner", "Found",
+    ];
+    let page = list(
+        &desk,
+        "Advisories",
+        "Compliance",
+        "Vulnerable packages that are installed (3.14.3). `blueteam advisories respond` answers one.",
+        (columns, rows),
+        "No installed package is known to be vulnerable, or no inventory was taken in.",
+    );
+    Ok(html(&page))
+}

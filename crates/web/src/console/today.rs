@@ -1,0 +1,179 @@
+//! What waits today.
+
+use app::today::{self, Waiting};
+use axum::response::Response;
+use pages::{Duty, Level, TodayPage, When};
+
+use super::{Desk, NoPage, Visit, html};
+
+/// `GET /`.
+pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
+    let found = async {
+        let today = today::show(&mut visit.session).await?;
+        let connected = today::is_connected(&mut visit.session).await?;
+        Ok((today, connected))
+    };
+    let found = found.await;
+    let ((today, connected), desk) = visit.finish(found).await?;
+
+    let empty = if connected {
+        "Nothing waits for you. Events come in, and what is found in them will stand here."
+    } else {
+        "Nothing is connected yet, so nothing can be found. On the machine, `blueteam keys create \
+         shop --scope events:write --service shop` makes a key for an application; `[[collect.files]]` in the configuration follows a log."
+    };
+    let page = TodayPage {
+        numbers: numbers(&today.waiting),
+        duties: today.waiting.iter().map(|one| duty(&desk, one)).collect(),
+        has_more: today.has_more,
+        empty: empty.to_owned(),
+        frame: desk.frame("Today", "Today"),
+    };
+    Ok(html(&page))
+}
+
+/// How many there are of each kind of which there are any.
+fn numbers(waiting: &[Waiting]) -> Vec<(&'static str, u64, &'static str)> {
+    KINDS
+        .iter()
+        .map(|kind| {
+            let number = waiting.iter().filter(|one| one.kind == kind.kind).count();
+            (kind.many, number as u64, kind.list)
+        })
+        .filter(|(_, number, _)| *number > 0)
+        .collect()
+}
+
+/// A kind of what waits.
+struct Kind {
+    kind: &'static str,
+    /// What several are called.
+    many: &'static str,
+    /// Where they are listed.
+    list: &'static str,
+    /// What is to be done.
+    action: &'static str,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind {
+        kind: "incident",
+        many: "incidents",
+        list: "/incidents",
+        action: "Lead it",
+    },
+    Kind {
+        kind: "alert",
+        many: "alerts",
+        list: "/alerts",
+        action: "Look at it",
+    },
+    Kind {
+        kind: "source",
+        many: "silent sources",
+        list: "/sources",
+        action: "Look at it",
+    },
+    Kind {
+        kind: "delivery",
+        many: "failing channels",
+        list: "/notifications",
+        action: "Look at it",
+    },
+    Kind {
+        kind: "advisory",
+        many: "advisories",
+        list: "/advisories",
+        action: "Answer it",
+    },
+    Kind {
+        kind: "plan",
+        many: "plans due",
+        list: "/compliance/poam",
+        action: "Look at it",
+    },
+    Kind {
+        kind: "draft",
+        many: "drafts of evidence",
+        list: "/compliance/evidence",
+        action: "Approve it",
+    },
+    Kind {
+        kind: "evidence",
+        many: "pieces of evidence that end",
+        list: "/compliance/evidence",
+        action: "Renew it",
+    },
+    Kind {
+        kind: "silence",
+        many: "silences that end",
+        list: "/silences",
+        action: "Look at it",
+    },
+    Kind {
+        kind: "account",
+        many: "locked accounts",
+        list: "/admin",
+        action: "Look at it",
+    },
+];
+
+fn duty(desk: &Desk, one: &Waiting) -> Duty {
+    let kind = KINDS.iter().find(|kind| kind.kind == one.kind);
+    let path = match one.kind.as_str() {
+        "alert" => format!("/alerts/{}", one.id),
+        "incident" => format!("/incidents/{}", one.id),
+        _ => kind.map_or("/", |kind| kind.list).to_owned(),
+    };
+    let due: Option<(When, bool)> = one.due.map(|due| (desk.when(due), due < desk.now));
+    Duty {
+        level: Level::from(one.severity),
+        kind: one.kind.clone(),
+        what: what(one),
+        why: why(one),
+        since: desk.when(one.since),
+        due,
+        path,
+        action: kind.map_or("Open", |kind| kind.action).to_owned(),
+        acknowledges: (one.kind == "alert"
+            && desk.may(
+                app::actor::Action::Acknowledge,
+                app::actor::Resource::Alerts,
+            ))
+        .then(|| one.id.clone()),
+    }
+}
+
+fn what(one: &Waiting) -> String {
+    match one.kind.as_str() {
+        "source" => format!("{} is silent", one.what),
+        "delivery" => format!("{} does not deliver", one.what),
+        "plan" | "draft" | "evidence" => format!("{} {}", one.id, one.what),
+        "advisory" => format!("{} in {}", one.id, one.what),
+        "account" => format!("{} is locked", one.what),
+        _ => one.what.clone(),
+    }
+}
+
+/// Why it matters, in a few words.
+fn why(one: &Waiting) -> String {
+    let detail = &one.detail;
+    match one.kind.as_str() {
+        "alert" => format!("about {detail}; nobody has acknowledged it"),
+        "incident" if one.due.is_some() => {
+            format!("{detail}; DFARS 252.204-7012 asks for a report within 72 hours")
+        }
+        "incident" => format!("{detail}; not closed"),
+        "source" if detail.is_empty() => "it sent nothing for longer than usual".to_owned(),
+        "source" => detail.clone(),
+        "delivery" => format!("{detail} given up in the last 7 days"),
+        "plan" if detail.is_empty() => "nobody answers for it".to_owned(),
+        "plan" => format!("{detail} answers for it"),
+        "draft" => format!("taken in by {detail}; a draft does not count"),
+        "evidence" => "it ends, and its objectives with it".to_owned(),
+        "silence" => format!("by {detail}; alerts under it notify again afterwards"),
+        "account" => format!("{detail}; too many wrong attempts"),
+        "advisory" => format!("installed on {detail}"),
+        _ => detail.clone(),
+    }
+}
