@@ -71,7 +71,7 @@ let last = -1;
 function tell() {
   const count = boxes().filter((box) => box.checked).length;
   const place = $('[data-picked]');
-  if (place) place.textContent = count ? `${count} picked` : '';
+  if (place) place.textContent = count ? `${count} selected` : '';
 }
 document.addEventListener('change', tell);
 
@@ -108,7 +108,7 @@ function acknowledge() {
 // --- Keys; never while somebody types, and off where their account says so (WCAG 2.1.4)
 
 const KEYS = [
-  ['j, k', 'next, previous row'], ['x', 'pick the row'], ['Shift x', 'pick up to the row'],
+  ['j, k', 'next, previous row'], ['x', 'select the row'], ['Shift x', 'select up to the row'],
   ['o, Enter', 'open the row'], ['a', 'acknowledge'], ['r', 'show what is new'],
   ['/', 'to the first field'], ['b', 'back to the list'], ['g then t a i e s c r d', 'go to a page'],
   ['?', 'this list'], ['Esc', 'close'],

@@ -144,7 +144,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
 /// The policy of every page (ASVS 3.4): nothing but our own files, no text that becomes code, no frame
 /// around it, nothing kept by the browser.
 async fn with_policy(mut response: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 7] = [
+    const HEADERS: [(HeaderName, &str); 6] = [
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
@@ -154,7 +154,6 @@ async fn with_policy(mut response: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
@@ -207,7 +206,7 @@ impl IntoResponse for NoPage {
         match self {
             Self::Door(path, back) => see_other(&format!("{path}?next={}", form::percent(&back))),
             Self::Message(status, title, text) => {
-                let page = MessagePage::new(title, &text, Some(("/", "To what waits today")));
+                let page = MessagePage::new(title, &text, Some(("/", "Go to Today")));
                 (status, html(&page)).into_response()
             }
         }
@@ -216,7 +215,7 @@ impl IntoResponse for NoPage {
 
 impl From<Problem> for NoPage {
     fn from(problem: Problem) -> Self {
-        Self::message(problem.status(), "This cannot be done", problem.detail())
+        Self::message(problem.status(), "This could not be done", problem.detail())
     }
 }
 
@@ -225,12 +224,10 @@ impl From<AppError> for NoPage {
         match error {
             AppError::Denied(denied) => Self::message(
                 StatusCode::FORBIDDEN,
-                "Not yours to see or do",
+                "You don't have access",
                 denied.to_string(),
             ),
-            AppError::NotFound(text) => {
-                Self::message(StatusCode::NOT_FOUND, "There is nothing here", text)
-            }
+            AppError::NotFound(text) => Self::message(StatusCode::NOT_FOUND, "Not found", text),
             other => Problem::from(other).into(),
         }
     }
@@ -405,9 +402,8 @@ impl Visit {
             Some(_) => Ok(()),
             None => Err(NoPage::message(
                 StatusCode::FORBIDDEN,
-                "Please do it once more",
-                "The page from which this came is of an earlier session, or of another site. Nothing \
-                 was changed.",
+                "Please try again",
+                "This form came from an earlier session or from another site. Nothing was changed.",
             )),
         }
     }

@@ -19,6 +19,7 @@ mod alerts_in_bulk;
 mod audit_log;
 mod cluster;
 mod compliance;
+mod duties;
 mod escalations;
 mod events;
 mod migration_scale;

@@ -23,7 +23,7 @@ fn list(
         about: about.to_owned(),
         columns: table.0,
         rows: table.1,
-        empty: "There is none.".to_owned(),
+        empty: "None.".to_owned(),
         beside: BESIDE.to_vec(),
         frame: desk.frame(title, "Admin"),
     }
@@ -64,10 +64,10 @@ pub(super) async fn users(mut visit: Visit) -> Result<Response, NoPage> {
         "State",
         "Second factors",
         "Last sign-in",
-        "Made",
+        "Created",
     ];
     let about =
-        "Accounts of people and services. `blueteam users` makes, changes and disables them.";
+        "Accounts of people and services. Use `blueteam users` to create, change or disable them.";
     Ok(html(&list(&desk, "Accounts", about, (columns, rows))))
 }
 
@@ -81,8 +81,8 @@ pub(super) async fn keys(mut visit: Visit) -> Result<Response, NoPage> {
             let is_over = key.expires_at.is_some_and(|end| end <= desk.now);
             let state = match (key.is_active, is_over) {
                 (false, _) => Cell::Trouble("revoked".to_owned()),
-                (true, true) => Cell::Trouble("over".to_owned()),
-                (true, false) => Cell::from("in force"),
+                (true, true) => Cell::Trouble("expired".to_owned()),
+                (true, false) => Cell::from("active"),
             };
             vec![
                 Cell::from(key.name.clone()),
@@ -100,13 +100,14 @@ pub(super) async fn keys(mut visit: Visit) -> Result<Response, NoPage> {
         "Key",
         "Owner",
         "Service",
-        "Begins with",
-        "May",
+        "Prefix",
+        "Scopes",
         "State",
         "Last used",
-        "Ends",
+        "Expires",
     ];
-    let about = "Keys of machines and people. `blueteam keys` makes, rotates and revokes them.";
+    let about =
+        "API keys of machines and people. Use `blueteam keys` to create, rotate or revoke them.";
     Ok(html(&list(&desk, "API keys", about, (columns, rows))))
 }
 
@@ -133,7 +134,7 @@ pub(super) async fn sessions(mut visit: Visit) -> Result<Response, NoPage> {
     let found = accounts::sessions(&mut visit.session, None).await;
     let (found, desk) = visit.finish(found).await?;
     let rows = session_rows(&desk, &found);
-    let about = "Who is signed in. `blueteam sessions revoke` ends a session.";
+    let about = "Who is signed in. Use `blueteam sessions revoke` to end a session.";
     Ok(html(&list(
         &desk,
         "Sessions",
@@ -154,8 +155,8 @@ pub(super) async fn account(visit: Visit) -> Result<Response, NoPage> {
         .map_err(crate::error::Problem::from)?;
     let page = ListPage {
         about: format!(
-            "You are {} ({}). These are your sessions; end one that is not yours with `blueteam sessions \
-             revoke`, or ask an administrator to.",
+            "Signed in as {} ({}). These are your sessions. If one isn't yours, ask an administrator to end it \
+             (`blueteam sessions revoke`).",
             desk.viewer.username, desk.viewer.role
         ),
         columns: SESSION_COLUMNS.to_vec(),

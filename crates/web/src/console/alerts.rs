@@ -129,11 +129,9 @@ pub(super) async fn list(mut visit: Visit, uri: Uri) -> Result<Response, NoPage>
     });
     let is_default = context == "/alerts";
     let empty = match (is_default, connected) {
-        (true, true) => {
-            "Nothing waits: every alert is acknowledged, or there was none. Events come in."
-        }
-        (true, false) => "Nothing is connected yet, so nothing can be found.",
-        (false, _) => "No alert matches. Clear the filter to see the others.",
+        (true, true) => "No alerts are waiting, and events are coming in.",
+        (true, false) => "Nothing is connected yet, so there is nothing to detect.",
+        (false, _) => "No alerts match. Clear the filter to see the others.",
     };
     let page = AlertsPage {
         rows: rows.iter().map(|alert| row(&desk, alert)).collect(),
@@ -295,19 +293,24 @@ fn told(details: &Details) -> (Vec<Told>, Option<String>) {
                     channel: one.channel.to_string(),
                     progress: match one.progress {
                         Progress::Delivered => "delivered",
-                        Progress::GivenUp => "given up",
-                        Progress::Pending => "under way",
+                        Progress::GivenUp => "failed",
+                        Progress::Pending => "pending",
                         Progress::Folded => "in a summary of many alerts",
                     },
                 })
                 .collect();
             return (told, None);
         }
-        Notified::Muted(by) => format!("Nobody: it was silenced by {by}."),
-        Notified::NoChannel => "Nobody: no channel is configured for its severity.".to_owned(),
-        Notified::InDigest => "Nobody at once: it is in the daily digest.".to_owned(),
+        Notified::Muted(by) => format!("No one was notified: it was silenced by {by}."),
+        Notified::NoChannel => {
+            "No one was notified: no channel is configured for this severity.".to_owned()
+        }
+        Notified::InDigest => {
+            "It is in the daily digest; no one was notified right away.".to_owned()
+        }
         Notified::NotRouted => {
-            "Nobody: no channel was meant to, or it was too old when it was found.".to_owned()
+            "No one was notified: no channel applied, or it was too old when it was found."
+                .to_owned()
         }
     };
     (Vec::new(), Some(why))

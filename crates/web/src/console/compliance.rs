@@ -38,8 +38,9 @@ pub(super) async fn overview(mut visit: Visit, uri: Uri) -> Result<Response, NoP
     let is_gap = |listed: &&overview::Listed| !gaps || !listed.finding.counts();
     let says = match today.claim.points() {
         Some(points) => format!("The score is {points} of 110 (DoD assessment methodology)."),
-        None => "There is no score yet: a score needs an approved system security plan (3.12.4)."
-            .to_owned(),
+        None => {
+            "No score yet: a score requires an approved system security plan (3.12.4).".to_owned()
+        }
     };
     let page = CompliancePage {
         score: score_card(&desk, says, &scores),
@@ -117,10 +118,10 @@ fn requirement(listed: &overview::Listed) -> Requirement {
         remarks.push("in the plan of action");
     }
     if listed.lacks_evidence {
-        remarks.push("met without evidence");
+        remarks.push("met, but no evidence");
     }
     if listed.lacks_statement {
-        remarks.push("nobody says how");
+        remarks.push("no implementation statement");
     }
     Requirement {
         id: listed.control_id.to_owned(),
@@ -223,10 +224,10 @@ fn facts(assessed: &assessment::Assessed) -> Vec<Fact> {
             Some(assessed.requirement.cmmc_practice.clone()),
         ),
         fact("Family", Some(assessed.requirement.family.clone())),
-        fact("How it is done here", standing.notes.clone()),
-        fact("Who answers for it", standing.owner.clone()),
+        fact("Implementation", standing.notes.clone()),
+        fact("Owner", standing.owner.clone()),
         fact("Provider", standing.provider.clone()),
-        fact("For the assessor", standing.assessor_notes.clone()),
+        fact("Assessor notes", standing.assessor_notes.clone()),
     ];
     facts.retain(|fact| !fact.value.is_empty());
     facts
@@ -271,12 +272,12 @@ pub(super) async fn evidence(mut visit: Visit) -> Result<Response, NoPage> {
         })
         .collect();
     let page = ListPage {
-        about: "What shows that requirements are met. `blueteam compliance evidence` takes pieces in and \
-                approves them."
+        about: "What shows that requirements are met. Use `blueteam compliance evidence` to add and approve \
+                pieces."
             .to_owned(),
-        columns: vec!["Evidence", "Requirement", "Kind", "State", "Taken in by", "Taken in", "Valid until"],
+        columns: vec!["Evidence", "Requirement", "Kind", "State", "Added by", "Added", "Valid until"],
         rows,
-        empty: "No evidence was taken in yet.".to_owned(),
+        empty: "No evidence yet.".to_owned(),
         beside: BESIDE.to_vec(),
         frame: desk.frame("Evidence", "Compliance"),
     };
@@ -315,7 +316,7 @@ pub(super) async fn plans(mut visit: Visit) -> Result<Response, NoPage> {
         })
         .collect();
     let page = ListPage {
-        about: "What is not met yet, and until when it will be.".to_owned(),
+        about: "Requirements that are not met yet, and when they will be.".to_owned(),
         columns: vec![
             "Item",
             "Requirement",
@@ -326,7 +327,7 @@ pub(super) async fn plans(mut visit: Visit) -> Result<Response, NoPage> {
             "Due",
         ],
         rows,
-        empty: "The plan of action has no open item.".to_owned(),
+        empty: "No open items.".to_owned(),
         beside: BESIDE.to_vec(),
         frame: desk.frame("Plan of action", "Compliance"),
     };

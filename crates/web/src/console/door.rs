@@ -33,8 +33,8 @@ fn page(state: &Shared, error: Option<String>, username: &str, next: String) -> 
 fn said(error: &SignInError) -> String {
     match error {
         SignInError::Wrong | SignInError::CodeNeeded => {
-            "This name, password and code do not belong together, or the account is locked. Codes change \
-             every 30 seconds and count once."
+            "The name, password or code is wrong, or the account is locked. A code works once, for 30 \
+             seconds."
                 .to_owned()
         }
         SignInError::NotEnrolled => {
@@ -46,7 +46,7 @@ fn said(error: &SignInError) -> String {
                 .to_owned()
         }
         SignInError::TooMany(wait) => format!(
-            "There were too many attempts. Try again in {} seconds.",
+            "Too many attempts. Try again in {} seconds.",
             wait.as_secs().max(1)
         ),
         other => other.to_string(),

@@ -150,9 +150,10 @@ pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPag
             match hint.hint(&mut visit.session).await? {
                 Some(hint) => hint,
                 None if today::is_connected(&mut visit.session).await? => {
-                    "Nothing matches. Without a beginning, a search goes back 24 hours.".to_owned()
+                    "No events match. A search without a start time covers the last 24 hours."
+                        .to_owned()
                 }
-                None => "Nothing is connected yet: there are no events.".to_owned(),
+                None => "Nothing is connected yet, so there are no events.".to_owned(),
             }
         } else {
             String::new()

@@ -166,9 +166,9 @@ pub(super) fn notice_of(query: Option<&str>) -> Option<Notice> {
                 pages::count_of(number, "alert")
             ))
         }
-        _ if word == "moved-on" => good("The incident was moved on.".to_owned()),
+        _ if word == "moved-on" => good("The incident was updated.".to_owned()),
         _ if word == "nothing-picked" => Some(Notice {
-            text: "Nothing was picked: tick the alerts first.".to_owned(),
+            text: "Nothing was selected: check the alerts first.".to_owned(),
             is_error: true,
         }),
         _ => None,

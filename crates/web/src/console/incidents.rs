@@ -132,7 +132,7 @@ fn page(desk: &Desk, shown: &Shown, typed: &str, notice: Option<Notice>) -> Inci
     };
     let mut facts = vec![
         fact("About", row(desk, incident).entity),
-        fact("Noticed by", incident.detected_by.replace('_', " ")),
+        fact("Detected by", incident.detected_by.replace('_', " ")),
         fact(
             "Rule",
             incident.correlation_rule.clone().unwrap_or_default(),
@@ -191,20 +191,17 @@ pub(super) async fn advance(
     let done = async {
         let shown = read(&mut visit, &id).await?;
         if fields.get("version") != version(&shown.incident) {
-            return Ok(Err((shown, "Somebody else has moved it on since you opened this page. What you typed is still here; look at the history first.".to_owned())));
+            return Ok(Err((shown, "Someone else has changed this incident since you opened the page. Your text is still here; check the history first.".to_owned())));
         }
         let status = fields.get("status").parse::<IncidentStatus>();
         let Ok(status) = status else {
-            return Ok(Err((
-                shown,
-                "Choose the phase to which it moves.".to_owned(),
-            )));
+            return Ok(Err((shown, "Choose a status.".to_owned())));
         };
         match incidents::advance(&mut visit.session, &id, status, &typed).await {
             Ok(_) => Ok(Ok(())),
             Err(AppError::Invalid(_)) => Ok(Err((
                 shown,
-                "Say what was found or done, in 3 to 4,000 characters.".to_owned(),
+                "Describe what was found or done, in 3 to 4,000 characters.".to_owned(),
             ))),
             Err(AppError::Conflict(why)) => Ok(Err((shown, why))),
             Err(error) => Err(error),

@@ -52,7 +52,7 @@ fn source(desk: &Desk, listed: &sources::Listed) -> SourceRow {
         ));
     }
     if !listed.partly_unread.is_empty() {
-        trouble.push("lines of some senders are not understood".to_owned());
+        trouble.push("some senders' lines are not understood".to_owned());
     }
     SourceRow {
         id: row.source_id.clone(),
@@ -79,9 +79,9 @@ pub(super) async fn rules(mut visit: Visit) -> Result<Response, NoPage> {
         .iter()
         .map(|rule| {
             let state = if rule.enabled {
-                Cell::from("in force")
+                Cell::from("active")
             } else {
-                Cell::Trouble("switched off".to_owned())
+                Cell::Trouble("off".to_owned())
             };
             let controls: Vec<&str> = rule.nist_controls.iter().map(|c| &*c.0).collect();
             vec![
@@ -108,8 +108,8 @@ pub(super) async fn rules(mut visit: Visit) -> Result<Response, NoPage> {
         &desk,
         "Rules",
         "Rules",
-        "What is looked for in the events. `blueteam rules` switches a rule on and off, tests it and \
-         tries it on the past.",
+        "What is looked for in events. Use `blueteam rules` to turn a rule on or off, test it, or run it on past \
+         events.",
         (columns, rows),
         "There are no rules.",
     );
@@ -143,15 +143,15 @@ pub(super) async fn silences(mut visit: Visit) -> Result<Response, NoPage> {
         "Why",
         "From",
         "Until",
-        "Alerts that it kept back",
+        "Alerts covered",
     ];
     let page = list(
         &desk,
         "Silences",
         "Rules",
-        "Messages that somebody decided not to get. The alerts are there all the same.",
+        "Notifications that someone chose to hold back. The alerts are still recorded.",
         (columns, rows),
-        "No silence is in force.",
+        "No silences are in effect.",
     );
     Ok(html(&page))
 }
@@ -169,7 +169,7 @@ pub(super) async fn notifications(mut visit: Visit) -> Result<Response, NoPage> 
                 None => Cell::from(entry.title.clone()),
             };
             let state = if entry.state == "dead" {
-                Cell::Trouble("given up".to_owned())
+                Cell::Trouble("failed".to_owned())
             } else {
                 Cell::from(entry.state.clone())
             };
@@ -193,15 +193,15 @@ pub(super) async fn notifications(mut visit: Visit) -> Result<Response, NoPage> 
         "Attempts",
         "Written",
         "Delivered",
-        "What went wrong",
+        "Error",
     ];
     let page = list(
         &desk,
         "Notifications",
         "Alerts",
-        "Who was told, by which channel, and whether it arrived: the latest 200.",
+        "Who was notified, through which channel, and whether it arrived: the latest 200.",
         (columns, rows),
-        "Nobody was told of anything yet.",
+        "No notifications yet.",
     );
     Ok(html(&page))
 }
@@ -246,7 +246,7 @@ pub(super) async fn monitors(mut visit: Visit) -> Result<Response, NoPage> {
         &desk,
         "Monitors",
         "Rules",
-        "Numbers that are measured on a schedule; above its threshold a monitor raises an alert.",
+        "Values measured on a schedule; a monitor above its threshold raises an alert.",
         (columns, rows),
         "There are no monitors.",
     );
@@ -287,7 +287,7 @@ pub(super) async fn advisories(mut visit: Visit) -> Result<Response, NoPage> {
         "Compliance",
         "Vulnerable packages that are installed (3.14.3). `blueteam advisories respond` answers one.",
         (columns, rows),
-        "No installed package is known to be vulnerable, or no inventory was taken in.",
+        "No installed package is known to be vulnerable, or no inventory has been imported.",
     );
     Ok(html(&page))
 }

@@ -17,9 +17,9 @@ pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
     let ((today, connected), desk) = visit.finish(found).await?;
 
     let empty = if connected {
-        "Nothing waits for you. Events come in, and what is found in them will stand here."
+        "Nothing needs your attention. Events are coming in; whatever is found will appear here."
     } else {
-        "Nothing is connected yet, so nothing can be found. On the machine, `blueteam keys create \
+        "Nothing is connected yet, so there is nothing to detect. On the machine, `blueteam keys create \
          shop --scope events:write --service shop` makes a key for an application; `[[collect.files]]` in the configuration follows a log."
     };
     let page = TodayPage {
@@ -60,61 +60,61 @@ const KINDS: [Kind; 10] = [
         kind: "incident",
         many: "incidents",
         list: "/incidents",
-        action: "Lead it",
+        action: "Open",
     },
     Kind {
         kind: "alert",
         many: "alerts",
         list: "/alerts",
-        action: "Look at it",
+        action: "Review",
     },
     Kind {
         kind: "source",
         many: "silent sources",
         list: "/sources",
-        action: "Look at it",
+        action: "Review",
     },
     Kind {
         kind: "delivery",
         many: "failing channels",
         list: "/notifications",
-        action: "Look at it",
+        action: "Review",
     },
     Kind {
         kind: "advisory",
         many: "advisories",
         list: "/advisories",
-        action: "Answer it",
+        action: "Respond",
     },
     Kind {
         kind: "plan",
         many: "plans due",
         list: "/compliance/poam",
-        action: "Look at it",
+        action: "Review",
     },
     Kind {
         kind: "draft",
         many: "drafts of evidence",
         list: "/compliance/evidence",
-        action: "Approve it",
+        action: "Approve",
     },
     Kind {
         kind: "evidence",
-        many: "pieces of evidence that end",
+        many: "expiring pieces of evidence",
         list: "/compliance/evidence",
-        action: "Renew it",
+        action: "Renew",
     },
     Kind {
         kind: "silence",
-        many: "silences that end",
+        many: "silences ending",
         list: "/silences",
-        action: "Look at it",
+        action: "Review",
     },
     Kind {
         kind: "account",
         many: "locked accounts",
         list: "/admin",
-        action: "Look at it",
+        action: "Review",
     },
 ];
 
@@ -159,19 +159,19 @@ fn what(one: &Waiting) -> String {
 fn why(one: &Waiting) -> String {
     let detail = &one.detail;
     match one.kind.as_str() {
-        "alert" => format!("about {detail}; nobody has acknowledged it"),
+        "alert" => format!("about {detail}; not acknowledged"),
         "incident" if one.due.is_some() => {
             format!("{detail}; DFARS 252.204-7012 asks for a report within 72 hours")
         }
         "incident" => format!("{detail}; not closed"),
-        "source" if detail.is_empty() => "it sent nothing for longer than usual".to_owned(),
+        "source" if detail.is_empty() => "has sent nothing for longer than usual".to_owned(),
         "source" => detail.clone(),
-        "delivery" => format!("{detail} given up in the last 7 days"),
-        "plan" if detail.is_empty() => "nobody answers for it".to_owned(),
-        "plan" => format!("{detail} answers for it"),
-        "draft" => format!("taken in by {detail}; a draft does not count"),
-        "evidence" => "it ends, and its objectives with it".to_owned(),
-        "silence" => format!("by {detail}; alerts under it notify again afterwards"),
+        "delivery" => format!("{detail} notifications failed in the last 7 days"),
+        "plan" if detail.is_empty() => "has no owner".to_owned(),
+        "plan" => format!("owner: {detail}"),
+        "draft" => format!("added by {detail}; a draft does not count as evidence"),
+        "evidence" => "its objectives are no longer met once it expires".to_owned(),
+        "silence" => format!("set by {detail}; its alerts notify again when it ends"),
         "account" => format!("{detail}; too many wrong attempts"),
         "advisory" => format!("installed on {detail}"),
         _ => detail.clone(),

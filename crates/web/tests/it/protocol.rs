@@ -36,6 +36,17 @@ async fn each_answer_says_what_it_is_and_nothing_else_is_served() {
         // Where TLS is wanted nobody is led there from plaintext (ASVS 4.1.2).
         assert!(!head.contains("location:"), "{line}: {head}");
         assert!(!head.contains("server:"), "{line}: {head}");
+        // A browser runs nothing of it, shows it in no frame, guesses nothing, and no other origin reads
+        // it (ASVS 3.2.1, 3.4).
+        for part in [
+            "content-security-policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "strict-transport-security: max-age=31536000; includesubdomains",
+        ] {
+            assert!(head.to_lowercase().contains(part), "{line}: {head}");
+        }
+        assert!(!head.contains("access-control-"), "{line}: {head}");
     }
 }
 
