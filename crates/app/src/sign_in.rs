@@ -10,6 +10,7 @@ mod directory;
 mod enrollment;
 mod hash_queue;
 mod oidc;
+mod passkeys;
 mod record;
 mod seal;
 mod sessions;
@@ -44,6 +45,7 @@ pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, f
 pub use enrollment::{Begun, Enrolled};
 use hash_queue::{Busy, HashQueue};
 pub use oidc::{Begun as OidcBegun, CALLBACK_PATH, Finished, Provider};
+pub use passkeys::{FactorRow, NAME_MAX, PASSKEYS_MAX, PasskeyBegun, Passkeys};
 use record::{Way, attempt_event};
 use seal::{SealKey, Unsealable};
 pub use sessions::tidy_up;
@@ -123,6 +125,38 @@ pub enum SignInError {
     /// None of this id is theirs.
     #[error("you have no such session")]
     NoSuchSession,
+    /// Browsers allow no passkeys at this address.
+    #[error(
+        "passkeys need an address with a host name and TLS, such as https://blueteam.example.com \
+         (escalation.public_url)"
+    )]
+    NoPasskeys,
+    /// Which part of the answer is wrong is not said.
+    #[error("the passkey was refused; begin again")]
+    PasskeyRefused,
+    /// Two have used the same passkey. Nobody but its person and the log is told.
+    #[error("the passkey was refused; begin again")]
+    PasskeyCopied,
+    /// Whoever leaves the provider or the directory must have no other way in.
+    #[error("you sign in by a provider or a directory: set passkeys up there")]
+    PasskeyElsewhere,
+    /// It is registered already.
+    #[error("this passkey is, or was, registered already")]
+    PasskeyTaken,
+    /// There are enough of them.
+    #[error("an account has {PASSKEYS_MAX} passkeys at most: remove one first")]
+    TooManyPasskeys,
+    /// Not a name.
+    #[error(
+        "the name of a passkey has from 1 to {NAME_MAX} characters, none of them a control character"
+    )]
+    PasskeyName,
+    /// None of this id is theirs.
+    #[error("you have no such passkey")]
+    NoSuchPasskey,
+    /// Nobody is without a second factor (3.5.3).
+    #[error("it is your last second factor: set another one up first")]
+    LastFactor,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -226,6 +260,8 @@ pub struct Settings {
     pub oidc: Option<Arc<Provider>>,
     /// A directory that knows people's passwords.
     pub directory: Option<Arc<Directory>>,
+    /// Serves passkeys, where browsers allow them.
+    pub passkeys: Option<Arc<Passkeys>>,
 }
 
 /// The door.

@@ -16,7 +16,7 @@ use app::auth::OfflineKeys;
 use app::certificates::Certificates;
 use app::console::Console;
 use app::database::{Database, Role};
-use app::sign_in::{self, Directory, Provider, SignIn};
+use app::sign_in::{self, Directory, Passkeys, Provider, SignIn};
 use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
@@ -90,7 +90,12 @@ fn sign_in_settings(loaded: &Loaded) -> sign_in::Settings {
         tracing::error!("nobody can sign in by the directory: {error:#}");
         None
     });
+    let passkeys = Passkeys::from_config(loaded).unwrap_or_else(|error| {
+        tracing::error!("nobody can sign in by a passkey: {error:#}");
+        None
+    });
     sign_in::Settings {
+        passkeys: passkeys.map(Arc::new),
         oidc: oidc.map(Arc::new),
         directory: directory.map(Arc::new),
         ..sign_in::Settings::default()

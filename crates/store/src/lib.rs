@@ -32,6 +32,7 @@ pub mod monitors;
 pub mod notices;
 pub mod outbox;
 pub mod overview;
+pub mod passkeys;
 pub mod passwords;
 pub mod person_keys;
 pub mod plans;

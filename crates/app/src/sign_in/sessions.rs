@@ -50,7 +50,7 @@ impl SignIn {
         })
     }
 
-    async fn find_session(&self, token: &str) -> Result<SessionFacts, SignInError> {
+    pub(super) async fn find_session(&self, token: &str) -> Result<SessionFacts, SignInError> {
         let token = Token::parse(TokenKind::Session, token).map_err(|_| SignInError::NoSession)?;
         let mut conn = self.connect().await?;
         let facts = store::sign_in::session(&mut conn, token.hash().as_bytes()).await?;
@@ -160,9 +160,7 @@ impl SignIn {
         if !person.stepped_up {
             return Err(SignInError::ProofNeeded);
         }
-        let mut actor = client_actor(&person.username, client);
-        actor.tenant = person.tenant_id;
-        actor.origin.session = Some(person.session_id.to_string());
+        let actor = person_actor(person, client);
         let mut conn = self.connect().await?;
         let user_id = person.user_id;
         if store::sign_in::end_own_session(&mut conn, &actor, user_id, session_id).await? {
@@ -172,13 +170,21 @@ impl SignIn {
     }
 }
 
-fn times_of(facts: &SessionFacts) -> SessionTimes {
+pub(super) fn times_of(facts: &SessionFacts) -> SessionTimes {
     SessionTimes {
         started: facts.created_at,
         last_activity: facts.seen_at,
         locked_at: facts.locked_at,
         stepped_up_at: facts.stepped_up_at,
     }
+}
+
+/// A person who acts from a session.
+pub(super) fn person_actor(person: &Person, client: &Client) -> Actor {
+    let mut actor = client_actor(&person.username, client);
+    actor.tenant = person.tenant_id;
+    actor.origin.session = Some(person.session_id.to_string());
+    actor
 }
 
 fn session_actor(facts: &SessionFacts, client: &Client) -> Actor {

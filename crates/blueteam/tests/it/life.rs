@@ -30,6 +30,7 @@ mod notices;
 mod odd_feeds;
 mod offline;
 mod oidc;
+mod passkeys;
 mod people;
 mod person_keys;
 mod provenance;

@@ -29,6 +29,18 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
+/// The same for the page with the one script that there is: its own file, which asks this origin.
+const SCRIPTED: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; \
+    connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Where a passkey is added, beside the app: the person has just proven who they are.
+const PASSKEY: &str = "<h2>A passkey</h2>\
+    <p>With a passkey of this device, or a security key, you sign in without password and code.</p>\
+    <label for=\"passkey-name\">What you call it</label>\
+    <input id=\"passkey-name\" maxlength=\"100\" value=\"My passkey\">\
+    <button id=\"add-passkey\">Add a passkey</button><p id=\"passkey-said\" role=\"status\"></p>\
+    <script src=\"/passkey.js\" defer></script>";
+
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;\
     padding:0 1rem;color:#16202c}label{display:block;margin:1rem 0 .2rem;font-weight:600}\
     input{font:inherit;width:100%;padding:.4rem;box-sizing:border-box}\
@@ -95,7 +107,10 @@ pub(super) async fn post(
         .complete_enrollment(enrollment_code, password, code, &asking.client)
         .await
     {
-        Ok(enrolled) => Ok(done(&enrolled)),
+        Ok(enrolled) => {
+            let can_add = door.has_passkeys() && begun.policy.is_some();
+            Ok(done(&enrolled, can_add))
+        }
         Err(SignInError::Wrong) => again(
             "The code of the app is wrong or has had its time. Wait for the next one; if none is \
              right, the clock of your phone is.",
@@ -196,7 +211,7 @@ fn qr_code(text: &str) -> Result<String, Problem> {
     ))
 }
 
-fn done(enrolled: &Enrolled) -> Response {
+fn done(enrolled: &Enrolled, can_add_passkey: bool) -> Response {
     let mut codes = String::new();
     for code in &enrolled.recovery_codes {
         // Writing to a string cannot fail.
@@ -211,10 +226,17 @@ fn done(enrolled: &Enrolled) -> Response {
         &format!(
             "<h1>The account {} is set up</h1><p>You are signed in. Keep these recovery codes \
              where your phone is not: each lets you in once without the app, and they are shown only \
-             now.</p><ol class=\"codes\">{codes}</ol>",
-            escape_html(&enrolled.session.person.username)
+             now.</p><ol class=\"codes\">{codes}</ol>{}",
+            escape_html(&enrolled.session.person.username),
+            if can_add_passkey { PASSKEY } else { "" }
         ),
     );
+    if can_add_passkey {
+        let policy = HeaderValue::from_static(SCRIPTED);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     if let Some(cookie) = set_cookie(enrolled.session.token.expose()) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

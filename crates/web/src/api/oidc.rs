@@ -21,6 +21,7 @@ use super::enroll::{error_paragraph, titled_page};
 use super::people::{
     Asking, begun, door, no_store, only_cookie, person, read_json, recorded, refuse_other_sites,
 };
+use super::v1::operation::{Field, Record, Schema, body};
 use crate::error::Problem;
 
 /// The cookie that holds what belongs to a sign-in on its way.
@@ -134,10 +135,12 @@ pub(super) async fn callback(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Code {
-    code: String,
+body! {
+    /// A code of blueteam's.
+    CodeBody {
+        /// The code of the authenticator app, or a recovery code.
+        code: String = Schema::Text;
+    }
 }
 
 async fn by_code(
@@ -161,7 +164,7 @@ pub(super) async fn code(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
-    let Code { code } = read_json(&headers, &body)?;
+    let CodeBody { code } = read_json(&headers, &body)?;
     let signed = by_code(&state, &asking, &headers, &code).await?;
     let mut response = begun(&signed, &json!({}));
     clear(&mut response);
@@ -173,7 +176,7 @@ pub(super) async fn code_form(
     State(state): State<Arc<Shared>>,
     asking: Asking,
     headers: HeaderMap,
-    Form(Code { code }): Form<Code>,
+    Form(CodeBody { code }): Form<CodeBody>,
 ) -> Result<Response, Problem> {
     match by_code(&state, &asking, &headers, &code).await {
         Ok(signed) => Ok(signed_in(&signed, &headers)),

@@ -14,12 +14,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::AuditRecord;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::State as Shared;
+use super::v1::operation::{Field, Record, Schema, body};
 use crate::error::Problem;
 use crate::peer::Peer;
 
@@ -191,7 +191,20 @@ impl From<SignInError> for Problem {
             SignInError::NotMapped => Self::new(StatusCode::FORBIDDEN, text).kind("not-mapped"),
             SignInError::NameTaken => Self::new(StatusCode::CONFLICT, text).kind("name-taken"),
             SignInError::Disabled => Self::new(StatusCode::FORBIDDEN, text).kind("disabled"),
-            SignInError::NoSuchSession => Self::new(StatusCode::NOT_FOUND, text).kind("not-found"),
+            SignInError::NoSuchSession | SignInError::NoSuchPasskey => {
+                Self::new(StatusCode::NOT_FOUND, text).kind("not-found")
+            }
+            SignInError::NoPasskeys => Self::new(StatusCode::NOT_FOUND, text).kind("no-passkeys"),
+            SignInError::PasskeyRefused | SignInError::PasskeyCopied => {
+                Self::new(StatusCode::UNAUTHORIZED, text).kind("passkey-refused")
+            }
+            SignInError::PasskeyElsewhere
+            | SignInError::PasskeyTaken
+            | SignInError::TooManyPasskeys
+            | SignInError::LastFactor => Self::new(StatusCode::CONFLICT, text).kind("conflict"),
+            SignInError::PasskeyName => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text).kind("invalid")
+            }
             SignInError::LinkGone => Self::new(StatusCode::GONE, text).kind("link-gone"),
             SignInError::TooMany(wait) => {
                 let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
@@ -262,13 +275,16 @@ pub(super) fn no_store(mut response: Response) -> Response {
     response
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignInBody {
-    username: String,
-    password: SecretString,
-    #[serde(default)]
-    code: Option<String>,
+body! {
+    /// Both factors.
+    SignInBody {
+        /// The account.
+        username: String = Schema::Text;
+        /// Its password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: Option<String> = Schema::Maybe(&Schema::Text);
+    }
 }
 
 impl From<SignInBody> for Attempt {
@@ -298,13 +314,18 @@ pub(super) async fn sign_in(
     Ok(begun(&signed, &json!({})))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PasswordBody {
-    username: String,
-    password: SecretString,
-    code: String,
-    new_password: SecretString,
+body! {
+    /// Both factors, and a new password.
+    PasswordBody {
+        /// The account.
+        username: String = Schema::Text;
+        /// Its present password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: String = Schema::Text;
+        /// The new password.
+        new_password: SecretString = Schema::Text;
+    }
 }
 
 /// `POST /api/v1/password`: a new password, by all factors, with or without a session.
@@ -392,12 +413,14 @@ pub(super) async fn lock(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProofBody {
-    password: SecretString,
-    #[serde(default)]
-    code: Option<String>,
+body! {
+    /// Both factors.
+    ProofBody {
+        /// The password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: Option<String> = Schema::Maybe(&Schema::Text);
+    }
 }
 
 /// `POST /api/v1/unlock`: proves once more who it is. Another session, with another cookie, takes the
@@ -421,10 +444,12 @@ pub(super) async fn unlock(
     Ok(response)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkBody {
-    enrollment_code: SecretString,
+body! {
+    /// A way to an account that is to be set up.
+    LinkBody {
+        /// The code that an administrator gave to the person.
+        enrollment_code: SecretString = Schema::Text;
+    }
 }
 
 /// `POST /api/v1/enrollment`: what an authenticator app needs, and what a password must meet.
@@ -446,14 +471,16 @@ pub(super) async fn begin_enrollment(
     Ok(no_store(axum::Json(body).into_response()))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnrollBody {
-    enrollment_code: SecretString,
-    /// None of an account that is known elsewhere and has none.
-    #[serde(default)]
-    password: SecretString,
-    code: String,
+body! {
+    /// The factors of an account that is set up.
+    EnrollBody {
+        /// The code that an administrator gave to the person.
+        enrollment_code: SecretString = Schema::Text;
+        /// A password; none of an account that is known elsewhere.
+        password: Option<SecretString> = Schema::Maybe(&Schema::Text);
+        /// A code of the app that is being set up.
+        code: String = Schema::Text;
+    }
 }
 
 /// `POST /api/v1/enrollment/complete`: the recovery codes are in the answer, and nowhere else.
@@ -465,8 +492,9 @@ pub(super) async fn complete_enrollment(
 ) -> Result<Response, Problem> {
     let body: EnrollBody = read_json(&headers, &body)?;
     let link = body.enrollment_code.expose_secret();
+    let password = body.password.unwrap_or_default();
     let enrolled = door(&state)?
-        .complete_enrollment(link, &body.password, &body.code, &asking.client)
+        .complete_enrollment(link, &password, &body.code, &asking.client)
         .await?;
     let codes: Vec<String> = enrolled
         .recovery_codes

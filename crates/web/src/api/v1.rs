@@ -7,12 +7,12 @@
 
 mod accounts;
 mod alerts;
-mod answers;
+pub(super) mod answers;
 mod compliance;
 mod idempotency;
 mod list;
 pub(crate) mod openapi;
-mod operation;
+pub(super) mod operation;
 mod operations;
 mod version;
 

@@ -67,6 +67,10 @@ pub(crate) enum Answer {
     List(&'static Record),
     /// An object.
     One(&'static Record),
+    /// All objects of a short list.
+    All(&'static Record),
+    /// Another address (303), or a page that asks first.
+    Redirect,
     /// A file, of one of these media types.
     File(&'static [&'static str]),
 }
@@ -118,6 +122,16 @@ impl Operation {
 
     pub(crate) const fn gives(mut self, record: &'static Record) -> Self {
         self.answer = Answer::One(record);
+        self
+    }
+
+    pub(crate) const fn gives_all(mut self, record: &'static Record) -> Self {
+        self.answer = Answer::All(record);
+        self
+    }
+
+    pub(crate) const fn redirects(mut self) -> Self {
+        self.answer = Answer::Redirect;
         self
     }
 
