@@ -451,16 +451,17 @@ pub fn enrollment_page(loaded: &config::Loaded) -> String {
     format!("{}/enroll", public_url(loaded))
 }
 
-/// Where people reach the HTTP server, without a slash at its end.
+/// Where people reach their part of the HTTP server, without a slash at its end.
 pub fn public_url(loaded: &config::Loaded) -> String {
     let public = loaded.config.escalation.public_url.trim_end_matches('/');
     if !public.is_empty() {
         return public.to_owned();
     }
 
-    let ingest = &loaded.config.ingest;
-    let port = ingest.listen.port();
-    if ingest.listen.ip().is_loopback() {
+    let config = &loaded.config;
+    let listen = config.console.address().unwrap_or(config.ingest.listen);
+    let port = listen.port();
+    if listen.ip().is_loopback() {
         // By its name: browsers take it for as safe as TLS, which an address is not to all.
         format!("http://localhost:{port}")
     } else {

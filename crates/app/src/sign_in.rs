@@ -9,6 +9,7 @@ mod attempts;
 mod directory;
 mod enrollment;
 mod hash_queue;
+mod notice;
 mod oidc;
 mod passkeys;
 mod record;
@@ -23,13 +24,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use config::StateDir;
 pub use identity::RecoveryCode;
+pub use identity::SessionSettings;
 pub use identity::oidc::Callback;
 use identity::oidc::OidcError;
 use identity::password::PasswordError;
 use identity::policy::{Candidate, PasswordPolicy, Weakness};
-use identity::{
-    Blocklist, Cost, PasswordHash, PasswordHasher, SessionSettings, Token, TokenKind, TotpStep,
-};
+use identity::{Blocklist, Cost, PasswordHash, PasswordHasher, Token, TokenKind, TotpStep};
 use model::{Actor, AuditRecord, Clock, Origin, Timestamp, Via};
 use secrecy::SecretString;
 use store::sign_in::{Credentials, NewPassword, NewSession};
@@ -42,10 +42,11 @@ use crate::person_keys::PersonKeys;
 use attempts::Attempts;
 pub(crate) use directory::issuer as directory_issuer;
 pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, follow_directory};
-pub use enrollment::{Begun, Enrolled};
+pub use enrollment::{Begun, Chosen, Enrolled};
 use hash_queue::{Busy, HashQueue};
+pub use notice::Notice;
 pub use oidc::{Begun as OidcBegun, CALLBACK_PATH, Finished, Provider};
-pub use passkeys::{FactorRow, NAME_MAX, PASSKEYS_MAX, PasskeyBegun, Passkeys};
+pub use passkeys::{FactorRow, NAME_MAX, PASSKEYS_MAX, PasskeyAnswer, PasskeyBegun, Passkeys};
 use record::{Way, attempt_event};
 use seal::{SealKey, Unsealable};
 pub use sessions::tidy_up;
@@ -125,6 +126,9 @@ pub enum SignInError {
     /// None of this id is theirs.
     #[error("you have no such session")]
     NoSuchSession,
+    /// The notice was not accepted, or another one.
+    #[error("accept the notice of GET /api/v1/sign-in/notice: send its version with the sign-in")]
+    NoticeNeeded,
     /// Browsers allow no passkeys at this address.
     #[error(
         "passkeys need an address with a host name and TLS, such as https://blueteam.example.com \
@@ -207,6 +211,21 @@ pub struct Attempt {
     pub password: SecretString,
     /// A code of the authenticator app, or a recovery code.
     pub code: Option<String>,
+    /// The version of the notice that they accept.
+    pub notice: Option<String>,
+}
+
+/// How a session begins.
+#[derive(Clone, Copy)]
+struct Beginning<'a> {
+    /// By what its person has proven who they are.
+    factors: &'a [String],
+    /// Whether they have just done so.
+    is_fresh: bool,
+    /// The notice that they have accepted.
+    notice: Option<&'a str>,
+    /// The session that it takes the place of.
+    current: Option<&'a Person>,
 }
 
 /// A session that began. The token is not stored: this is the only time that it is there.
@@ -262,6 +281,8 @@ pub struct Settings {
     pub directory: Option<Arc<Directory>>,
     /// Serves passkeys, where browsers allow them.
     pub passkeys: Option<Arc<Passkeys>>,
+    /// What people accept before they sign in.
+    pub notice: Option<Notice>,
 }
 
 /// The door.
@@ -339,6 +360,7 @@ impl SignIn {
         client: &Client,
         current: Option<&Person>,
     ) -> Result<(SignedIn, Way), SignInError> {
+        let notice = self.accepted(attempt.notice.as_deref())?;
         let (credentials, way) = self.prove(attempt, client).await?;
         let code = attempt.code.as_deref();
         let by = self.prove_second(&credentials, code, client).await?;
@@ -348,9 +370,13 @@ impl SignIn {
         }
 
         self.attempts.succeeded(client.address, &attempt.username);
-        let signed = self
-            .begin_session(&credentials, &factors, true, client, current)
-            .await?;
+        let beginning = Beginning {
+            factors: &factors,
+            is_fresh: true,
+            notice,
+            current,
+        };
+        let signed = self.begin_session(&credentials, client, beginning).await?;
         Ok((signed, way))
     }
 
@@ -373,6 +399,7 @@ impl SignIn {
         new: &SecretString,
         client: &Client,
     ) -> Result<(SignedIn, Way), SignInError> {
+        let notice = self.accepted(attempt.notice.as_deref())?;
         let (credentials, way) = self.prove(attempt, client).await?;
         if way != Way::Password {
             return Err(SignInError::PasswordElsewhere);
@@ -398,9 +425,13 @@ impl SignIn {
         store::sign_in::change_password(&mut conn, &actor, credentials.user_id, &password).await?;
         drop(conn);
         self.attempts.succeeded(client.address, &attempt.username);
-        let signed = self
-            .begin_session(&credentials, &factors, true, client, None)
-            .await?;
+        let beginning = Beginning {
+            factors: &factors,
+            is_fresh: true,
+            notice,
+            current: None,
+        };
+        let signed = self.begin_session(&credentials, client, beginning).await?;
         Ok((signed, way))
     }
 
@@ -548,11 +579,15 @@ impl SignIn {
     async fn begin_session(
         &self,
         credentials: &Credentials,
-        factors: &[String],
-        is_fresh: bool,
         client: &Client,
-        current: Option<&Person>,
+        beginning: Beginning<'_>,
     ) -> Result<SignedIn, SignInError> {
+        let Beginning {
+            factors,
+            is_fresh,
+            notice,
+            current,
+        } = beginning;
         let token = Token::generate(TokenKind::Session).map_err(anyhow::Error::new)?;
         let hash = token.hash();
         let session = NewSession {
@@ -561,6 +596,7 @@ impl SignIn {
             factors,
             replaces: current.map(|person| person.session_id),
             is_fresh,
+            notice,
         };
         let actor = actor_of(credentials, client);
         let mut conn = self.connect().await?;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ingest::Ingest;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
-use web::{Acknowledge, Pools, Settings};
+use web::{Acknowledge, ConsoleDoor, Pools, Settings};
 
 use crate::engine_stats::EngineStats;
 use crate::metrics;
@@ -96,6 +96,8 @@ fn sign_in_settings(loaded: &Loaded) -> sign_in::Settings {
     });
     sign_in::Settings {
         passkeys: passkeys.map(Arc::new),
+        sessions: loaded.config.console.sessions.settings(),
+        notice: sign_in::Notice::new(&loaded.config.console.notice),
         oidc: oidc.map(Arc::new),
         directory: directory.map(Arc::new),
         ..sign_in::Settings::default()
@@ -122,6 +124,14 @@ pub async fn open(
         .map(|slot| slot.certificate())
         .transpose();
     settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;
+    if let Some(listen) = loaded.config.console.address() {
+        let slot = certificates.console().map(|slot| slot.certificate());
+        let tls = slot.transpose();
+        settings.console_door = Some(ConsoleDoor {
+            listen,
+            tls: tls.context("the certificate of the console cannot be used")?,
+        });
+    }
     settings.metrics = Some(metrics::serve(
         database.options(Role::Engine)?,
         Arc::clone(engine_stats),

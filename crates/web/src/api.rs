@@ -106,25 +106,40 @@ fn people_routes(state: &Arc<State>) -> Router<Arc<State>> {
         .layer(map_response(as_problem))
 }
 
-/// Every route.
-pub(crate) fn router(state: Arc<State>) -> Router {
+/// What an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Everything.
+    All,
+    /// Events and metrics: what machines come for.
+    Machines,
+    /// What people sign in to, and the links in their mails.
+    People,
+}
+
+/// The routes of an address. What belongs to the other one is not there.
+pub(crate) fn router(state: Arc<State>, serves: Serves) -> Router {
     let mut routes = Router::new();
-    if state.acknowledge.is_some() {
-        let link = get(acknowledge::get).post(acknowledge::post);
-        routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+    if serves != Serves::Machines {
+        if state.acknowledge.is_some() {
+            let link = get(acknowledge::get).post(acknowledge::post);
+            routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+        }
+        if state.console.is_some() {
+            routes = routes.merge(people_routes(&state));
+        }
     }
 
-    if state.metrics.is_some() {
-        routes = routes.route("/metrics", get(metrics::get));
-    }
-
-    if state.console.is_some() {
-        routes = routes.merge(people_routes(&state));
+    if serves != Serves::People {
+        if state.metrics.is_some() {
+            routes = routes.route("/metrics", get(metrics::get));
+        }
+        routes = routes
+            .route("/v1/events", post(events::post))
+            .route("/v1/logs", post(logs::post));
     }
 
     routes
-        .route("/v1/events", post(events::post))
-        .route("/v1/logs", post(logs::post))
         .route("/healthz", get(health::get))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {

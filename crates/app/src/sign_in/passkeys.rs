@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::record::{Way, attempt_event};
 use super::seal::SealKey;
 use super::sessions::{person_actor, times_of};
-use super::{Client, Outcome, Person, SignIn, SignInError, SignedIn, person_of};
+use super::{Beginning, Client, Outcome, Person, SignIn, SignInError, SignedIn, person_of};
 
 /// The most passkeys of an account.
 pub const PASSKEYS_MAX: usize = 10;
@@ -83,6 +83,17 @@ pub struct PasskeyBegun {
     pub options: String,
     /// What the browser brings back.
     pub cookie: SecretString,
+}
+
+/// What a browser sends to sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeyAnswer<'a> {
+    /// The JSON that `navigator.credentials` gave.
+    pub answer: &'a [u8],
+    /// What it has kept since the ceremony began.
+    pub cookie: Option<&'a str>,
+    /// The version of the notice that its person accepts.
+    pub notice: Option<&'a str>,
 }
 
 impl Passkeys {
@@ -196,18 +207,24 @@ impl SignIn {
     /// Lets the person in whose passkey has answered.
     pub async fn finish_passkey_sign_in(
         &self,
-        answer: &[u8],
-        cookie: Option<&str>,
+        answer: &PasskeyAnswer<'_>,
         client: &Client,
         current: Option<&Person>,
     ) -> Outcome<SignedIn> {
         let mut username = None;
         let result = async {
+            let notice = self.accepted(answer.notice)?;
+            let PasskeyAnswer { answer, cookie, .. } = *answer;
             let credentials = self
                 .prove_by_passkey(Purpose::SignIn, answer, cookie, client, &mut username)
                 .await?;
-            self.begin_session(&credentials, &by_passkey(), true, client, current)
-                .await
+            let beginning = Beginning {
+                factors: &by_passkey(),
+                is_fresh: true,
+                notice,
+                current,
+            };
+            self.begin_session(&credentials, client, beginning).await
         }
         .await;
         let id = result.as_ref().map(|signed| signed.person.user_id);
@@ -247,8 +264,13 @@ impl SignIn {
                 return Err(SignInError::NoSession);
             }
             let current = person_of(&credentials, facts.session_id);
-            self.begin_session(&credentials, &by_passkey(), true, client, Some(&current))
-                .await
+            let beginning = Beginning {
+                factors: &by_passkey(),
+                is_fresh: true,
+                notice: None,
+                current: Some(&current),
+            };
+            self.begin_session(&credentials, client, beginning).await
         }
         .await;
         let event = result
@@ -536,7 +558,9 @@ mod tests {
                 );
             }
             let now = Instant::now();
+            assert!(!passkeys.is_answered(&challenge));
             assert!(passkeys.use_up(challenge, now) && !passkeys.use_up(challenge, now));
+            assert!(passkeys.is_answered(&challenge));
             // Another process, or one that was started again.
             assert!(self::passkeys().kept(made, Some(&cookie)).is_err());
         }

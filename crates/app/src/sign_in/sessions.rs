@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::record::{Way, attempt_event};
 use super::{
-    Attempt, Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor, person_of,
+    Attempt, Beginning, Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor,
+    person_of,
 };
 
 /// A use of a session is noted when the one before is older than this.
@@ -95,6 +96,7 @@ impl SignIn {
                 username: facts.username.clone(),
                 password,
                 code,
+                notice: None,
             };
             let (credentials, way) = self.prove(&attempt, client).await?;
             // A directory may know another person by this name.
@@ -115,8 +117,14 @@ impl SignIn {
                 return Err(SignInError::PasswordChangeNeeded);
             }
             let current = person_of(&credentials, facts.session_id);
-            self.begin_session(&credentials, &factors, true, client, Some(&current))
-                .await
+            // What was accepted stays with the session that this one takes the place of.
+            let beginning = Beginning {
+                factors: &factors,
+                is_fresh: true,
+                notice: None,
+                current: Some(&current),
+            };
+            self.begin_session(&credentials, client, beginning).await
         }
         .await;
 

@@ -52,15 +52,18 @@ macro_rules! routes {
 
 #[rustfmt::skip]
 routes! {
+    get "/api/v1/sign-in/notice", Anybody => people::notice,
+        op("Shows the notice that is accepted with a sign-in").gives(&answers::NOTICE);
     post "/api/v1/sign-in", Anybody => people::sign_in,
         op("Signs in by password and code").body(people::SignInBody::RECORD)
             .gives(&answers::SIGNED_IN);
     post "/api/v1/sign-in/passkey/options", Anybody => passkeys::begin_sign_in,
         op("Begins a sign-in by a passkey").gives(&answers::PASSKEY_OPTIONS);
     post "/api/v1/sign-in/passkey", Anybody => passkeys::sign_in,
-        op("Signs in by a passkey").body(passkeys::PasskeyBody::RECORD).gives(&answers::SIGNED_IN);
+        op("Signs in by a passkey").body(passkeys::PasskeySignInBody::RECORD)
+            .gives(&answers::SIGNED_IN);
     get "/api/v1/sign-in/oidc", Anybody => oidc::begin,
-        op("Leads to the OpenID Connect provider").redirects();
+        op("Leads to the OpenID Connect provider").query(&answers::ACCEPTED).redirects();
     get "/api/v1/sign-in/oidc/callback", Anybody => oidc::callback,
         op("Takes what the provider sends a browser back with").query(&answers::CALLBACK)
             .gives(&answers::SIGNED_IN);

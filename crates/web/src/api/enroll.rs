@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use app::sign_in::{Begun, Enrolled, SignInError};
+use app::sign_in::{Begun, Chosen, Enrolled, Notice, SignInError};
 use axum::extract::{Form, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -59,6 +59,8 @@ pub(super) struct Fields {
     repeated: Option<SecretString>,
     #[serde(default)]
     code: Option<String>,
+    #[serde(default)]
+    notice: Option<String>,
 }
 
 /// The first form.
@@ -90,12 +92,13 @@ pub(super) async fn post(
         Some(_) => fields.password.as_ref(),
         None => Some(&nothing),
     };
+    let second_form = |why: Option<&str>| second_form(&begun, enrollment_code, door.notice(), why);
     let (Some(password), Some(code)) = (given, &fields.code) else {
-        let form = second_form(&begun, enrollment_code, None)?;
+        let form = second_form(None)?;
         return Ok(page(StatusCode::OK, &form));
     };
     let again = |why: &str| {
-        let form = second_form(&begun, enrollment_code, Some(why))?;
+        let form = second_form(Some(why))?;
         Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form))
     };
     let repeated = fields.repeated.as_ref().map(ExposeSecret::expose_secret);
@@ -103,14 +106,20 @@ pub(super) async fn post(
         return again("The two passwords differ.");
     }
 
+    let chosen = Chosen {
+        password: password.clone(),
+        code: code.clone(),
+        notice: fields.notice.clone(),
+    };
     match door
-        .complete_enrollment(enrollment_code, password, code, &asking.client)
+        .complete_enrollment(enrollment_code, &chosen, &asking.client)
         .await
     {
         Ok(enrolled) => {
             let can_add = door.has_passkeys() && begun.policy.is_some();
             Ok(done(&enrolled, can_add))
         }
+        Err(SignInError::NoticeNeeded) => again("The notice below is another one now."),
         Err(SignInError::Wrong) => again(
             "The code of the app is wrong or has had its time. Wait for the next one; if none is \
              right, the clock of your phone is.",
@@ -129,6 +138,14 @@ pub(super) fn error_paragraph(error: Option<&str>) -> String {
     })
 }
 
+/// A notice as it was written, line by line.
+pub(super) fn notice_paragraph(notice: Option<&Notice>) -> String {
+    notice.map_or_else(String::new, |notice| {
+        let text = escape_html(notice.text()).replace('\n', "<br>");
+        format!("<p class=\"notice\">{text}</p>")
+    })
+}
+
 fn first_form(error: Option<&str>) -> String {
     format!(
         "<h1>Set up your account</h1>{}<form method=\"post\" action=\"/enroll\">\
@@ -144,8 +161,17 @@ fn first_form(error: Option<&str>) -> String {
 fn second_form(
     begun: &Begun,
     enrollment_code: &str,
+    notice: Option<&Notice>,
     error: Option<&str>,
 ) -> Result<String, Problem> {
+    let accepted = notice.map_or_else(String::new, |notice| {
+        format!(
+            "{}<p>By setting up the account you accept this.</p>\
+             <input type=\"hidden\" name=\"notice\" value=\"{}\">",
+            notice_paragraph(Some(notice)),
+            notice.version()
+        )
+    });
     Ok(format!(
         "<h1>Set up the account {username}</h1>{error}\
          <form method=\"post\" action=\"/enroll\">\
@@ -155,7 +181,7 @@ fn second_form(
          it:</p>{qr}<p>Key: <code>{secret}</code></p>\
          <label for=\"code\">The six digits that the app shows</label>\
          <input id=\"code\" name=\"code\" inputmode=\"numeric\" required \
-         autocomplete=\"one-time-code\">\
+         autocomplete=\"one-time-code\">{accepted}\
          <button>Set up</button></form>",
         username = escape_html(&begun.username),
         error = error_paragraph(error),

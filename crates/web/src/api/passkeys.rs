@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use app::sign_in::{PasskeyBegun, SignInError};
+use app::sign_in::{PasskeyAnswer, PasskeyBegun, SignInError};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -51,6 +51,16 @@ body! {
 }
 
 body! {
+    /// What the authenticator gave to sign in.
+    PasskeySignInBody {
+        /// The credential that `navigator.credentials.get` gave, as its `toJSON` writes it.
+        credential: Value = Schema::Any;
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
+    }
+}
+
+body! {
     /// A passkey to be registered.
     NewPasskeyBody {
         /// What its person calls it.
@@ -83,17 +93,17 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let body: PasskeyBody = read_json(&headers, &body)?;
+    let body: PasskeySignInBody = read_json(&headers, &body)?;
     let current = person(&state, &asking).await.ok();
     let cookie = only_cookie(&headers, COOKIE);
     let answer = body.credential.to_string();
+    let answer = PasskeyAnswer {
+        answer: answer.as_bytes(),
+        cookie: cookie.as_deref(),
+        notice: body.notice.as_deref(),
+    };
     let outcome = door(&state)?
-        .finish_passkey_sign_in(
-            answer.as_bytes(),
-            cookie.as_deref(),
-            &asking.client,
-            current.as_ref(),
-        )
+        .finish_passkey_sign_in(&answer, &asking.client, current.as_ref())
         .await;
     let signed = recorded(&state, outcome).await?;
     Ok(begun(&signed, &json!({})))

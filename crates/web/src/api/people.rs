@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use app::sign_in::{Attempt, Client, Outcome, Person, SignIn, SignInError, SignedIn};
+use app::sign_in::{
+    Attempt, Chosen, Client, Notice, Outcome, Person, SignIn, SignInError, SignedIn,
+};
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
@@ -194,6 +196,9 @@ impl From<SignInError> for Problem {
             SignInError::NoSuchSession | SignInError::NoSuchPasskey => {
                 Self::new(StatusCode::NOT_FOUND, text).kind("not-found")
             }
+            SignInError::NoticeNeeded => {
+                Self::new(StatusCode::FORBIDDEN, text).kind("notice-needed")
+            }
             SignInError::NoPasskeys => Self::new(StatusCode::NOT_FOUND, text).kind("no-passkeys"),
             SignInError::PasskeyRefused | SignInError::PasskeyCopied => {
                 Self::new(StatusCode::UNAUTHORIZED, text).kind("passkey-refused")
@@ -284,6 +289,8 @@ body! {
         password: SecretString = Schema::Text;
         /// A code of the authenticator app, or a recovery code.
         code: Option<String> = Schema::Maybe(&Schema::Text);
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
     }
 }
 
@@ -293,8 +300,19 @@ impl From<SignInBody> for Attempt {
             username: body.username,
             password: body.password,
             code: body.code,
+            notice: body.notice,
         }
     }
+}
+
+/// `GET /api/v1/sign-in/notice`: what must be accepted, if anything.
+pub(super) async fn notice(State(state): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let notice = door(&state)?.notice();
+    let body = json!({
+        "version": notice.map(Notice::version),
+        "text": notice.map(Notice::text),
+    });
+    Ok(no_store(axum::Json(body).into_response()))
 }
 
 /// `POST /api/v1/sign-in`.
@@ -325,6 +343,8 @@ body! {
         code: String = Schema::Text;
         /// The new password.
         new_password: SecretString = Schema::Text;
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
     }
 }
 
@@ -340,6 +360,7 @@ pub(super) async fn change_password(
         username: body.username,
         password: body.password,
         code: Some(body.code),
+        notice: body.notice,
     };
     let outcome = door(&state)?
         .change_password(&attempt, &body.new_password, &asking.client)
@@ -480,6 +501,8 @@ body! {
         password: Option<SecretString> = Schema::Maybe(&Schema::Text);
         /// A code of the app that is being set up.
         code: String = Schema::Text;
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
     }
 }
 
@@ -492,9 +515,13 @@ pub(super) async fn complete_enrollment(
 ) -> Result<Response, Problem> {
     let body: EnrollBody = read_json(&headers, &body)?;
     let link = body.enrollment_code.expose_secret();
-    let password = body.password.unwrap_or_default();
+    let chosen = Chosen {
+        password: body.password.unwrap_or_default(),
+        code: body.code,
+        notice: body.notice,
+    };
     let enrolled = door(&state)?
-        .complete_enrollment(link, &password, &body.code, &asking.client)
+        .complete_enrollment(link, &chosen, &asking.client)
         .await?;
     let codes: Vec<String> = enrolled
         .recovery_codes

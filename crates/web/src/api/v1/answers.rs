@@ -626,3 +626,18 @@ record! {
         error ? sometimes: TEXT, "why there is no code";
     }
 }
+
+record! {
+    /// The notice that is accepted with a sign-in.
+    NOTICE = "Notice" {
+        version: MAYBE_TEXT, "what a sign-in sends to accept it; `null`: there is none";
+        text: MAYBE_TEXT, "what it says";
+    }
+}
+
+record! {
+    /// What was accepted before a sign-in.
+    ACCEPTED = "Accepted" {
+        notice ? sometimes: TEXT, "the version of the notice that is accepted";
+    }
+}
