@@ -32,6 +32,7 @@ pub mod notifications;
 pub mod password_policy;
 pub mod person_keys;
 pub mod private_ca;
+pub mod rates;
 pub mod remote;
 pub mod rule_tests;
 pub mod rules;

@@ -13,7 +13,7 @@ mod notice;
 mod oidc;
 mod passkeys;
 mod record;
-mod seal;
+pub(crate) mod seal;
 mod sessions;
 
 use std::net::IpAddr;
@@ -40,6 +40,7 @@ use crate::database::Pool;
 use crate::password_policy;
 use crate::person_keys::PersonKeys;
 use attempts::Attempts;
+pub(crate) use attempts::holder_of;
 pub(crate) use directory::issuer as directory_issuer;
 pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, follow_directory};
 pub use enrollment::{Begun, Chosen, Enrolled};

@@ -100,7 +100,7 @@ fn people_routes(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/passkey.js", get(passkeys::script))
         .route("/sign-in/code", post(oidc::code_form))
         .layer(DefaultBodyLimit::max(people::BODY_MAX))
-        .merge(door::router())
+        .merge(door::router(state))
         .route("/api/openapi.json", get(v1::openapi::get))
         .merge(v1::router(state))
         .layer(map_response(as_problem))

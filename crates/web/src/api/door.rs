@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
-use axum::{Router, routing};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::{Router, middleware, routing};
 
 use super::State as Shared;
 use super::v1::answers;
@@ -42,10 +42,15 @@ macro_rules! routes {
         ];
 
         /// Every route.
-        pub(super) fn router() -> Router<Arc<Shared>> {
+        pub(super) fn router(state: &Arc<Shared>) -> Router<Arc<Shared>> {
+            let counted = middleware::from_fn_with_state::<_, _, (State<Arc<Shared>>, Request)>(
+                Arc::clone(state),
+                people::count_strangers,
+            );
             Router::new()
                 $(.route($path, routing::$method($handler)))*
                 .layer(DefaultBodyLimit::max(people::BODY_MAX))
+                .layer(counted)
         }
     };
 }
@@ -105,6 +110,12 @@ routes! {
         op("Proves both factors again, by a passkey").body(passkeys::PasskeyBody::RECORD);
 }
 
+/// Whether a path is of a route for whoever reaches the port. None of these has a part that varies.
+pub(super) fn is_for_anybody(path: &str) -> bool {
+    let mut open = ROUTES.iter();
+    open.any(|route| route.access == Access::Anybody && route.path == path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +124,17 @@ mod tests {
     fn the_provider_comes_back_to_a_route() {
         let callback = ROUTES.iter().find(|route| route.path.ends_with("callback"));
         assert_eq!(callback.unwrap().path, app::sign_in::CALLBACK_PATH);
+    }
+
+    #[test]
+    fn what_anybody_may_ask_for_is_counted() {
+        let open = ROUTES
+            .iter()
+            .filter(|route| route.access == Access::Anybody);
+        for route in open {
+            assert!(!route.path.contains('{'), "{}", route.path);
+            assert!(is_for_anybody(route.path), "{}", route.path);
+        }
+        assert!(!is_for_anybody("/api/v1/me"));
     }
 }

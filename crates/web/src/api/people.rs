@@ -10,9 +10,10 @@ use app::sign_in::{
     Attempt, Chosen, Client, Notice, Outcome, Person, SignIn, SignInError, SignedIn,
 };
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::AuditRecord;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -247,7 +248,7 @@ pub(super) async fn recorded<T>(state: &Shared, outcome: Outcome<T>) -> Result<T
     Ok(outcome.result?)
 }
 
-async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
+pub(super) async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
     let recorded = state.ingest.record(event).await;
     recorded.map(|_| ()).map_err(|error| {
         tracing::warn!(%error, "an attempt to sign in cannot be recorded");
@@ -258,7 +259,28 @@ async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Probl
 /// The person whose session the cookie holds.
 pub(super) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Problem> {
     let token = asking.token.as_deref().ok_or(SignInError::NoSession)?;
-    Ok(door(state)?.resolve(token, &asking.client).await?)
+    let person = door(state)?.resolve(token, &asking.client).await?;
+    if let Some(console) = &state.console {
+        let counted = console.count_request(person.session_id);
+        counted.map_err(Problem::too_fast)?;
+    }
+    Ok(person)
+}
+
+/// In front of what needs no session: counts requests by their network. Others count by session.
+pub(super) async fn count_strangers(
+    State(state): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    if let (Some(console), Some(Peer(peer))) = (&state.console, peer)
+        && super::door::is_for_anybody(request.uri().path())
+        && let Err(wait) = console.count_stranger(peer.ip())
+    {
+        return Problem::too_fast(wait).into_response();
+    }
+    next.run(request).await
 }
 
 pub(super) fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {

@@ -30,6 +30,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router, middleware, routing};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::operation::{Operation, op};
 use super::State as Shared;
@@ -269,6 +270,8 @@ const SHEETS: &[&str] = &[
 struct Api {
     console: Arc<Console>,
     session: Session,
+    /// Its place among the reports that are being written.
+    report: Option<OwnedSemaphorePermit>,
 }
 
 /// What a route does to what: a layer of each.
@@ -297,6 +300,8 @@ async fn session_of(
         AuthError::TooMany => Problem::too_many_refused(),
         AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
     })?;
+    let counted = console.count_request(holder.key_id);
+    counted.map_err(Problem::too_fast)?;
     Ok(console
         .session_of_key(&holder, &asking.client, isolation)
         .await?)
@@ -316,7 +321,25 @@ impl FromRequestParts<Arc<Shared>> for Api {
             Isolation::ReadCommitted
         };
         let session = session_of(state, &console, &asking, authorization, isolation).await?;
-        let api = Self { console, session };
+        let is_report = matches!(
+            parts.extensions.get::<Needs>(),
+            Some(Needs(Action::Export, _))
+        );
+        let report = is_report.then(|| console.begin_report());
+        let api = Self {
+            console,
+            session,
+            report: report.flatten(),
+        };
+        if is_report && api.report.is_none() {
+            api.session.close().await;
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "other reports are being written: try again after Retry-After",
+            )
+            .kind("busy")
+            .retry_after(5));
+        }
         // Before the body is read: whoever may not learns nothing about what it should be.
         match parts.extensions.get::<Needs>() {
             Some(Needs(action, resource)) => {
