@@ -10,6 +10,7 @@ pub mod advisories;
 pub mod alert_routing;
 pub mod alerts;
 pub mod auth;
+pub mod breached;
 pub mod certificates;
 pub mod channels;
 pub mod clock_sync;

@@ -36,6 +36,7 @@ use store::sign_in::{Credentials, NewPassword, NewSession};
 use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
+use crate::breached;
 use crate::database::Pool;
 use crate::password_policy;
 use crate::person_keys::PersonKeys;
@@ -294,6 +295,8 @@ pub struct SignIn {
     queue: HashQueue,
     attempts: Attempts,
     seal: SealKey,
+    /// Where a list of known passwords may be.
+    state: StateDir,
     blocklist: Blocklist,
     settings: Settings,
     keys: PersonKeys,
@@ -327,6 +330,7 @@ impl SignIn {
             queue: HashQueue::start().context("cannot start the threads that hash passwords")?,
             attempts: Attempts::default(),
             seal: SealKey::load(state)?,
+            state: state.clone(),
             blocklist: Blocklist::common(),
             settings,
         })
@@ -621,6 +625,11 @@ impl SignIn {
         old: Option<&SecretString>,
     ) -> Result<Hashed, SignInError> {
         let policy = self.policy(credentials.tenant_id).await?;
+        let (state, password) = (self.state.clone(), new.clone());
+        let is_breached =
+            tokio::task::spawn_blocking(move || breached::is_known(&state, &password))
+                .await
+                .map_err(anyhow::Error::new)??;
         let words: Vec<&str> = self
             .settings
             .context_words
@@ -637,7 +646,7 @@ impl SignIn {
             context_words: &words,
             old_password: old,
             blocklist: &self.blocklist,
-            is_breached: false,
+            is_breached,
         };
         policy
             .check_new_password(&candidate)
