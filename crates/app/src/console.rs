@@ -32,6 +32,7 @@ pub struct Console {
     pub config: Arc<Config>,
     /// Where evidence and keys are kept.
     pub state: StateDir,
+    /// What each role may do where nothing was changed.
     permissions: Arc<Permissions>,
     /// Signs where pages of lists end.
     pub cursors: CursorKey,
@@ -85,11 +86,6 @@ impl Console {
         Arc::clone(&self.reports).try_acquire_owned().ok()
     }
 
-    /// What each role may do.
-    pub fn permissions(&self) -> &Permissions {
-        &self.permissions
-    }
-
     /// A session of the database for a person who has signed in.
     pub async fn session_of(
         &self,
@@ -110,7 +106,7 @@ impl Console {
             stepped_up: person.stepped_up,
             key: None,
         };
-        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+        Session::of_person(&self.people, actor, rights, isolation).await
     }
 
     /// A session of the database for whoever has come with an API key.
@@ -133,7 +129,7 @@ impl Console {
             stepped_up: false,
             key: Some(holder.scopes.clone()),
         };
-        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+        Session::of_person(&self.people, actor, rights, isolation).await
     }
 }
 

@@ -31,6 +31,7 @@ pub mod monitors;
 pub mod names;
 pub mod notifications;
 pub mod password_policy;
+pub mod permissions;
 pub mod person_keys;
 pub mod private_ca;
 pub mod rates;

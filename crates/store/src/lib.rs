@@ -34,6 +34,7 @@ pub mod outbox;
 pub mod overview;
 pub mod passkeys;
 pub mod passwords;
+pub mod permissions;
 pub mod person_keys;
 pub mod plans;
 mod position;

@@ -245,6 +245,10 @@ routes! {
         op("Lists sessions").lists(&answers::SESSION);
     post "/api/v1/sessions/{id}/revoke", Write Sessions => accounts::revoke_session,
         op("Ends a session");
+    get "/api/v1/permissions", Read Permissions => accounts::permissions,
+        op("Lists what each role may do").lists(&answers::PERMISSION);
+    post "/api/v1/permissions", Write Permissions => accounts::set_permission,
+        op("Lets a role do something, or not").body(accounts::PermissionBody::RECORD);
     get "/api/v1/policy", Read Policy => accounts::policy,
         op("Shows the policy for passwords").gives(&answers::POLICY).tagged();
 }

@@ -1,8 +1,8 @@
 //! Keys, accounts, sessions and the policy for passwords.
 
 use app::accounts::{self, Revoke, Shown};
-use app::actor::Role;
-use app::{AppError, keys, password_policy};
+use app::actor::{Action, Resource, Role};
+use app::{AppError, keys, password_policy, permissions};
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::HeaderMap;
@@ -277,6 +277,48 @@ pub(super) async fn revoke_session(
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
     let done = accounts::revoke_sessions(&mut api.session, Revoke::Session(id)).await;
+    api.done(done).await
+}
+
+pub(super) async fn permissions(
+    mut api: Api,
+    listing: Listing<Nothing>,
+) -> Result<Response, Problem> {
+    let page = listing.page;
+    let found = permissions::list(&mut api.session).await;
+    let name =
+        |one: &permissions::Permission| format!("{} {} {}", one.role, one.resource, one.action);
+    let found = found.map(|all| page.cut(all, name));
+    api.page(page, found).await
+}
+
+body! {
+    /// What a role may do, or may not.
+    PermissionBody {
+        /// The role.
+        role: Role = Schema::OneOf(answers::ROLES);
+        /// What is done.
+        action: Action = Schema::OneOf(answers::ACTIONS);
+        /// To what.
+        resource: Resource = Schema::Text;
+        /// Whether the role may.
+        allowed: bool = Schema::Boolean;
+    }
+}
+
+pub(super) async fn set_permission(
+    mut api: Api,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: PermissionBody = read_json(&headers, &body)?;
+    let change = permissions::Change {
+        role: body.role,
+        action: body.action,
+        resource: body.resource,
+        allowed: body.allowed,
+    };
+    let done = permissions::set(&mut api.session, change).await;
     api.done(done).await
 }
 

@@ -21,6 +21,7 @@ pub(super) const EVIDENCE_KINDS: &[&str] = &[
     "automated_check",
 ];
 pub(super) const ROLES: &[&str] = &["user", "manager", "admin", "system_admin", "assessor"];
+pub(super) const ACTIONS: &[&str] = &["read", "acknowledge", "write", "approve", "export"];
 const SEVERITY: Schema = Schema::OneOf(&["low", "medium", "high", "critical"]);
 const TEXTS: Schema = Schema::List(&Schema::Text);
 const ANY: Schema = Schema::Any;
@@ -639,5 +640,17 @@ record! {
     /// What was accepted before a sign-in.
     ACCEPTED = "Accepted" {
         notice ? sometimes: TEXT, "the version of the notice that is accepted";
+    }
+}
+
+record! {
+    /// Whether a role may do something.
+    PERMISSION = "Permission" {
+        role: Schema::OneOf(ROLES), "whose";
+        resource: TEXT, "to what";
+        action: Schema::OneOf(ACTIONS), "what is done";
+        allowed: YES, "whether it may";
+        built_in: YES, "whether it may without what was changed";
+        changed_at: MAYBE_TIME, "when it was changed";
     }
 }
