@@ -48,6 +48,8 @@ pub struct Invitation {
     pub token: Token,
     /// Until when it can be used.
     pub until: Timestamp,
+    /// Whether it takes the place of a password and factors that are there.
+    pub is_recovery: bool,
 }
 
 /// Makes an account, and the link by which its person sets it up.
@@ -139,6 +141,7 @@ async fn invite(
         username: username.to_owned(),
         token,
         until,
+        is_recovery: purpose == LinkPurpose::Recover,
     })
 }
 

@@ -35,6 +35,7 @@ pub mod permissions;
 pub mod person_keys;
 pub mod private_ca;
 pub mod rates;
+pub mod recovery;
 pub mod remote;
 pub mod rule_tests;
 pub mod rules;

@@ -67,7 +67,7 @@ pub(super) fn attempt_event(
     }
     if matches!(result, Err(SignInError::PasskeyCopied)) {
         event["result"] = "denied".into();
-        event["metadata"]["reason"] = "passkey copied".into();
+        event["metadata"]["reason"] = model::event::PASSKEY_COPIED.into();
     }
     let bytes = serde_json::to_vec(&event).ok()?;
     AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)

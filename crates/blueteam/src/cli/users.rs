@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use app::accounts::{self, AccountRow, Elsewhere, Invitation, Shown};
-use app::breached;
+use app::database::Database;
+use app::{breached, recovery};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use identity::Role;
@@ -327,14 +328,20 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Makes a link for an account.
+/// Makes a link, and records it, which raises an alert.
 fn make_link(
     name: &str,
     on_behalf_of: Option<&str>,
     globals: Globals<'_>,
 ) -> anyhow::Result<Invitation> {
+    let (loaded, state) = (globals.load()?, globals.state()?);
     with_session(globals, on_behalf_of, async |session, _| {
-        Ok(accounts::make_link(session, name).await?)
+        let invitation = accounts::make_link(session, name).await?;
+        let database = Database::existing(&loaded, &state).await?;
+        let recorded = recovery::record(&database, &invitation, session.actor()).await;
+        database.leave().await?;
+        recorded?;
+        Ok(invitation)
     })
 }
 

@@ -15,6 +15,7 @@ mod daemon;
 mod databases;
 mod deliveries;
 mod doctor;
+mod doors;
 mod duties;
 mod full;
 mod journal;

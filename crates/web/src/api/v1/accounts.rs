@@ -1,10 +1,12 @@
 //! Keys, accounts, sessions and the policy for passwords.
 
+use std::sync::Arc;
+
 use app::accounts::{self, Revoke, Shown};
 use app::actor::{Action, Resource, Role};
-use app::{AppError, keys, password_policy, permissions};
+use app::{AppError, keys, password_policy, permissions, recovery};
 use axum::body::Bytes;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{Clock as _, ServiceName, Span, SystemClock};
@@ -15,7 +17,8 @@ use super::list::{Listing, Nothing};
 use super::operation::{Field, Record, Schema, body, query};
 use super::version::Expected;
 use super::{Api, answers};
-use crate::api::people::read_json;
+use crate::api::State as Shared;
+use crate::api::people::{read_json, record};
 use crate::error::Problem;
 
 pub(super) async fn keys(mut api: Api, listing: Listing<Nothing>) -> Result<Response, Problem> {
@@ -168,10 +171,17 @@ pub(super) async fn create_user(
 }
 
 pub(super) async fn enroll_link(
+    State(state): State<Arc<Shared>>,
     mut api: Api,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let made = accounts::make_link(&mut api.session, &name).await;
+    if let Ok(made) = &made
+        && let Some(event) = recovery::event(made, api.session.actor())?
+    {
+        // What cannot be recorded is not done: the session is not kept.
+        record(&state, event).await?;
+    }
     api.answer(made.map(|made| invitation(&made))).await
 }
 
