@@ -102,7 +102,7 @@ routes! {
     get "/api/v1/alerts/{id}", Read Alerts => alerts::show,
         op("Shows an alert").gives(&answers::ALERT).tagged();
     post "/api/v1/alerts/{id}/acknowledge", Acknowledge Alerts => alerts::acknowledge,
-        op("Acknowledges an alert").gives(&answers::ALERT);
+        op("Acknowledges an alert").gives(&answers::ALERT).may_expect();
     post "/api/v1/alerts:batch", Acknowledge Alerts => alerts::batch,
         op("Acknowledges many alerts").body(alerts::BatchBody::RECORD).gives(&answers::BATCH);
     get "/api/v1/notifications", Read Alerts => alerts::notifications,
@@ -187,7 +187,7 @@ routes! {
         op("Shows a piece of evidence").gives(&answers::EVIDENCE).tagged();
     post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence =>
         compliance::approve_evidence,
-        op("Approves a piece of evidence").gives(&answers::EVIDENCE);
+        op("Approves a piece of evidence").gives(&answers::EVIDENCE).versioned();
     get "/api/v1/reports/ssp", Export Reports => compliance::ssp,
         op("Writes the system security plan")
             .query(compliance::FormatQuery::RECORD)
@@ -222,7 +222,7 @@ routes! {
     get "/api/v1/users/{name}", Read Users => accounts::user,
         op("Shows an account").gives(&answers::USER).tagged();
     post "/api/v1/users/{name}/enroll-link", Write Users => accounts::enroll_link,
-        op("Makes another enrollment code").gives(&answers::INVITATION).secret();
+        op("Makes another enrollment code").gives(&answers::INVITATION).secret().may_expect();
     post "/api/v1/users/{name}/role", Write Users => accounts::set_role,
         op("Gives an account another role")
             .body(accounts::RoleBody::RECORD)
@@ -238,9 +238,9 @@ routes! {
     post "/api/v1/users/{name}/enable", Write Users => accounts::enable_user,
         op("Enables an account").gives(&answers::USER).tagged().versioned();
     post "/api/v1/users/{name}/unlock", Write Users => accounts::unlock_user,
-        op("Ends the lock of an account");
+        op("Ends the lock of an account").may_expect();
     post "/api/v1/users/{name}/require-password-change", Write Users => accounts::require_change,
-        op("Asks for a new password at the next sign-in");
+        op("Asks for a new password at the next sign-in").may_expect();
     get "/api/v1/sessions", Read Sessions => accounts::sessions,
         op("Lists sessions").lists(&answers::SESSION);
     post "/api/v1/sessions/{id}/revoke", Write Sessions => accounts::revoke_session,

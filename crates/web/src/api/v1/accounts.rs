@@ -11,11 +11,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{Clock as _, ServiceName, Span, SystemClock};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 use super::list::{Listing, Nothing};
 use super::operation::{Field, Record, Schema, body, query};
-use super::version::Expected;
+use super::version::{Expected, Given};
 use super::{Api, answers};
 use crate::api::State as Shared;
 use crate::api::people::{read_json, record};
@@ -172,9 +173,11 @@ pub(super) async fn create_user(
 
 pub(super) async fn enroll_link(
     State(state): State<Arc<Shared>>,
-    mut api: Api,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let made = accounts::make_link(&mut api.session, &name).await;
     if let Ok(made) = &made
         && let Some(event) = recovery::event(made, api.session.actor())?
@@ -189,6 +192,19 @@ pub(super) async fn enroll_link(
 async fn unchanged_user(mut api: Api, name: &str, expected: &Expected) -> Result<Api, Problem> {
     let current = accounts::find(&mut api.session, name).await;
     api.unchanged(expected, current).await
+}
+
+/// The same of a request that may have seen nothing. What it returns is held until the change is made.
+async fn unchanged_if_given(
+    api: Api,
+    name: &str,
+    given: &Given,
+) -> Result<(Api, Option<MutexGuard<'static, ()>>), Problem> {
+    let Some(expected) = given.expected() else {
+        return Ok((api, None));
+    };
+    let turn = expected.turn().await;
+    Ok((unchanged_user(api, name, expected).await?, Some(turn)))
 }
 
 /// Answers an account as it is after a change.
@@ -260,17 +276,21 @@ pub(super) async fn enable_user(
 }
 
 pub(super) async fn unlock_user(
-    mut api: Api,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let done = accounts::unlock(&mut api.session, Some(&name)).await;
     api.done(done).await
 }
 
 pub(super) async fn require_change(
-    mut api: Api,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let done = accounts::require_password_change(&mut api.session, Some(&name)).await;
     api.done(done).await
 }

@@ -210,9 +210,9 @@ fn parameters(route: &Described<'_>, operation: &Operation) -> Vec<Value> {
     if matches!(operation.answer, Answer::List(_)) {
         parameters.extend(list_parameters(route));
     }
-    if operation.versioned {
+    if operation.versioned || operation.may_expect {
         parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": true,
+            "name": "If-Match", "in": "header", "required": operation.versioned,
             "description": "The ETag of what you have seen.",
             "schema": { "type": "string" },
         }));
@@ -377,7 +377,7 @@ fn failures(route: &Described<'_>, operation: &Operation) -> Vec<(&'static str, 
             "The enrollment code was used, is too old, or never was.",
         ),
         (
-            operation.versioned,
+            operation.versioned || operation.may_expect,
             "412",
             "It was changed since it was seen; `current` is what it is now.",
         ),

@@ -77,6 +77,10 @@ pub(crate) enum Answer {
 
 /// What a route takes and answers.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another header or field, and said by its name"
+)]
 pub(crate) struct Operation {
     pub(crate) summary: &'static str,
     /// Parameters of the query, those of a list apart.
@@ -85,6 +89,8 @@ pub(crate) struct Operation {
     pub(crate) answer: Answer,
     /// Whether `If-Match` is needed.
     pub(crate) versioned: bool,
+    /// Whether it counts where it is sent.
+    pub(crate) may_expect: bool,
     /// Whether the answer has an `ETag`.
     pub(crate) tagged: bool,
     /// Whether the answer has a secret, which is shown once.
@@ -99,6 +105,7 @@ pub(crate) const fn op(summary: &'static str) -> Operation {
         body: None,
         answer: Answer::Empty,
         versioned: false,
+        may_expect: false,
         tagged: false,
         secret: false,
     }
@@ -142,6 +149,11 @@ impl Operation {
 
     pub(crate) const fn versioned(mut self) -> Self {
         self.versioned = true;
+        self
+    }
+
+    pub(crate) const fn may_expect(mut self) -> Self {
+        self.may_expect = true;
         self
     }
 
