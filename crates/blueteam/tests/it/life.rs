@@ -18,6 +18,7 @@ mod doctor;
 mod doors;
 mod duties;
 mod full;
+mod guessing;
 mod journal;
 mod kills;
 mod ldap;
