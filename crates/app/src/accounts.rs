@@ -48,6 +48,8 @@ pub struct Invitation {
     pub token: Token,
     /// Until when it can be used.
     pub until: Timestamp,
+    /// Whether it takes the place of a password and factors that are there.
+    pub is_recovery: bool,
 }
 
 /// Makes an account, and the link by which its person sets it up.
@@ -139,6 +141,7 @@ async fn invite(
         username: username.to_owned(),
         token,
         until,
+        is_recovery: purpose == LinkPurpose::Recover,
     })
 }
 
@@ -451,16 +454,17 @@ pub fn enrollment_page(loaded: &config::Loaded) -> String {
     format!("{}/enroll", public_url(loaded))
 }
 
-/// Where people reach the HTTP server, without a slash at its end.
+/// Where people reach their part of the HTTP server, without a slash at its end.
 pub fn public_url(loaded: &config::Loaded) -> String {
     let public = loaded.config.escalation.public_url.trim_end_matches('/');
     if !public.is_empty() {
         return public.to_owned();
     }
 
-    let ingest = &loaded.config.ingest;
-    let port = ingest.listen.port();
-    if ingest.listen.ip().is_loopback() {
+    let config = &loaded.config;
+    let listen = config.console.address().unwrap_or(config.ingest.listen);
+    let port = listen.port();
+    if listen.ip().is_loopback() {
         // By its name: browsers take it for as safe as TLS, which an address is not to all.
         format!("http://localhost:{port}")
     } else {

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A certificate that the configuration names.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The same in every configuration: `ingest`, or a listener's address.
+    /// The same in every configuration: `ingest`, `console`, or a listener's address.
     id: String,
     /// Its place in the configuration, such as `ingest`.
     key: String,
@@ -34,6 +34,8 @@ pub struct Named {
 
 /// The ID of the HTTP server's certificate.
 const HTTP_SERVER: &str = "ingest";
+/// That of people's part of it, where it listens elsewhere.
+const CONSOLE: &str = "console";
 
 /// Returns every certificate that the configuration names.
 pub fn named(config: &Config) -> Vec<Named> {
@@ -47,6 +49,13 @@ pub fn named(config: &Config) -> Vec<Named> {
         id: HTTP_SERVER.to_owned(),
         key: "ingest".to_owned(),
         files: files(&ingest.tls_cert_file, &ingest.tls_key_file),
+    });
+
+    let console = &config.console;
+    let console = (!console.tls_cert_file.is_empty()).then(|| Named {
+        id: CONSOLE.to_owned(),
+        key: "console".to_owned(),
+        files: files(&console.tls_cert_file, &console.tls_key_file),
     });
 
     let listeners = config
@@ -64,7 +73,8 @@ pub fn named(config: &Config) -> Vec<Named> {
             })
         });
 
-    http_server.into_iter().chain(listeners).collect()
+    let of_http = http_server.into_iter().chain(console);
+    of_http.chain(listeners).collect()
 }
 
 /// Reads all of them as the daemon does. The error lists everything that is wrong.
@@ -267,6 +277,11 @@ impl Certificates {
     /// Returns the certificate of the HTTP server, if it has one.
     pub fn http_server(&self) -> Option<&Arc<Slot>> {
         self.0.get(HTTP_SERVER)
+    }
+
+    /// Returns the certificate of people's part of it, if it listens elsewhere and has one.
+    pub fn console(&self) -> Option<&Arc<Slot>> {
+        self.0.get(CONSOLE)
     }
 
     /// Returns the certificate of a listener, if it has one.

@@ -1,20 +1,24 @@
 //! What a signed-in person works with: their session of the database, within the rights of their
 //! role. What they are refused is recorded.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use config::{Config, StateDir};
 use identity::role::Permissions;
-use model::{Actor, Origin, Via};
+use model::{Actor, Network, Origin, Via};
 pub use store::Isolation;
 use store::{PersonTransaction, StoreError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
 use crate::listing::CursorKey;
 use crate::person_keys::KeyHolder;
-use crate::sign_in::{Client, Person, SignIn};
+use crate::rates::{self, Rates};
+use crate::sign_in::{Client, Person, SignIn, holder_of};
 use crate::{AppError, Session};
 
 /// The door, and what is behind it.
@@ -28,9 +32,13 @@ pub struct Console {
     pub config: Arc<Config>,
     /// Where evidence and keys are kept.
     pub state: StateDir,
+    /// What each role may do where nothing was changed.
     permissions: Arc<Permissions>,
     /// Signs where pages of lists end.
     pub cursors: CursorKey,
+    rates: Rates<Uuid>,
+    networks: Rates<Network>,
+    reports: Arc<Semaphore>,
 }
 
 impl Console {
@@ -42,7 +50,10 @@ impl Console {
         state: StateDir,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            cursors: CursorKey::generate()?,
+            cursors: CursorKey::of(&state)?,
+            rates: Rates::new(rates::OF_SESSION),
+            networks: Rates::new(rates::OF_NETWORK),
+            reports: Arc::new(Semaphore::new(rates::REPORTS_AT_ONCE)),
             door,
             people,
             config,
@@ -56,9 +67,23 @@ impl Console {
         store::begin_for(&self.people, actor, Isolation::ReadCommitted).await
     }
 
-    /// What each role may do.
-    pub fn permissions(&self) -> &Permissions {
-        &self.permissions
+    /// Counts a request of a session, or of a person's key; returns how long to wait if there were too
+    /// many within a minute.
+    pub fn count_request(&self, session: Uuid) -> Result<(), Duration> {
+        self.rates.take(session, Instant::now())
+    }
+
+    /// Counts a request of whoever has no session yet, by the network that its holder has.
+    pub fn count_stranger(&self, address: IpAddr) -> Result<(), Duration> {
+        let network = holder_of(address);
+        network.map_or(Ok(()), |network| {
+            self.networks.take(network, Instant::now())
+        })
+    }
+
+    /// A place among the reports that are being written; none while there are enough of them.
+    pub fn begin_report(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.reports).try_acquire_owned().ok()
     }
 
     /// A session of the database for a person who has signed in.
@@ -81,7 +106,7 @@ impl Console {
             stepped_up: person.stepped_up,
             key: None,
         };
-        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+        Session::of_person(&self.people, actor, rights, isolation).await
     }
 
     /// A session of the database for whoever has come with an API key.
@@ -104,7 +129,7 @@ impl Console {
             stepped_up: false,
             key: Some(holder.scopes.clone()),
         };
-        Ok(Session::of_person(&self.people, actor, rights, isolation).await?)
+        Session::of_person(&self.people, actor, rights, isolation).await
     }
 }
 

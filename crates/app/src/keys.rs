@@ -4,6 +4,8 @@
 //! What a key is for is told by its scopes. No key is both: they are kept apart in the database,
 //! look different, and are looked up by different roles.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use identity::role::Permissions;
 use identity::{KeyScopes, Role, Token, TokenKind, scopes};
@@ -15,7 +17,7 @@ use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use crate::actor::{Action, Denied, Resource};
-use crate::{AppError, Session, auth};
+use crate::{AppError, Session, auth, permissions};
 
 /// What a key of a machine may be allowed to do.
 pub const SCOPES: [&str; 2] = ["events:write", "metrics:read"];
@@ -257,7 +259,7 @@ async fn create_for_person(
         [] => vec![scopes::READ.to_owned()],
         scopes => scopes.to_vec(),
     };
-    check_scopes(&scopes, &account)?;
+    check_scopes(conn, &scopes, &account).await?;
 
     let token = Token::generate(TokenKind::ApiKey).map_err(anyhow::Error::new)?;
     let hash = token.hash();
@@ -320,11 +322,15 @@ async fn find_person(conn: &mut PgConnection, name: &str) -> Result<AccountRow, 
 
 /// Refuses what the owner may not do themself: a later promotion would give it to a key that
 /// everybody has forgotten.
-fn check_scopes(scopes: &[String], account: &AccountRow) -> Result<(), AppError> {
+async fn check_scopes(
+    conn: &mut PgConnection,
+    scopes: &[String],
+    account: &AccountRow,
+) -> Result<(), AppError> {
     let parsed = KeyScopes::parse(scopes.iter().map(String::as_str))
         .map_err(|error| AppError::invalid(error.to_string()))?;
     let role: Role = account.role.parse().map_err(anyhow::Error::new)?;
-    let permissions = Permissions::built_in();
+    let permissions = permissions::in_force(conn, &Arc::new(Permissions::built_in())).await?;
     let beyond = parsed.iter().find(|scope| match scope {
         scopes::Scope::Read => false,
         scopes::Scope::One(resource, action) => !permissions.allows(role, *action, *resource),

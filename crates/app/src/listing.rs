@@ -2,10 +2,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use config::StateDir;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 pub use store::Before;
+
+use crate::sign_in::seal::SealKey;
 
 /// Octets of a signature: half of HMAC-SHA256, which RFC 2104 allows.
 const TAG: usize = 16;
@@ -17,7 +20,8 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// What signs cursors: random, and as old as the process. After a restart lists begin again.
+/// What signs cursors: derived from `accounts.key` of the state directory, so that a list goes on after
+/// a restart.
 pub struct CursorKey([u8; 32]);
 
 impl std::fmt::Debug for CursorKey {
@@ -27,11 +31,9 @@ impl std::fmt::Debug for CursorKey {
 }
 
 impl CursorKey {
-    /// Makes a key.
-    pub fn generate() -> anyhow::Result<Self> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key)?;
-        Ok(Self(key))
+    /// The key of an installation.
+    pub fn of(state: &StateDir) -> anyhow::Result<Self> {
+        SealKey::derive(state, "cursors of lists").map(Self)
     }
 
     fn mac(&self, context: &str, position: &str) -> Option<Hmac<Sha256>> {
@@ -72,13 +74,13 @@ mod tests {
 
     #[test]
     fn a_cursor_counts_for_its_list_and_as_it_was_given() {
-        let key = CursorKey::generate().unwrap();
+        let key = CursorKey([7; 32]);
         let cursor = key.sign("/a", "12 x");
         assert_eq!(key.open("/a", &cursor).as_deref(), Some("12 x"));
         assert_eq!(key.open("/b", &cursor), None);
         // What is the list's must not be taken for the position's.
         assert_eq!(key.open("/a1", &key.sign("/a", "12 x")), None);
-        assert_eq!(CursorKey::generate().unwrap().open("/a", &cursor), None);
+        assert_eq!(CursorKey([8; 32]).open("/a", &cursor), None);
 
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         for bit in 0..bytes.len() * 8 {

@@ -5,6 +5,7 @@ use store::{Connection as _, Isolation, PersonTransaction, PgConnection, StoreEr
 
 use crate::actor::{Action, Denied, Resource, Rights, require};
 use crate::database::{Database, Pool, Role};
+use crate::{AppError, permissions};
 
 /// A connection, and on whose behalf it is used. There is no way to it but through a permission.
 #[derive(Debug)]
@@ -57,15 +58,21 @@ impl Session {
         }
     }
 
-    /// A session of a person who has signed in, and may do what their role may. It is one
+    /// A session of a person who has signed in, and may do what their role may: `rights` are those
+    /// that are built in, and what was changed of them comes from the database. It is one
     /// transaction for their tenant, and changes nothing before [`Self::commit`].
     pub async fn of_person(
         people: &Pool,
         actor: Actor,
         rights: Rights,
         isolation: Isolation,
-    ) -> Result<Self, StoreError> {
-        let tx = store::begin_for(people, &actor, isolation).await?;
+    ) -> Result<Self, AppError> {
+        let mut tx = store::begin_for(people, &actor, isolation).await?;
+        let permissions = permissions::in_force(&mut tx, &rights.permissions).await?;
+        let rights = Rights {
+            permissions,
+            ..rights
+        };
         Ok(Self {
             conn: Conn::Lent(tx),
             actor,

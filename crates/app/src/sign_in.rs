@@ -9,9 +9,11 @@ mod attempts;
 mod directory;
 mod enrollment;
 mod hash_queue;
+mod notice;
 mod oidc;
+mod passkeys;
 mod record;
-mod seal;
+pub(crate) mod seal;
 mod sessions;
 
 use std::net::IpAddr;
@@ -22,28 +24,31 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use config::StateDir;
 pub use identity::RecoveryCode;
+pub use identity::SessionSettings;
 pub use identity::oidc::Callback;
 use identity::oidc::OidcError;
 use identity::password::PasswordError;
 use identity::policy::{Candidate, PasswordPolicy, Weakness};
-use identity::{
-    Blocklist, Cost, PasswordHash, PasswordHasher, SessionSettings, Token, TokenKind, TotpStep,
-};
+use identity::{Blocklist, Cost, PasswordHash, PasswordHasher, Token, TokenKind, TotpStep};
 use model::{Actor, AuditRecord, Clock, Origin, Timestamp, Via};
 use secrecy::SecretString;
 use store::sign_in::{Credentials, NewPassword, NewSession};
 use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
+use crate::breached;
 use crate::database::Pool;
 use crate::password_policy;
 use crate::person_keys::PersonKeys;
 use attempts::Attempts;
+pub(crate) use attempts::holder_of;
 pub(crate) use directory::issuer as directory_issuer;
 pub use directory::{Directory, DirectoryError, FollowError, FollowedDirectory, follow_directory};
-pub use enrollment::{Begun, Enrolled};
+pub use enrollment::{Begun, Chosen, Enrolled};
 use hash_queue::{Busy, HashQueue};
+pub use notice::Notice;
 pub use oidc::{Begun as OidcBegun, CALLBACK_PATH, Finished, Provider};
+pub use passkeys::{FactorRow, NAME_MAX, PASSKEYS_MAX, PasskeyAnswer, PasskeyBegun, Passkeys};
 use record::{Way, attempt_event};
 use seal::{SealKey, Unsealable};
 pub use sessions::tidy_up;
@@ -123,6 +128,41 @@ pub enum SignInError {
     /// None of this id is theirs.
     #[error("you have no such session")]
     NoSuchSession,
+    /// The notice was not accepted, or another one.
+    #[error("accept the notice of GET /api/v1/sign-in/notice: send its version with the sign-in")]
+    NoticeNeeded,
+    /// Browsers allow no passkeys at this address.
+    #[error(
+        "passkeys need an address with a host name and TLS, such as https://blueteam.example.com \
+         (escalation.public_url)"
+    )]
+    NoPasskeys,
+    /// Which part of the answer is wrong is not said.
+    #[error("the passkey was refused; begin again")]
+    PasskeyRefused,
+    /// Two have used the same passkey. Nobody but its person and the log is told.
+    #[error("the passkey was refused; begin again")]
+    PasskeyCopied,
+    /// Whoever leaves the provider or the directory must have no other way in.
+    #[error("you sign in by a provider or a directory: set passkeys up there")]
+    PasskeyElsewhere,
+    /// It is registered already.
+    #[error("this passkey is, or was, registered already")]
+    PasskeyTaken,
+    /// There are enough of them.
+    #[error("an account has {PASSKEYS_MAX} passkeys at most: remove one first")]
+    TooManyPasskeys,
+    /// Not a name.
+    #[error(
+        "the name of a passkey has from 1 to {NAME_MAX} characters, none of them a control character"
+    )]
+    PasskeyName,
+    /// None of this id is theirs.
+    #[error("you have no such passkey")]
+    NoSuchPasskey,
+    /// Nobody is without a second factor (3.5.3).
+    #[error("it is your last second factor: set another one up first")]
+    LastFactor,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -173,6 +213,21 @@ pub struct Attempt {
     pub password: SecretString,
     /// A code of the authenticator app, or a recovery code.
     pub code: Option<String>,
+    /// The version of the notice that they accept.
+    pub notice: Option<String>,
+}
+
+/// How a session begins.
+#[derive(Clone, Copy)]
+struct Beginning<'a> {
+    /// By what its person has proven who they are.
+    factors: &'a [String],
+    /// Whether they have just done so.
+    is_fresh: bool,
+    /// The notice that they have accepted.
+    notice: Option<&'a str>,
+    /// The session that it takes the place of.
+    current: Option<&'a Person>,
 }
 
 /// A session that began. The token is not stored: this is the only time that it is there.
@@ -226,6 +281,10 @@ pub struct Settings {
     pub oidc: Option<Arc<Provider>>,
     /// A directory that knows people's passwords.
     pub directory: Option<Arc<Directory>>,
+    /// Serves passkeys, where browsers allow them.
+    pub passkeys: Option<Arc<Passkeys>>,
+    /// What people accept before they sign in.
+    pub notice: Option<Notice>,
 }
 
 /// The door.
@@ -236,6 +295,8 @@ pub struct SignIn {
     queue: HashQueue,
     attempts: Attempts,
     seal: SealKey,
+    /// Where a list of known passwords may be.
+    state: StateDir,
     blocklist: Blocklist,
     settings: Settings,
     keys: PersonKeys,
@@ -269,6 +330,7 @@ impl SignIn {
             queue: HashQueue::start().context("cannot start the threads that hash passwords")?,
             attempts: Attempts::default(),
             seal: SealKey::load(state)?,
+            state: state.clone(),
             blocklist: Blocklist::common(),
             settings,
         })
@@ -303,6 +365,7 @@ impl SignIn {
         client: &Client,
         current: Option<&Person>,
     ) -> Result<(SignedIn, Way), SignInError> {
+        let notice = self.accepted(attempt.notice.as_deref())?;
         let (credentials, way) = self.prove(attempt, client).await?;
         let code = attempt.code.as_deref();
         let by = self.prove_second(&credentials, code, client).await?;
@@ -312,9 +375,13 @@ impl SignIn {
         }
 
         self.attempts.succeeded(client.address, &attempt.username);
-        let signed = self
-            .begin_session(&credentials, &factors, true, client, current)
-            .await?;
+        let beginning = Beginning {
+            factors: &factors,
+            is_fresh: true,
+            notice,
+            current,
+        };
+        let signed = self.begin_session(&credentials, client, beginning).await?;
         Ok((signed, way))
     }
 
@@ -337,6 +404,7 @@ impl SignIn {
         new: &SecretString,
         client: &Client,
     ) -> Result<(SignedIn, Way), SignInError> {
+        let notice = self.accepted(attempt.notice.as_deref())?;
         let (credentials, way) = self.prove(attempt, client).await?;
         if way != Way::Password {
             return Err(SignInError::PasswordElsewhere);
@@ -362,9 +430,13 @@ impl SignIn {
         store::sign_in::change_password(&mut conn, &actor, credentials.user_id, &password).await?;
         drop(conn);
         self.attempts.succeeded(client.address, &attempt.username);
-        let signed = self
-            .begin_session(&credentials, &factors, true, client, None)
-            .await?;
+        let beginning = Beginning {
+            factors: &factors,
+            is_fresh: true,
+            notice,
+            current: None,
+        };
+        let signed = self.begin_session(&credentials, client, beginning).await?;
         Ok((signed, way))
     }
 
@@ -512,11 +584,15 @@ impl SignIn {
     async fn begin_session(
         &self,
         credentials: &Credentials,
-        factors: &[String],
-        is_fresh: bool,
         client: &Client,
-        current: Option<&Person>,
+        beginning: Beginning<'_>,
     ) -> Result<SignedIn, SignInError> {
+        let Beginning {
+            factors,
+            is_fresh,
+            notice,
+            current,
+        } = beginning;
         let token = Token::generate(TokenKind::Session).map_err(anyhow::Error::new)?;
         let hash = token.hash();
         let session = NewSession {
@@ -525,6 +601,7 @@ impl SignIn {
             factors,
             replaces: current.map(|person| person.session_id),
             is_fresh,
+            notice,
         };
         let actor = actor_of(credentials, client);
         let mut conn = self.connect().await?;
@@ -548,6 +625,11 @@ impl SignIn {
         old: Option<&SecretString>,
     ) -> Result<Hashed, SignInError> {
         let policy = self.policy(credentials.tenant_id).await?;
+        let (state, password) = (self.state.clone(), new.clone());
+        let is_breached =
+            tokio::task::spawn_blocking(move || breached::is_known(&state, &password))
+                .await
+                .map_err(anyhow::Error::new)??;
         let words: Vec<&str> = self
             .settings
             .context_words
@@ -564,7 +646,7 @@ impl SignIn {
             context_words: &words,
             old_password: old,
             blocklist: &self.blocklist,
-            is_breached: false,
+            is_breached,
         };
         policy
             .check_new_password(&candidate)

@@ -1,6 +1,9 @@
-//! `[console]`: where accounts of people are kept besides blueteam's own.
+//! `[console]`: where people sign in, for how long, and where their accounts are kept besides
+//! blueteam's own.
 
-use identity::{GroupRole, Role, RoleMap};
+use std::net::SocketAddr;
+
+use identity::{GroupRole, Role, RoleMap, SessionSettings};
 use model::Span;
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +16,84 @@ const ROLES_MAX: usize = 1000;
 /// How rarely a directory may be looked at.
 const SYNC_MAX: Span = Span::hours(1);
 
+/// The longest notice, in characters.
+const NOTICE_MAX: usize = 10_000;
+
 /// Who lets people in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
+    /// Address and port of people's part of the HTTP server; empty: those of `ingest`.
+    pub listen: String,
+    /// Certificate chain (PEM) there; needed to listen anywhere but on this machine.
+    pub tls_cert_file: String,
+    /// Its key (PEM).
+    pub tls_key_file: String,
+    /// What people must accept before they sign in (3.1.9); empty: nothing.
+    pub notice: String,
+    /// How long sessions last.
+    pub sessions: Sessions,
     /// An OpenID Connect provider.
     pub oidc: Oidc,
     /// A directory.
     pub ldap: Ldap,
+}
+
+/// How long sessions last: at most as long as docs/accounts.md says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Without activity, until they lock.
+    pub lock_after: Span,
+    /// Without activity, until they end.
+    pub end_after_idle: Span,
+    /// In all.
+    pub end_after: Span,
+    /// How long both factors count for what is dangerous.
+    pub step_up_for: Span,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let most = SessionSettings::default();
+        Self {
+            lock_after: most.lock_after,
+            end_after_idle: most.end_after_idle,
+            end_after: most.end_after,
+            step_up_for: most.step_up_for,
+        }
+    }
+}
+
+impl Sessions {
+    /// The same for the crate that decides.
+    pub fn settings(&self) -> SessionSettings {
+        SessionSettings {
+            lock_after: self.lock_after,
+            end_after_idle: self.end_after_idle,
+            end_after: self.end_after,
+            step_up_for: self.step_up_for,
+        }
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        // What the assessor reads is the most that there is: a session may be shorter, not longer.
+        let most = Self::default();
+        for (key, value, most) in [
+            ("lock_after", self.lock_after, most.lock_after),
+            ("end_after_idle", self.end_after_idle, most.end_after_idle),
+            ("end_after", self.end_after, most.end_after),
+            ("step_up_for", self.step_up_for, most.step_up_for),
+        ] {
+            if value > most {
+                let key = format!("console.sessions.{key}");
+                problems.push(Problem::new(key, format!("must not be more than {most}")));
+            }
+        }
+        for fault in self.settings().validate().err().unwrap_or_default() {
+            problems.push(Problem::new("console.sessions", fault.to_string()));
+        }
+    }
 }
 
 /// Which role the members of a group have.
@@ -327,7 +400,50 @@ impl Ldap {
 }
 
 impl Console {
+    /// Where people's part is apart from that for events.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+
+    fn check_listen(&self, problems: &mut Vec<Problem>) {
+        let mut bad = |key: &str, message: &str| {
+            problems.push(Problem::new(format!("console.{key}"), message));
+        };
+        let pair = (self.tls_cert_file.is_empty(), self.tls_key_file.is_empty());
+        match pair {
+            (true, false) => bad("tls_key_file", "needs tls_cert_file as well"),
+            (false, true) => bad("tls_cert_file", "needs tls_key_file as well"),
+            _ => {}
+        }
+        if self.listen.is_empty() {
+            if pair == (false, false) {
+                bad("tls_cert_file", "needs listen as well");
+            }
+            return;
+        }
+        match self.listen.parse::<SocketAddr>() {
+            Err(_) => bad(
+                "listen",
+                "is not an address with its port, such as 127.0.0.1:8515",
+            ),
+            Ok(listen) if pair == (true, true) && !listen.ip().is_loopback() => bad(
+                "listen",
+                "is open to the network: set tls_cert_file and tls_key_file, or listen on 127.0.0.1",
+            ),
+            Ok(_) => {}
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        self.check_listen(problems);
+        self.sessions.check(problems);
+        let is_odd = |c: char| c.is_control() && c != '\n';
+        if self.notice.chars().count() > NOTICE_MAX || self.notice.contains(is_odd) {
+            let message = format!(
+                "has {NOTICE_MAX} characters at most, and no control characters but line breaks"
+            );
+            problems.push(Problem::new("console.notice", message));
+        }
         self.oidc.check(problems);
         self.ldap.check(problems);
     }

@@ -44,7 +44,7 @@ pub use crate::monitors::Monitors;
 pub use alerts::{Alerts, Override, RateLimit};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use compliance::Compliance;
-pub use console::{Console, Ldap, Oidc, RoleOfGroup};
+pub use console::{Console, Ldap, Oidc, RoleOfGroup, Sessions};
 pub use contacts::{Contacts, Person};
 pub use database::Database;
 pub use detection::Detection;
@@ -272,6 +272,12 @@ impl Config {
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
         self.console.check(&mut problems);
+        if self.console.address() == Some(self.ingest.listen) {
+            problems.push(Problem::new(
+                "console.listen",
+                "is the same as ingest.listen: leave it out, or take another",
+            ));
+        }
 
         self.contacts.check(&mut problems);
         self.escalation

@@ -194,6 +194,7 @@ pub(super) fn files(config: &Config) -> Vec<(String, &str)> {
         ("database.url_file", config.database.url_file.as_str()),
         ("watchdog.url_file", &config.watchdog.url_file),
         ("ingest.tls_key_file", &config.ingest.tls_key_file),
+        ("console.tls_key_file", &config.console.tls_key_file),
         (
             "console.oidc.client_secret_file",
             &config.console.oidc.client_secret_file,

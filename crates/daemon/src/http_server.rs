@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ingest::Ingest;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
-use web::{Acknowledge, Pools, Settings};
+use web::{Acknowledge, ConsoleDoor, Pools, Settings};
 
 use crate::engine_stats::EngineStats;
 use crate::metrics;
@@ -16,7 +16,7 @@ use app::auth::OfflineKeys;
 use app::certificates::Certificates;
 use app::console::Console;
 use app::database::{Database, Role};
-use app::sign_in::{self, Directory, Provider, SignIn};
+use app::sign_in::{self, Directory, Passkeys, Provider, SignIn};
 use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
@@ -90,7 +90,14 @@ fn sign_in_settings(loaded: &Loaded) -> sign_in::Settings {
         tracing::error!("nobody can sign in by the directory: {error:#}");
         None
     });
+    let passkeys = Passkeys::from_config(loaded).unwrap_or_else(|error| {
+        tracing::error!("nobody can sign in by a passkey: {error:#}");
+        None
+    });
     sign_in::Settings {
+        passkeys: passkeys.map(Arc::new),
+        sessions: loaded.config.console.sessions.settings(),
+        notice: sign_in::Notice::new(&loaded.config.console.notice),
         oidc: oidc.map(Arc::new),
         directory: directory.map(Arc::new),
         ..sign_in::Settings::default()
@@ -117,6 +124,14 @@ pub async fn open(
         .map(|slot| slot.certificate())
         .transpose();
     settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;
+    if let Some(listen) = loaded.config.console.address() {
+        let slot = certificates.console().map(|slot| slot.certificate());
+        let tls = slot.transpose();
+        settings.console_door = Some(ConsoleDoor {
+            listen,
+            tls: tls.context("the certificate of the console cannot be used")?,
+        });
+    }
     settings.metrics = Some(metrics::serve(
         database.options(Role::Engine)?,
         Arc::clone(engine_stats),

@@ -25,9 +25,9 @@ use crate::{Daemon, prepare_rules};
 
 /// How long a reload waits for a database that does not answer before it says so.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Sections whose keys count from the next start on; of two of them, the certificates count at
+/// Sections whose keys count from the next start on; of three of them, the certificates count at
 /// once.
-const AT_START: [&str; 4] = ["database", "ingest", "collect", "logging"];
+const AT_START: [&str; 5] = ["database", "ingest", "console", "collect", "logging"];
 
 /// The tasks that live as long as the configuration.
 pub(super) struct Reloadable {

@@ -8,6 +8,7 @@ mod anomalous_access;
 mod audit_log_gap;
 mod audit_tampering;
 mod brute_force;
+mod console_account;
 mod credential_stuffing;
 mod cross_source_attack;
 mod cross_tenant;
@@ -65,6 +66,7 @@ pub const ALL: &[&Definition] = &[
     &database_superuser_made::RULE,
     &logging_stopped::RULE,
     &distributed_guessing::RULE,
+    &console_account::RULE,
 ];
 
 /// Returns when a user counts as known: parameters of `anomalous_access` that the shared profiles

@@ -2,9 +2,8 @@
 //! that the browser sees.
 //!
 //! Narrowed to what every platform has: ES256 and Ed25519, no attestation, user verification
-//! required, no other site around the page. Ceremonies last five minutes, and their state is kept
-//! by the caller under its challenge: it is taken out before the answer is checked, so that each
-//! counts once.
+//! required, no other site around the page. Ceremonies last five minutes. The caller keeps their
+//! state where nobody else writes it, and lets each challenge count once.
 //!
 //! Passkeys need a host name and HTTPS, or `localhost`; by IP address only one-time codes work.
 //!
@@ -56,6 +55,9 @@ pub enum PasskeyError {
     /// log, not for who answered.
     #[error("the passkey was refused: {0}")]
     Refused(String),
+    /// The signature is right, and the counter did not go forward: somebody else has used the key.
+    #[error("the passkey was copied: its counter did not go forward")]
+    Copied,
 }
 
 /// What an account is called towards passkeys: 512 random bits, so that no passkey holds anything
@@ -93,7 +95,7 @@ impl fmt::Debug for PasskeyHandle {
 /// A ceremony that has begun.
 #[derive(Clone, Debug)]
 pub struct Ceremony {
-    /// Under which its state is stored; part of the answer.
+    /// What the answer must be to; different in each ceremony.
     pub challenge: [u8; 16],
     /// The JSON for `navigator.credentials`.
     pub options: String,
@@ -117,6 +119,12 @@ pub struct Passkey {
 }
 
 impl Passkey {
+    /// Returns how often its authenticator says that it was used; 0 for one that does not count.
+    pub const fn counter(&self) -> u32 {
+        let [_, _, a, b, c, d, _] = self.state;
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     /// Returns the descriptor that browsers get.
     fn to_descriptor(&self) -> Result<PublicKeyCredentialDescriptor<Vec<u8>>, PasskeyError> {
         Ok(PublicKeyCredentialDescriptor {

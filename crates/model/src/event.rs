@@ -291,6 +291,10 @@ impl fmt::Display for UserId<'_> {
 
 /// `resource_type` of events in which blueteam reports on itself.
 pub const OURSELVES: &str = "blueteam";
+/// The action of blueteam's own by which a person gets a way back into their account.
+pub const ACCOUNT_RECOVERY: &str = "account_recovery";
+/// The reason of a failed login by a passkey that two have used.
+pub const PASSKEY_COPIED: &str = "passkey copied";
 
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called
 /// only for what concerns it.
@@ -332,6 +336,8 @@ impl EventTags {
     pub const DATABASE: Self = Self(1 << 16);
     /// What the log of a system shows of its accounts, of privileges and of logging itself.
     pub const ACCOUNT_CHANGE: Self = Self(1 << 17);
+    /// An account of blueteam's own may have another holder: see [`SecurityEvent::is_about_own_account`].
+    pub const OWN_ACCOUNT: Self = Self(1 << 18);
     /// On every event.
     pub const ANY: Self = Self(1 << 15);
 
@@ -460,6 +466,7 @@ impl SecurityEvent<'_> {
             EventTags::DATA,
             self.category == Category::Data || self.cui_involved,
         );
+        set(EventTags::OWN_ACCOUNT, self.is_about_own_account());
 
         set(
             EventTags::REACH,
@@ -505,6 +512,18 @@ impl SecurityEvent<'_> {
         }
 
         self.marks = marks;
+    }
+
+    /// Whether blueteam says that somebody was given a way into one of its accounts, or that one of its
+    /// passkeys was copied.
+    pub fn is_about_own_account(&self) -> bool {
+        if self.resource_type.as_deref() != Some(OURSELVES) {
+            return false;
+        }
+        let is_recovery = self.category == Category::Admin && &*self.action == ACCOUNT_RECOVERY;
+        let is_copied = self.action_kind == Action::LoginFailed
+            && self.details.text("reason").as_deref() == Some(PASSKEY_COPIED);
+        is_recovery || is_copied
     }
 
     /// The name that was tried: `metadata.username`, else `metadata.email`, else the name in the

@@ -14,6 +14,8 @@ pub struct SignInPage {
     pub next: String,
     /// Whether people may also come by a provider (OpenID Connect).
     pub has_provider: bool,
+    /// What must be accepted (3.1.9): its version and its text.
+    pub notice: Option<(String, String)>,
     /// The path of the style.
     pub style: &'static str,
 }

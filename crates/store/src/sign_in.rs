@@ -187,6 +187,8 @@ pub struct NewSession<'a> {
     pub replaces: Option<Uuid>,
     /// Whether the person has just proven who they are, so that what is dangerous may be done.
     pub is_fresh: bool,
+    /// The notice that they have accepted.
+    pub notice: Option<&'a str>,
 }
 
 /// Begins a session after a sign-in: failures before it are forgotten. Returns its id.
@@ -241,10 +243,10 @@ async fn insert_session(
 
     let id = sqlx::query_scalar!(
         "INSERT INTO users.sessions (
-             user_id, token_hash, factors, ip_address, user_agent, stepped_up_at
+             user_id, token_hash, factors, ip_address, user_agent, stepped_up_at, notice_version
          )
          VALUES (
-             $1, $2, $3, left($4, 100), left($5, 500), CASE WHEN $6::boolean THEN now() END
+             $1, $2, $3, left($4, 100), left($5, 500), CASE WHEN $6::boolean THEN now() END, $7
          )
          RETURNING session_id",
         session.user_id,
@@ -252,7 +254,8 @@ async fn insert_session(
         session.factors,
         actor.origin.address,
         actor.origin.user_agent,
-        session.is_fresh
+        session.is_fresh,
+        session.notice
     )
     .fetch_one(conn)
     .await?;

@@ -1,12 +1,14 @@
 //! The routes, one module per resource.
 
 mod acknowledge;
+pub(crate) mod door;
 mod enroll;
 mod events;
 mod health;
 mod logs;
 mod metrics;
 mod oidc;
+mod passkeys;
 pub(crate) mod people;
 pub(crate) mod v1;
 
@@ -91,31 +93,14 @@ async fn as_problem(response: Response) -> Response {
     Problem::new(status, detail).kind(kind).into_response()
 }
 
-/// What people sign in by.
+/// What people sign in by, and what is behind it.
 fn people_routes(state: &Arc<State>) -> Router<Arc<State>> {
     Router::new()
         .route("/enroll", get(enroll::get).post(enroll::post))
-        .route("/api/v1/sign-in", post(people::sign_in))
-        .route("/api/v1/sign-in/oidc", get(oidc::begin))
-        .route(app::sign_in::CALLBACK_PATH, get(oidc::callback))
-        .route("/api/v1/sign-in/oidc/code", post(oidc::code))
+        .route("/passkey.js", get(passkeys::script))
         .route("/sign-in/code", post(oidc::code_form))
-        .route("/api/v1/sign-out", post(people::sign_out))
-        .route("/api/v1/password", post(people::change_password))
-        .route("/api/v1/me", get(people::me))
-        .route("/api/v1/me/sessions", get(people::own_sessions))
-        .route(
-            "/api/v1/me/sessions/{id}/revoke",
-            post(people::end_own_session),
-        )
-        .route("/api/v1/lock", post(people::lock))
-        .route("/api/v1/unlock", post(people::unlock))
-        .route("/api/v1/enrollment", post(people::begin_enrollment))
-        .route(
-            "/api/v1/enrollment/complete",
-            post(people::complete_enrollment),
-        )
         .layer(DefaultBodyLimit::max(people::BODY_MAX))
+        .merge(door::router(state))
         .route("/api/openapi.json", get(v1::openapi::get))
         .merge(v1::router(state))
         .layer(map_response(as_problem))
@@ -143,26 +128,41 @@ async fn with_policy(mut response: Response) -> Response {
     response
 }
 
-/// Every route.
-pub(crate) fn router(state: Arc<State>) -> Router {
+/// What an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Everything.
+    All,
+    /// Events and metrics: what machines come for.
+    Machines,
+    /// What people sign in to, and the links in their mails.
+    People,
+}
+
+/// The routes of an address. What belongs to the other one is not there.
+pub(crate) fn router(state: Arc<State>, serves: Serves) -> Router {
     let mut routes = Router::new();
-    if state.acknowledge.is_some() {
-        let link = get(acknowledge::get).post(acknowledge::post);
-        routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+    if serves != Serves::Machines {
+        if state.acknowledge.is_some() {
+            let link = get(acknowledge::get).post(acknowledge::post);
+            routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+        }
+        if state.console.is_some() {
+            routes = routes.merge(people_routes(&state));
+            routes = routes.merge(crate::console::router());
+        }
     }
 
-    if state.metrics.is_some() {
-        routes = routes.route("/metrics", get(metrics::get));
-    }
-
-    if state.console.is_some() {
-        routes = routes.merge(people_routes(&state));
-        routes = routes.merge(crate::console::router());
+    if serves != Serves::People {
+        if state.metrics.is_some() {
+            routes = routes.route("/metrics", get(metrics::get));
+        }
+        routes = routes
+            .route("/v1/events", post(events::post))
+            .route("/v1/logs", post(logs::post));
     }
 
     routes
-        .route("/v1/events", post(events::post))
-        .route("/v1/logs", post(logs::post))
         .route("/healthz", get(health::get))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {

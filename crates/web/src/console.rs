@@ -18,7 +18,7 @@ mod today;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::actor::{Action, Denied, Resource, Role};
+use app::actor::{Action, Denied, Resource};
 use app::console::{Console, Isolation, record_denied};
 use app::sign_in::{Person, SignInError};
 use app::{AppError, Session};
@@ -332,10 +332,18 @@ impl FromRequestParts<Arc<Shared>> for Visit {
         } else {
             Isolation::ReadCommitted
         };
+        let counted = console.count_request(person.session_id);
+        counted.map_err(Problem::too_fast)?;
         let session = console
             .session_of(&person, &asking.client, isolation)
             .await?;
-        let desk = desk_of(&console, &person, state.clock.now(), parts.uri.query());
+        let desk = desk_of(
+            &console,
+            &session,
+            &person,
+            state.clock.now(),
+            parts.uri.query(),
+        );
         let visit = Self {
             console,
             session,
@@ -355,15 +363,24 @@ impl FromRequestParts<Arc<Shared>> for Visit {
     }
 }
 
-fn desk_of(console: &Console, person: &Person, now: Timestamp, query: Option<&str>) -> Desk {
-    let role: Option<Role> = person.role.parse().ok();
-    let permissions = console.permissions();
+fn desk_of(
+    console: &Console,
+    session: &Session,
+    person: &Person,
+    now: Timestamp,
+    query: Option<&str>,
+) -> Desk {
+    // What asks for both factors once more is offered all the same.
+    let may = |action, resource| {
+        matches!(
+            session.require(action, resource),
+            Ok(()) | Err(Denied::ProofNeeded { .. })
+        )
+    };
     let rights: Vec<(Action, Resource)> = Resource::ALL
         .iter()
         .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)))
-        .filter(|(action, resource)| {
-            role.is_some_and(|role| permissions.allows(role, *action, *resource))
-        })
+        .filter(|(action, resource)| may(*action, *resource))
         .collect();
     let menu = MENU
         .iter()

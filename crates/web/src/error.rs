@@ -109,6 +109,15 @@ impl Problem {
         }
     }
 
+    /// 429: too many requests of a session, key or network.
+    pub(crate) fn too_fast(wait: std::time::Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+        let text = "too many requests within a minute: try again after Retry-After";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, text)
+            .kind("too-many")
+            .retry_after(seconds.saturating_add(1))
+    }
+
     /// 503: it cannot be kept now.
     pub(crate) fn unavailable(detail: &'static str) -> Self {
         Self {

@@ -17,7 +17,7 @@ pub use api::v1::openapi::{document as openapi_document, route_table};
 pub use api::v1::{ROUTES, Route};
 pub use console::{PAGES, Page};
 pub use server::{HttpServer, ServeError, serve};
-pub use settings::{Acknowledge, Metrics, Settings, Timeouts, Writing};
+pub use settings::{Acknowledge, ConsoleDoor, Metrics, Settings, Timeouts, Writing};
 
 /// The database pools that the server works with.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use app::auth::{Auth, Trust};
+use app::tls::ServerCertificate;
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
@@ -26,9 +27,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
-use crate::api::{State, router};
+use crate::api::{Serves, State, router};
 use crate::peer::Peer;
-use crate::{Pools, Settings};
+use crate::{Pools, Settings, Timeouts};
 
 /// How often the use of keys is written down.
 const FLUSH_USES: Duration = Duration::from_secs(10);
@@ -63,6 +64,7 @@ pub enum ServeError {
 pub struct HttpServer {
     ingest: Ingest,
     address: SocketAddr,
+    console: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -75,6 +77,11 @@ impl HttpServer {
     /// Where it listens; tells the port when the setting was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for people, which may be the same.
+    pub fn console_address(&self) -> SocketAddr {
+        self.console
     }
 
     /// Returns when the server has ended: requests finished, events written or spooled, uses of
@@ -93,23 +100,13 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<HttpServer, ServeError> {
-    let listen = settings.listen;
-    let tls = settings
-        .tls
-        .as_ref()
-        .map(|certificate| certificate.acceptor(&[b"http/1.1"]))
-        .transpose()?;
-    if tls.is_none() && !listen.ip().is_loopback() {
-        return Err(ServeError::Plaintext(listen));
-    }
-
-    let failed = |error| ServeError::Listen {
-        address: listen,
-        error,
+    let door = Door::open(settings.listen, settings.tls.as_ref()).await?;
+    let console_door = match &settings.console_door {
+        Some(console) => Some(Door::open(console.listen, console.tls.as_ref()).await?),
+        None => None,
     };
-
-    let listener = TcpListener::bind(listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let address = door.address;
+    let console = console_door.as_ref().map_or(address, |door| door.address);
     let (ingest, tasks) = Ingest::start(settings.ingest.clone(), pools.events, Arc::clone(&clock))
         .map_err(|error| ServeError::Spool(error.to_string()))?;
     let auth = Auth::new(pools.keys, Arc::clone(&clock), &trust_settings(&settings));
@@ -127,19 +124,58 @@ pub async fn serve(
         clock,
     });
 
-    let listening = Listening {
-        listener,
-        tls,
-        router: router(Arc::clone(&state)),
-        settings,
+    let serves = match &console_door {
+        Some(_) => Serves::Machines,
+        None => Serves::All,
     };
+    let listening = |door, serves| Listening {
+        door,
+        router: router(Arc::clone(&state), serves),
+        max_connections: settings.max_connections,
+        timeouts: settings.timeouts.clone(),
+    };
+    let doors = (
+        listening(door, serves),
+        console_door.map(|door| listening(door, Serves::People)),
+    );
 
-    let task = tokio::spawn(run_listeners(listening, state, tasks, shutdown));
+    let task = tokio::spawn(run_listeners(doors, state, tasks, shutdown));
     Ok(HttpServer {
         ingest,
         address,
+        console,
         task,
     })
+}
+
+/// An address that is listened on.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Door {
+    async fn open(listen: SocketAddr, tls: Option<&ServerCertificate>) -> Result<Self, ServeError> {
+        let tls = tls
+            .map(|certificate| certificate.acceptor(&[b"http/1.1"]))
+            .transpose()?;
+        if tls.is_none() && !listen.ip().is_loopback() {
+            return Err(ServeError::Plaintext(listen));
+        }
+
+        let failed = |error| ServeError::Listen {
+            address: listen,
+            error,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
+    }
 }
 
 /// How long API keys are trusted.
@@ -153,14 +189,14 @@ fn trust_settings(settings: &Settings) -> Trust {
 }
 
 struct Listening {
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    door: Door,
     router: Router,
-    settings: Settings,
+    max_connections: usize,
+    timeouts: Timeouts,
 }
 
 async fn run_listeners(
-    listening: Listening,
+    doors: (Listening, Option<Listening>),
     state: Arc<State>,
     tasks: Tasks,
     shutdown: impl Future<Output = ()>,
@@ -178,7 +214,26 @@ async fn run_listeners(
         }
     });
 
-    accept_loop(listening, shutdown).await;
+    let (end, ending) = watch::channel(());
+    let ended = |mut ending: watch::Receiver<()>| async move {
+        // An error says that the other end is gone, which is the end, too.
+        let _ = ending.changed().await;
+    };
+    let (machines, people) = doors;
+    let people = async {
+        if let Some(people) = people {
+            accept_loop(people, ended(ending.clone())).await;
+        }
+    };
+    let shutdown = async move {
+        shutdown.await;
+        drop(end);
+    };
+    tokio::join!(
+        shutdown,
+        accept_loop(machines, ended(ending.clone())),
+        people
+    );
     record_refused(&state, true).await;
     state.ingest.close(tasks).await;
     uses.abort();
@@ -227,13 +282,13 @@ fn shed_oldest(held: &mut VecDeque<Held>) {
 /// Accepts connections until the shutdown, then waits for those that are open, with a limit.
 async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
     let Listening {
-        listener,
-        tls,
+        door: Door { listener, tls, .. },
         router,
-        settings,
+        max_connections,
+        timeouts,
     } = listening;
     let places = Arc::new(Semaphore::new(
-        settings.max_connections.clamp(1, Semaphore::MAX_PERMITS),
+        max_connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let (end, ending) = watch::channel(());
     let mut open = JoinSet::new();
@@ -259,14 +314,14 @@ async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
             place = Arc::clone(&places).acquire_owned(), if waiting.is_some() => {
                 let Some((stream, peer)) = waiting.take() else { continue };
                 let (tls, router, ending) = (tls.clone(), router.clone(), ending.clone());
-                let (head, asked) = (settings.timeouts.head, Arc::new(AtomicBool::new(false)));
+                let (head, asked) = (timeouts.head, Arc::new(AtomicBool::new(false)));
                 let service = Service { router, asked: Arc::clone(&asked), peer };
                 let task = open.spawn(async move {
                     let _place = place;
                     serve_connection(stream, tls, service, ending, head).await;
                 });
 
-                if held.len() > 2 * settings.max_connections {
+                if held.len() > 2 * max_connections {
                     held.retain(|connection| !connection.task.is_finished());
                 }
 
@@ -278,7 +333,7 @@ async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
     drop(listener);
     drop(ending);
     let _ = end.send(());
-    if timeout(settings.timeouts.shutdown, async {
+    if timeout(timeouts.shutdown, async {
         while open.join_next().await.is_some() {}
     })
     .await

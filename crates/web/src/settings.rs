@@ -54,6 +54,15 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// Where people's part of the server listens, if it is apart from that for events.
+#[derive(Clone, Debug)]
+pub struct ConsoleDoor {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Needed to listen anywhere but on this machine.
+    pub tls: Option<ServerCertificate>,
+}
+
 /// Configuration of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -84,6 +93,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// What people sign in to.
     pub console: Option<Arc<Console>>,
+    /// Where, if elsewhere: then each address serves only what belongs to it.
+    pub console_door: Option<ConsoleDoor>,
 }
 
 impl Settings {
@@ -102,6 +113,7 @@ impl Settings {
             acknowledge: None,
             metrics: None,
             console: None,
+            console_door: None,
         }
     }
 }

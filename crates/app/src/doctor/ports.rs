@@ -17,12 +17,18 @@ pub(super) const PART: Part = Part {
 
 async fn look(site: &Site) -> anyhow::Result<Vec<Finding>> {
     let config = &site.loaded()?.config;
-    let http = format!("tcp:{}", config.ingest.listen);
-    let mut found = vec![if site.daemon_runs {
-        serves(&http, &config.ingest.tls_cert_file).await
-    } else {
-        is_free(&http).await
-    }];
+    let ingest = (config.ingest.listen, &config.ingest.tls_cert_file);
+    let console = config.console.address();
+    let console = console.map(|listen| (listen, &config.console.tls_cert_file));
+    let mut found = Vec::new();
+    for (listen, certificate) in [ingest].into_iter().chain(console) {
+        let http = format!("tcp:{listen}");
+        found.push(if site.daemon_runs {
+            serves(&http, certificate).await
+        } else {
+            is_free(&http).await
+        });
+    }
 
     for listener in &config.collect.listeners {
         let finding = if site.daemon_runs {

@@ -102,7 +102,7 @@ pub(super) struct Attempts {
 }
 
 /// The network that an address's holder has: a /64 of IPv6.
-fn holder_of(address: IpAddr) -> Option<Network> {
+pub(crate) fn holder_of(address: IpAddr) -> Option<Network> {
     let address = carried_ipv4(address).map_or(address, IpAddr::V4);
     let prefix = if address.is_ipv4() { 32 } else { HOLDER_PREFIX };
     Network::new(address, prefix)

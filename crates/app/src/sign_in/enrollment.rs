@@ -24,6 +24,17 @@ pub struct Begun {
     pub policy: Option<PasswordPolicy>,
 }
 
+/// What a person chooses at an enrollment.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The password; empty for an account that is known elsewhere.
+    pub password: SecretString,
+    /// A code of the app that is being set up.
+    pub code: String,
+    /// The version of the notice that they accept.
+    pub notice: Option<String>,
+}
+
 /// What an enrollment leaves with its person.
 #[derive(Debug)]
 pub struct Enrolled {
@@ -90,10 +101,10 @@ impl SignIn {
     pub async fn complete_enrollment(
         &self,
         token: &str,
-        password: &SecretString,
-        code: &str,
+        chosen: &Chosen,
         client: &Client,
     ) -> Result<Enrolled, SignInError> {
+        let notice = self.accepted(chosen.notice.as_deref())?;
         self.attempts
             .begin(client.address, &at_the_page(client), Instant::now())
             .map_err(SignInError::TooMany)?;
@@ -101,13 +112,13 @@ impl SignIn {
         let sealed = link.sealed.as_deref().ok_or(SignInError::LinkGone)?;
         let secret = self.seal.open(credentials.user_id, sealed)?;
         let step = secret
-            .verify(code, self.clock.now(), None)
+            .verify(&chosen.code, self.clock.now(), None)
             .map_err(|_| SignInError::Wrong)?;
         // Whoever is known elsewhere proves there who it is, and sets up the second factor alone.
         let hashed = if credentials.is_external {
             None
         } else {
-            Some(self.hash_new(&credentials, password, None).await?)
+            Some(self.hash_new(&credentials, &chosen.password, None).await?)
         };
         self.attempts
             .succeeded(client.address, &at_the_page(client));
@@ -142,6 +153,7 @@ impl SignIn {
                 factors: &factors,
                 replaces: None,
                 is_fresh: true,
+                notice,
             },
         };
 

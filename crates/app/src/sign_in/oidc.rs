@@ -23,7 +23,9 @@ use uuid::Uuid;
 
 use super::record::{Way, attempt_event};
 use super::seal::SealKey;
-use super::{Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor};
+use super::{
+    Beginning, Client, Notice, Outcome, Person, SignIn, SignInError, SignedIn, client_actor,
+};
 
 /// Where the provider sends people back to.
 pub const CALLBACK_PATH: &str = "/api/v1/sign-in/oidc/callback";
@@ -139,7 +141,7 @@ impl Provider {
             groups_claim: settings.groups_claim.clone(),
             mfa_acr: settings.mfa_acr.clone(),
             mfa_amr: settings.mfa_amr.clone(),
-            fresh_for: identity::SessionSettings::default().step_up_for,
+            fresh_for: loaded.config.console.sessions.step_up_for,
         };
         Ok(Some(Self {
             client,
@@ -297,9 +299,11 @@ impl SignIn {
         self.settings.oidc.as_deref().ok_or(SignInError::NoProvider)
     }
 
-    /// Begins to sign a person in by the provider.
-    pub async fn begin_oidc(&self) -> Result<Begun, SignInError> {
+    /// Begins to sign a person in by the provider, who has accepted the notice of this version. Its
+    /// cookie says so when they come back: there is none without.
+    pub async fn begin_oidc(&self, notice: Option<&str>) -> Result<Begun, SignInError> {
         let provider = self.provider()?;
+        self.accepted(notice)?;
         let about = provider.about().await?;
         let (url, pending) = provider.client.begin(&about.metadata, self.clock.now())?;
         Ok(Begun {
@@ -368,8 +372,14 @@ impl SignIn {
         self.attempts.succeeded(client.address, &place);
         if claims.used_mfa {
             let factors = ["oidc".to_owned(), "mfa of the provider".to_owned()];
+            let beginning = Beginning {
+                factors: &factors,
+                is_fresh: claims.is_fresh,
+                notice: self.notice().map(Notice::version),
+                current,
+            };
             return self
-                .begin_session(&credentials, &factors, claims.is_fresh, client, current)
+                .begin_session(&credentials, client, beginning)
                 .await
                 .map(Finished::SignedIn);
         }
@@ -506,8 +516,13 @@ impl SignIn {
         self.attempts
             .succeeded(client.address, &credentials.username);
         let factors = ["oidc".to_owned(), by];
-        self.begin_session(&credentials, &factors, true, client, current)
-            .await
+        let beginning = Beginning {
+            factors: &factors,
+            is_fresh: true,
+            notice: self.notice().map(Notice::version),
+            current,
+        };
+        self.begin_session(&credentials, client, beginning).await
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) enum Way {
     Oidc,
     /// By a directory.
     Ldap,
+    /// By a passkey.
+    Passkey,
 }
 
 impl Way {
@@ -23,6 +25,7 @@ impl Way {
             Self::Password => "password",
             Self::Oidc => "oidc",
             Self::Ldap => "ldap",
+            Self::Passkey => "passkey",
         }
     }
 }
@@ -43,7 +46,9 @@ pub(super) fn attempt_event(
             | SignInError::Provider(_)
             | SignInError::NotMapped
             | SignInError::NameTaken
-            | SignInError::Disabled,
+            | SignInError::Disabled
+            | SignInError::PasskeyRefused
+            | SignInError::PasskeyCopied,
         ) => (false, None),
         Err(_) => return None,
     };
@@ -59,6 +64,10 @@ pub(super) fn attempt_event(
     });
     if let Some(username) = username {
         event["metadata"]["username"] = username.into();
+    }
+    if matches!(result, Err(SignInError::PasskeyCopied)) {
+        event["result"] = "denied".into();
+        event["metadata"]["reason"] = model::event::PASSKEY_COPIED.into();
     }
     let bytes = serde_json::to_vec(&event).ok()?;
     AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)

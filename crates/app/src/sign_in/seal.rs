@@ -5,8 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use config::StateDir;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use identity::TotpSecret;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -18,7 +20,7 @@ const KEY_LENGTH: usize = 32;
 const VERSION: u8 = 1;
 
 /// The key that seals.
-pub(super) struct SealKey(LessSafeKey);
+pub(crate) struct SealKey(LessSafeKey);
 
 impl std::fmt::Debug for SealKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,6 +67,18 @@ impl SealKey {
             .ok()
             .context("the key that seals second factors has the wrong length")?;
         Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// Another key for `purpose`, which tells nothing of this one: HMAC-SHA256 of its name.
+    pub(crate) fn derive(state: &StateDir, purpose: &str) -> anyhow::Result<[u8; 32]> {
+        let path = state.join(KEY);
+        let bytes = std::fs::read(&path).map(Zeroizing::new);
+        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&bytes)
+            .ok()
+            .context("a key cannot be derived")?;
+        mac.update(purpose.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
     }
 
     /// A key that ends with the process.

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::record::{Way, attempt_event};
 use super::{
-    Attempt, Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor, person_of,
+    Attempt, Beginning, Client, Outcome, Person, SignIn, SignInError, SignedIn, client_actor,
+    person_of,
 };
 
 /// A use of a session is noted when the one before is older than this.
@@ -65,7 +66,7 @@ impl SignIn {
         })
     }
 
-    async fn find_session(&self, token: &str) -> Result<SessionFacts, SignInError> {
+    pub(super) async fn find_session(&self, token: &str) -> Result<SessionFacts, SignInError> {
         let token = Token::parse(TokenKind::Session, token).map_err(|_| SignInError::NoSession)?;
         let mut conn = self.connect().await?;
         let facts = store::sign_in::session(&mut conn, token.hash().as_bytes()).await?;
@@ -110,6 +111,7 @@ impl SignIn {
                 username: facts.username.clone(),
                 password,
                 code,
+                notice: None,
             };
             let (credentials, way) = self.prove(&attempt, client).await?;
             // A directory may know another person by this name.
@@ -130,8 +132,14 @@ impl SignIn {
                 return Err(SignInError::PasswordChangeNeeded);
             }
             let current = person_of(&credentials, facts.session_id);
-            self.begin_session(&credentials, &factors, true, client, Some(&current))
-                .await
+            // What was accepted stays with the session that this one takes the place of.
+            let beginning = Beginning {
+                factors: &factors,
+                is_fresh: true,
+                notice: None,
+                current: Some(&current),
+            };
+            self.begin_session(&credentials, client, beginning).await
         }
         .await;
 
@@ -175,9 +183,7 @@ impl SignIn {
         if !person.stepped_up {
             return Err(SignInError::ProofNeeded);
         }
-        let mut actor = client_actor(&person.username, client);
-        actor.tenant = person.tenant_id;
-        actor.origin.session = Some(person.session_id.to_string());
+        let actor = person_actor(person, client);
         let mut conn = self.connect().await?;
         let user_id = person.user_id;
         if store::sign_in::end_own_session(&mut conn, &actor, user_id, session_id).await? {
@@ -187,13 +193,21 @@ impl SignIn {
     }
 }
 
-fn times_of(facts: &SessionFacts) -> SessionTimes {
+pub(super) fn times_of(facts: &SessionFacts) -> SessionTimes {
     SessionTimes {
         started: facts.created_at,
         last_activity: facts.seen_at,
         locked_at: facts.locked_at,
         stepped_up_at: facts.stepped_up_at,
     }
+}
+
+/// A person who acts from a session.
+pub(super) fn person_actor(person: &Person, client: &Client) -> Actor {
+    let mut actor = client_actor(&person.username, client);
+    actor.tenant = person.tenant_id;
+    actor.origin.session = Some(person.session_id.to_string());
+    actor
 }
 
 fn session_actor(facts: &SessionFacts, client: &Client) -> Actor {

@@ -1,8 +1,11 @@
-//! `blueteam policy`: what passwords must meet, and when accounts are locked and disabled.
+//! `blueteam policy`: what passwords must meet, when accounts are locked and disabled, and what roles may
+//! do.
 
 use std::process::ExitCode;
 
+use app::actor::{Resource, Role};
 use app::password_policy::{self, Changes, InForce};
+use app::permissions::{self, Change, Permission};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use identity::Profile;
@@ -17,7 +20,7 @@ pub(super) const COMMAND: Command = Command {
     run: |matches, globals| run(&parsed(matches), globals),
 };
 
-/// The password policy: what passwords must meet, and when accounts are locked and disabled.
+/// The policy: what passwords must meet, when accounts are locked and disabled, and what roles may do.
 ///
 /// Three profiles: `nist-63b-4` (SP 800-63B-4: 15 characters, 12 with a second factor, a blocklist,
 /// no classes, no rotation), `document` (the SecureGuard document: 12 characters of four classes,
@@ -46,6 +49,52 @@ enum Action {
             --lockout-minutes 60"
     )]
     Set(Settings),
+    /// What each role may do
+    #[command(subcommand)]
+    Permissions(Permissions),
+}
+
+/// What each role may do: what is built in, and what was changed of it. A safe core stays: the record
+/// is only read, an assessor writes nothing but notes, and a system_admin can put things right.
+#[derive(Debug, Subcommand)]
+enum Permissions {
+    /// List what each role may do
+    #[command(
+        after_help = "Examples:\n  blueteam policy permissions list\n  blueteam policy permissions \
+            list --changed\n  blueteam policy permissions list --role user --json"
+    )]
+    List {
+        /// Only those of this role
+        #[arg(long)]
+        role: Option<Role>,
+        /// Only what differs from what is built in
+        #[arg(long)]
+        changed: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a role do something
+    #[command(after_help = "Examples:\n  blueteam policy permissions allow user write silences")]
+    Allow(Subject),
+    /// Let a role do something no more
+    #[command(
+        after_help = "Examples:\n  blueteam policy permissions revoke manager export reports"
+    )]
+    Revoke(Subject),
+}
+
+#[derive(Debug, clap::Args)]
+struct Subject {
+    /// user, manager, admin, system_admin or assessor
+    role: Role,
+    /// read, acknowledge, write, approve or export
+    action: app::actor::Action,
+    /// Such as alerts, silences, reports: `list` shows all
+    resource: Resource,
+    /// The person you act for; recorded beside your own account, which is who acts
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +142,7 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             })?;
             show(&in_force, *json)
         }
+        Action::Permissions(action) => run_permissions(action, globals),
         Action::Set(settings) => {
             let changes = Changes {
                 profile: settings.profile,
@@ -113,6 +163,88 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             show(&in_force, false)
         }
     }
+}
+
+fn run_permissions(action: &Permissions, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match action {
+        Permissions::List {
+            role,
+            changed,
+            json,
+        } => {
+            let mut all = with_session(globals, None, async |session, _| {
+                Ok(permissions::list(session).await?)
+            })?;
+            all.retain(|one| role.is_none_or(|role| one.role == role));
+            all.retain(|one| !changed || one.allowed != one.built_in);
+            show_permissions(&all, *json)
+        }
+        Permissions::Allow(subject) => change_permission(subject, true, globals),
+        Permissions::Revoke(subject) => change_permission(subject, false, globals),
+    }
+}
+
+fn change_permission(
+    subject: &Subject,
+    allowed: bool,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let Subject {
+        role,
+        action,
+        resource,
+        on_behalf_of,
+    } = subject;
+    let change = Change {
+        role: *role,
+        action: *action,
+        resource: *resource,
+        allowed,
+    };
+    let given = on_behalf_of.as_deref();
+    let is_new = with_session(globals, given, async |session, _| {
+        Ok(permissions::set(session, change).await?)
+    })?;
+    let may = if allowed { "may" } else { "may not" };
+    let since = if is_new { "from now on" } else { "already" };
+    out::line(format!("{role} {may} {action} {resource} {since}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_permissions(all: &[Permission], json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        out::json(&all)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = out::table(Look::stdout(), &["role", "resource", "may", "changed"]);
+    let same = |a: &&Permission, b: &&Permission| a.role == b.role && a.resource == b.resource;
+    let all: Vec<&Permission> = all.iter().collect();
+    for of_resource in all.chunk_by(same) {
+        let Some(first) = of_resource.first() else {
+            continue;
+        };
+        let may = of_resource.iter().filter(|one| one.allowed);
+        let may: Vec<&str> = may.map(|one| one.action.as_str()).collect();
+        let changed = of_resource.iter().filter(|one| one.allowed != one.built_in);
+        let changed: Vec<String> = changed
+            .map(|one| {
+                let sign = if one.allowed { '+' } else { '-' };
+                format!("{sign}{}", one.action)
+            })
+            .collect();
+        table.add_row([
+            Cell::new(first.role),
+            Cell::new(first.resource),
+            Cell::new(if may.is_empty() {
+                "-".to_owned()
+            } else {
+                may.join(", ")
+            }),
+            Cell::new(changed.join(", ")),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(in_force: &InForce, json: bool) -> anyhow::Result<ExitCode> {

@@ -1,8 +1,11 @@
 //! `blueteam users`: who may sign in.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use app::accounts::{self, AccountRow, Elsewhere, Invitation, Shown};
+use app::database::Database;
+use app::{breached, recovery};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use identity::Role;
@@ -29,6 +32,21 @@ pub(super) const COMMAND: Command = Command {
 struct Args {
     #[command(subcommand)]
     action: Action,
+}
+
+/// Lists of passwords that nobody may choose.
+#[derive(Debug, Subcommand)]
+enum Blocklist {
+    /// Import a list; it takes the place of the one before
+    #[command(
+        after_help = "Examples:\n  blueteam users blocklist import pwned-passwords.txt\n\nOne password \
+            a line, or the SHA-1 hashes of \"Have I Been Pwned\" in ascending order. The passwords \
+            that people have are asked at their next change."
+    )]
+    Import {
+        /// The list
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +118,9 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Lists of passwords that nobody may choose
+    #[command(subcommand)]
+    Blocklist(Blocklist),
     /// Give an account another role; its sessions end
     #[command(after_help = "Examples:\n  blueteam users role dana manager")]
     Role {
@@ -235,11 +256,10 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             on_behalf_of,
             json,
         } => {
-            let invitation = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
-                Ok(accounts::make_link(session, name).await?)
-            })?;
+            let invitation = make_link(name, on_behalf_of.as_deref(), globals)?;
             show_invitation(&invitation, *json, globals)
         }
+        Action::Blocklist(Blocklist::Import { file }) => import_blocklist(file, globals),
         Action::Role {
             name,
             role,
@@ -306,6 +326,35 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+/// Makes a link, and records it, which raises an alert.
+fn make_link(
+    name: &str,
+    on_behalf_of: Option<&str>,
+    globals: Globals<'_>,
+) -> anyhow::Result<Invitation> {
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    with_session(globals, on_behalf_of, async |session, _| {
+        let invitation = accounts::make_link(session, name).await?;
+        let database = Database::existing(&loaded, &state).await?;
+        let recorded = recovery::record(&database, &invitation, session.actor()).await;
+        database.leave().await?;
+        recorded?;
+        Ok(invitation)
+    })
+}
+
+fn import_blocklist(file: &Path, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let imported = breached::import(&globals.state()?, file)?;
+    let skipped = match imported.skipped {
+        0 => String::new(),
+        n => format!("; {n} lines that cannot be passwords were left out"),
+    };
+    done(&format!(
+        "{} entries are refused as passwords from now on{skipped}",
+        imported.entries
+    ))
 }
 
 fn link(

@@ -252,13 +252,13 @@ async fn migrate_makes_the_schema_and_the_table_of_rules_once() {
         "{first}"
     );
     assert!(
-        first.contains("rules and monitors: 36 known, 36 written"),
+        first.contains("rules and monitors: 37 known, 37 written"),
         "{first}"
     );
 
     let second = program.run(&["migrate"]).good();
     assert!(
-        second.contains("up to date") && second.contains("36 known, 0 written"),
+        second.contains("up to date") && second.contains("37 known, 0 written"),
         "{second}"
     );
 }

@@ -37,7 +37,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     let tested = program
         .run(&["alerts", "rules", "test", "--json", "--on-behalf-of", "ann"])
         .json();
-    assert_eq!(tested.as_array().unwrap().len(), 24);
+    assert_eq!(tested.as_array().unwrap().len(), 25);
     assert!(
         tested.as_array().unwrap().iter().all(|t| t["ok"] == true),
         "{tested}"
@@ -59,13 +59,13 @@ async fn every_rule_is_proven_and_that_is_on_record() {
             "blueteam.rule_test_results WHERE actor LIKE '%, on behalf of ann'"
         )
         .await,
-        24
+        25
     );
     program
         .run(&["alerts", "rules", "test", "brute_force", "--no-record"])
         .good();
 
-    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 24);
+    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 25);
     let one = program
         .run(&["alerts", "rules", "test", "brute_force"])
         .good();
@@ -82,7 +82,7 @@ async fn every_rule_is_proven_and_that_is_on_record() {
     // The checks of compliance decide from it, and say so.
     let facts = store::facts::rules(&mut conn).await.unwrap();
     assert!(
-        facts.len() == 24
+        facts.len() == 25
             && facts
                 .iter()
                 .all(|r| r.last_proven.is_some() && !r.proof_failed),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::sign_in::{self, Settings};
+use app::sign_in::{self, SessionSettings};
 use model::Clock;
 use store::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ const EVERY: Duration = Duration::from_mins(5);
 )]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run_accounts(
+        context.loaded.config.console.sessions.settings(),
         context.database.accounts.clone(),
         Arc::clone(&context.clock),
         context.stop.clone(),
@@ -35,11 +36,11 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 }
 
 async fn run_accounts(
+    sessions: SessionSettings,
     database: PgConnectOptions,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let sessions = Settings::default().sessions;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

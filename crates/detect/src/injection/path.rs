@@ -190,6 +190,11 @@ fn is_absolute(before: &str) -> bool {
     before.is_empty() || before.ends_with(':') || before.len() == 2 && before.ends_with('|')
 }
 
+/// Returns whether a folder of a path is the one that Java's servers show to nobody.
+fn names_web_inf(path: &str) -> bool {
+    path.split('/').any(|segment| segment == "web-inf")
+}
+
 /// Returns whether a value or path names a secret of the system as a whole.
 fn names_secret(path: &str, place: Place) -> bool {
     // What follows a NUL is cut off by the reader of the path.
@@ -202,7 +207,7 @@ fn names_secret(path: &str, place: Place) -> bool {
     if path.contains([' ', '\n']) {
         return false;
     }
-    if path.contains("web-inf/") && !path.contains("/docs/") {
+    if names_web_inf(path) && !path.contains("/docs/") {
         return true;
     }
 
@@ -342,7 +347,7 @@ pub(super) fn is_traversal(text: &str, place: Place, encoded: bool) -> bool {
         let disguised = encoded && place == Place::Path && text.contains("..");
         let to_secret = find_secret(target) == Some(0)
             || ROOT_FILES.iter().any(|file| target.starts_with(file))
-            || target.contains("web-inf")
+            || names_web_inf(target)
             || SOURCES.iter().any(|file| target.contains(file));
         if suspect || disguised || climb.has_parameter || to_secret && climb.leaves {
             return true;

@@ -7,6 +7,7 @@ use webauthn_rp::request::register::{
     RegistrationVerificationOptions, USER_HANDLE_MAX_LEN, Username,
 };
 use webauthn_rp::request::{AsciiDomain, RpId, TimedCeremony as _};
+use webauthn_rp::response::auth::error::AuthCeremonyErr;
 use webauthn_rp::{
     DiscoverableAuthenticationServerState, DiscoverableCredentialRequestOptions,
     PublicKeyCredentialCreationOptions, Registration, RegistrationServerState,
@@ -147,7 +148,11 @@ impl RelyingParty {
 
         state
             .verify(&self.id, &assertion.0, &mut credential, &options)
-            .map_err(|why| PasskeyError::Refused(why.to_string()))?;
+            .map_err(|why| match why {
+                // The library looks at the counter last.
+                AuthCeremonyErr::SignatureCounter => PasskeyError::Copied,
+                other => PasskeyError::Refused(other.to_string()),
+            })?;
         let Ok(state) = credential.dynamic_state().encode();
         Ok(Passkey {
             state,

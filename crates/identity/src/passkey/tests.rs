@@ -413,9 +413,11 @@ fn a_counter_that_goes_back_is_refused() {
         let (signed, signature) = authenticator.sign(&answer);
         let assertion = signed.assertion(&passkey.handle, signature.to_der().as_bytes());
         let result = party().finish_sign_in(&ceremony.state, &assertion, &passkey);
-        assert_eq!(result.is_ok(), expected, "{counter}");
-        if let Ok(stored) = result {
-            passkey = stored;
+        if expected {
+            passkey = result.unwrap();
+            assert_eq!(passkey.counter(), counter);
+        } else {
+            assert_eq!(result, Err(PasskeyError::Copied), "{counter}");
         }
     }
 }

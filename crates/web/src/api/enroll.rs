@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use app::sign_in::{Begun, Enrolled, SignInError};
+use app::sign_in::{Begun, Chosen, Enrolled, Notice, SignInError};
 use axum::extract::{Form, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -29,6 +29,18 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
+/// The same for the page with the one script that there is: its own file, which asks this origin.
+const SCRIPTED: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; \
+    connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Where a passkey is added, beside the app: the person has just proven who they are.
+const PASSKEY: &str = "<h2>A passkey</h2>\
+    <p>With a passkey of this device, or a security key, you sign in without password and code.</p>\
+    <label for=\"passkey-name\">What you call it</label>\
+    <input id=\"passkey-name\" maxlength=\"100\" value=\"My passkey\">\
+    <button id=\"add-passkey\">Add a passkey</button><p id=\"passkey-said\" role=\"status\"></p>\
+    <script src=\"/passkey.js\" defer></script>";
+
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;\
     padding:0 1rem;color:#16202c}label{display:block;margin:1rem 0 .2rem;font-weight:600}\
     input{font:inherit;width:100%;padding:.4rem;box-sizing:border-box}\
@@ -47,6 +59,8 @@ pub(super) struct Fields {
     repeated: Option<SecretString>,
     #[serde(default)]
     code: Option<String>,
+    #[serde(default)]
+    notice: Option<String>,
 }
 
 /// The first form.
@@ -78,12 +92,13 @@ pub(super) async fn post(
         Some(_) => fields.password.as_ref(),
         None => Some(&nothing),
     };
+    let second_form = |why: Option<&str>| second_form(&begun, enrollment_code, door.notice(), why);
     let (Some(password), Some(code)) = (given, &fields.code) else {
-        let form = second_form(&begun, enrollment_code, None)?;
+        let form = second_form(None)?;
         return Ok(page(StatusCode::OK, &form));
     };
     let again = |why: &str| {
-        let form = second_form(&begun, enrollment_code, Some(why))?;
+        let form = second_form(Some(why))?;
         Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form))
     };
     let repeated = fields.repeated.as_ref().map(ExposeSecret::expose_secret);
@@ -91,11 +106,20 @@ pub(super) async fn post(
         return again("The two passwords differ.");
     }
 
+    let chosen = Chosen {
+        password: password.clone(),
+        code: code.clone(),
+        notice: fields.notice.clone(),
+    };
     match door
-        .complete_enrollment(enrollment_code, password, code, &asking.client)
+        .complete_enrollment(enrollment_code, &chosen, &asking.client)
         .await
     {
-        Ok(enrolled) => Ok(done(&enrolled)),
+        Ok(enrolled) => {
+            let can_add = door.has_passkeys() && begun.policy.is_some();
+            Ok(done(&enrolled, can_add))
+        }
+        Err(SignInError::NoticeNeeded) => again("The notice below is another one now."),
         Err(SignInError::Wrong) => again(
             "The code of the app is wrong or has had its time. Wait for the next one; if none is \
              right, the clock of your phone is.",
@@ -114,6 +138,14 @@ pub(super) fn error_paragraph(error: Option<&str>) -> String {
     })
 }
 
+/// A notice as it was written, line by line.
+pub(super) fn notice_paragraph(notice: Option<&Notice>) -> String {
+    notice.map_or_else(String::new, |notice| {
+        let text = escape_html(notice.text()).replace('\n', "<br>");
+        format!("<p class=\"notice\">{text}</p>")
+    })
+}
+
 fn first_form(error: Option<&str>) -> String {
     format!(
         "<h1>Set up your account</h1>{}<form method=\"post\" action=\"/enroll\">\
@@ -129,8 +161,17 @@ fn first_form(error: Option<&str>) -> String {
 fn second_form(
     begun: &Begun,
     enrollment_code: &str,
+    notice: Option<&Notice>,
     error: Option<&str>,
 ) -> Result<String, Problem> {
+    let accepted = notice.map_or_else(String::new, |notice| {
+        format!(
+            "{}<p>By setting up the account you accept this.</p>\
+             <input type=\"hidden\" name=\"notice\" value=\"{}\">",
+            notice_paragraph(Some(notice)),
+            notice.version()
+        )
+    });
     Ok(format!(
         "<h1>Set up the account {username}</h1>{error}\
          <form method=\"post\" action=\"/enroll\">\
@@ -140,7 +181,7 @@ fn second_form(
          it:</p>{qr}<p>Key: <code>{secret}</code></p>\
          <label for=\"code\">The six digits that the app shows</label>\
          <input id=\"code\" name=\"code\" inputmode=\"numeric\" required \
-         autocomplete=\"one-time-code\">\
+         autocomplete=\"one-time-code\">{accepted}\
          <button>Set up</button></form>",
         username = escape_html(&begun.username),
         error = error_paragraph(error),
@@ -196,7 +237,7 @@ fn qr_code(text: &str) -> Result<String, Problem> {
     ))
 }
 
-fn done(enrolled: &Enrolled) -> Response {
+fn done(enrolled: &Enrolled, can_add_passkey: bool) -> Response {
     let mut codes = String::new();
     for code in &enrolled.recovery_codes {
         // Writing to a string cannot fail.
@@ -211,10 +252,17 @@ fn done(enrolled: &Enrolled) -> Response {
         &format!(
             "<h1>The account {} is set up</h1><p>You are signed in. Keep these recovery codes \
              where your phone is not: each lets you in once without the app, and they are shown only \
-             now.</p><ol class=\"codes\">{codes}</ol>",
-            escape_html(&enrolled.session.person.username)
+             now.</p><ol class=\"codes\">{codes}</ol>{}",
+            escape_html(&enrolled.session.person.username),
+            if can_add_passkey { PASSKEY } else { "" }
         ),
     );
+    if can_add_passkey {
+        let policy = HeaderValue::from_static(SCRIPTED);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     if let Some(cookie) = set_cookie(enrolled.session.token.expose()) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

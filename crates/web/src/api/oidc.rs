@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use app::sign_in::{Finished, SignInError, SignedIn};
+use app::sign_in::{Finished, Notice, SignInError, SignedIn};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,10 +17,11 @@ use serde_json::json;
 
 use super::State as Shared;
 use super::acknowledge::escape_html;
-use super::enroll::{error_paragraph, titled_page};
+use super::enroll::{error_paragraph, notice_paragraph, titled_page};
 use super::people::{
     Asking, begun, door, no_store, only_cookie, person, read_json, recorded, refuse_other_sites,
 };
+use super::v1::operation::{Field, Record, Schema, body};
 use crate::error::Problem;
 
 /// The cookie that holds what belongs to a sign-in on its way.
@@ -61,12 +62,20 @@ pub(super) async fn begin(
     State(state): State<Arc<Shared>>,
     _asking: Asking,
     headers: HeaderMap,
+    accepted: Result<Query<Accepted>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let begun = door(&state)?.begin_oidc().await?;
+    let door = door(&state)?;
+    let accepted = accepted.ok().and_then(|Query(accepted)| accepted.notice);
+    let begun = match door.begin_oidc(accepted.as_deref()).await {
+        Err(SignInError::NoticeNeeded) if wants_page(&headers) => {
+            return Ok(notice_page(door.notice()));
+        }
+        begun => begun?,
+    };
     if refuse_other_sites(&headers).is_err() {
-        let body = "<h1>Sign in</h1><p>Another site has sent you here. \
-                    <a href=\"/api/v1/sign-in/oidc\">Sign in to blueteam by your provider</a></p>";
-        return Ok(titled_page("Sign in", StatusCode::OK, body));
+        let link = provider_link(door.notice(), "Sign in to blueteam by your provider");
+        let body = format!("<h1>Sign in</h1><p>Another site has sent you here. {link}</p>");
+        return Ok(titled_page("Sign in", StatusCode::OK, &body));
     }
     let place = HeaderValue::from_str(&begun.url)
         .map_err(|_| Problem::unavailable("the provider's address cannot be used"))?;
@@ -74,6 +83,28 @@ pub(super) async fn begin(
     response.headers_mut().insert(header::LOCATION, place);
     keep(&mut response, &begun.cookie);
     Ok(no_store(response))
+}
+
+/// What was accepted before.
+#[derive(Deserialize)]
+pub(super) struct Accepted {
+    #[serde(default)]
+    notice: Option<String>,
+}
+
+fn provider_link(notice: Option<&Notice>, text: &str) -> String {
+    let query = notice.map_or_else(String::new, |n| format!("?notice={}", n.version()));
+    format!("<a href=\"/api/v1/sign-in/oidc{query}\">{text}</a>")
+}
+
+/// What must be accepted first, and the way on.
+fn notice_page(notice: Option<&Notice>) -> Response {
+    let body = format!(
+        "<h1>Sign in</h1>{}<p>{}</p>",
+        notice_paragraph(notice),
+        provider_link(notice, "I accept this, and sign in by my provider")
+    );
+    titled_page("Sign in", StatusCode::OK, &body)
 }
 
 /// What the provider sends a browser back with. Its error is a code; its text is not shown.
@@ -134,10 +165,12 @@ pub(super) async fn callback(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Code {
-    code: String,
+body! {
+    /// A code of blueteam's.
+    CodeBody {
+        /// The code of the authenticator app, or a recovery code.
+        code: String = Schema::Text;
+    }
 }
 
 async fn by_code(
@@ -161,7 +194,7 @@ pub(super) async fn code(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
-    let Code { code } = read_json(&headers, &body)?;
+    let CodeBody { code } = read_json(&headers, &body)?;
     let signed = by_code(&state, &asking, &headers, &code).await?;
     let mut response = begun(&signed, &json!({}));
     clear(&mut response);
@@ -173,7 +206,7 @@ pub(super) async fn code_form(
     State(state): State<Arc<Shared>>,
     asking: Asking,
     headers: HeaderMap,
-    Form(Code { code }): Form<Code>,
+    Form(CodeBody { code }): Form<CodeBody>,
 ) -> Result<Response, Problem> {
     match by_code(&state, &asking, &headers, &code).await {
         Ok(signed) => Ok(signed_in(&signed, &headers)),

@@ -6,20 +6,23 @@
 
 use std::sync::Arc;
 
-use app::sign_in::{Attempt, Client, Outcome, Person, SignIn, SignInError, SignedIn};
+use app::sign_in::{
+    Attempt, Chosen, Client, Notice, Outcome, Person, SignIn, SignInError, SignedIn,
+};
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::AuditRecord;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::State as Shared;
+use super::v1::operation::{Field, Record, Schema, body};
 use crate::error::Problem;
 use crate::peer::Peer;
 
@@ -192,7 +195,23 @@ impl From<SignInError> for Problem {
             SignInError::NotMapped => Self::new(StatusCode::FORBIDDEN, text).kind("not-mapped"),
             SignInError::NameTaken => Self::new(StatusCode::CONFLICT, text).kind("name-taken"),
             SignInError::Disabled => Self::new(StatusCode::FORBIDDEN, text).kind("disabled"),
-            SignInError::NoSuchSession => Self::new(StatusCode::NOT_FOUND, text).kind("not-found"),
+            SignInError::NoSuchSession | SignInError::NoSuchPasskey => {
+                Self::new(StatusCode::NOT_FOUND, text).kind("not-found")
+            }
+            SignInError::NoticeNeeded => {
+                Self::new(StatusCode::FORBIDDEN, text).kind("notice-needed")
+            }
+            SignInError::NoPasskeys => Self::new(StatusCode::NOT_FOUND, text).kind("no-passkeys"),
+            SignInError::PasskeyRefused | SignInError::PasskeyCopied => {
+                Self::new(StatusCode::UNAUTHORIZED, text).kind("passkey-refused")
+            }
+            SignInError::PasskeyElsewhere
+            | SignInError::PasskeyTaken
+            | SignInError::TooManyPasskeys
+            | SignInError::LastFactor => Self::new(StatusCode::CONFLICT, text).kind("conflict"),
+            SignInError::PasskeyName => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text).kind("invalid")
+            }
             SignInError::LinkGone => Self::new(StatusCode::GONE, text).kind("link-gone"),
             SignInError::TooMany(wait) => {
                 let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
@@ -238,7 +257,7 @@ pub(crate) async fn recorded_outcome<T>(
     Ok(outcome.result)
 }
 
-async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
+pub(super) async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
     let recorded = state.ingest.record(event).await;
     recorded.map(|_| ()).map_err(|error| {
         tracing::warn!(%error, "an attempt to sign in cannot be recorded");
@@ -249,7 +268,28 @@ async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Probl
 /// The person whose session the cookie holds.
 pub(crate) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Problem> {
     let token = asking.token.as_deref().ok_or(SignInError::NoSession)?;
-    Ok(door(state)?.resolve(token, &asking.client).await?)
+    let person = door(state)?.resolve(token, &asking.client).await?;
+    if let Some(console) = &state.console {
+        let counted = console.count_request(person.session_id);
+        counted.map_err(Problem::too_fast)?;
+    }
+    Ok(person)
+}
+
+/// In front of what needs no session: counts requests by their network. Others count by session.
+pub(super) async fn count_strangers(
+    State(state): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    if let (Some(console), Some(Peer(peer))) = (&state.console, peer)
+        && super::door::is_for_anybody(request.uri().path())
+        && let Err(wait) = console.count_stranger(peer.ip())
+    {
+        return Problem::too_fast(wait).into_response();
+    }
+    next.run(request).await
 }
 
 pub(super) fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {
@@ -271,13 +311,18 @@ pub(crate) fn no_store(mut response: Response) -> Response {
     response
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignInBody {
-    username: String,
-    password: SecretString,
-    #[serde(default)]
-    code: Option<String>,
+body! {
+    /// Both factors.
+    SignInBody {
+        /// The account.
+        username: String = Schema::Text;
+        /// Its password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: Option<String> = Schema::Maybe(&Schema::Text);
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
+    }
 }
 
 impl From<SignInBody> for Attempt {
@@ -286,8 +331,19 @@ impl From<SignInBody> for Attempt {
             username: body.username,
             password: body.password,
             code: body.code,
+            notice: body.notice,
         }
     }
+}
+
+/// `GET /api/v1/sign-in/notice`: what must be accepted, if anything.
+pub(super) async fn notice(State(state): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let notice = door(&state)?.notice();
+    let body = json!({
+        "version": notice.map(Notice::version),
+        "text": notice.map(Notice::text),
+    });
+    Ok(no_store(axum::Json(body).into_response()))
 }
 
 /// `POST /api/v1/sign-in`.
@@ -307,13 +363,20 @@ pub(super) async fn sign_in(
     Ok(begun(&signed, &json!({})))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PasswordBody {
-    username: String,
-    password: SecretString,
-    code: String,
-    new_password: SecretString,
+body! {
+    /// Both factors, and a new password.
+    PasswordBody {
+        /// The account.
+        username: String = Schema::Text;
+        /// Its present password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: String = Schema::Text;
+        /// The new password.
+        new_password: SecretString = Schema::Text;
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
+    }
 }
 
 /// `POST /api/v1/password`: a new password, by all factors, with or without a session.
@@ -328,6 +391,7 @@ pub(super) async fn change_password(
         username: body.username,
         password: body.password,
         code: Some(body.code),
+        notice: body.notice,
     };
     let outcome = door(&state)?
         .change_password(&attempt, &body.new_password, &asking.client)
@@ -401,12 +465,14 @@ pub(super) async fn lock(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProofBody {
-    password: SecretString,
-    #[serde(default)]
-    code: Option<String>,
+body! {
+    /// Both factors.
+    ProofBody {
+        /// The password.
+        password: SecretString = Schema::Text;
+        /// A code of the authenticator app, or a recovery code.
+        code: Option<String> = Schema::Maybe(&Schema::Text);
+    }
 }
 
 /// `POST /api/v1/unlock`: proves once more who it is. Another session, with another cookie, takes the
@@ -430,10 +496,12 @@ pub(super) async fn unlock(
     Ok(response)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkBody {
-    enrollment_code: SecretString,
+body! {
+    /// A way to an account that is to be set up.
+    LinkBody {
+        /// The code that an administrator gave to the person.
+        enrollment_code: SecretString = Schema::Text;
+    }
 }
 
 /// `POST /api/v1/enrollment`: what an authenticator app needs, and what a password must meet.
@@ -455,14 +523,18 @@ pub(super) async fn begin_enrollment(
     Ok(no_store(axum::Json(body).into_response()))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnrollBody {
-    enrollment_code: SecretString,
-    /// None of an account that is known elsewhere and has none.
-    #[serde(default)]
-    password: SecretString,
-    code: String,
+body! {
+    /// The factors of an account that is set up.
+    EnrollBody {
+        /// The code that an administrator gave to the person.
+        enrollment_code: SecretString = Schema::Text;
+        /// A password; none of an account that is known elsewhere.
+        password: Option<SecretString> = Schema::Maybe(&Schema::Text);
+        /// A code of the app that is being set up.
+        code: String = Schema::Text;
+        /// The version of the notice that is accepted (`GET /api/v1/sign-in/notice`).
+        notice: Option<String> = Schema::Maybe(&Schema::TextUpTo(64));
+    }
 }
 
 /// `POST /api/v1/enrollment/complete`: the recovery codes are in the answer, and nowhere else.
@@ -474,8 +546,13 @@ pub(super) async fn complete_enrollment(
 ) -> Result<Response, Problem> {
     let body: EnrollBody = read_json(&headers, &body)?;
     let link = body.enrollment_code.expose_secret();
+    let chosen = Chosen {
+        password: body.password.unwrap_or_default(),
+        code: body.code,
+        notice: body.notice,
+    };
     let enrolled = door(&state)?
-        .complete_enrollment(link, &body.password, &body.code, &asking.client)
+        .complete_enrollment(link, &chosen, &asking.client)
         .await?;
     let codes: Vec<String> = enrolled
         .recovery_codes

@@ -7,12 +7,12 @@
 
 mod accounts;
 mod alerts;
-mod answers;
+pub(super) mod answers;
 mod compliance;
 mod idempotency;
 mod list;
 pub(crate) mod openapi;
-mod operation;
+pub(super) mod operation;
 mod operations;
 mod version;
 
@@ -30,6 +30,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router, middleware, routing};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::operation::{Operation, op};
 use super::State as Shared;
@@ -101,7 +102,7 @@ routes! {
     get "/api/v1/alerts/{id}", Read Alerts => alerts::show,
         op("Shows an alert").gives(&answers::ALERT).tagged();
     post "/api/v1/alerts/{id}/acknowledge", Acknowledge Alerts => alerts::acknowledge,
-        op("Acknowledges an alert").gives(&answers::ALERT);
+        op("Acknowledges an alert").gives(&answers::ALERT).may_expect();
     post "/api/v1/alerts:batch", Acknowledge Alerts => alerts::batch,
         op("Acknowledges many alerts").body(alerts::BatchBody::RECORD).gives(&answers::BATCH);
     get "/api/v1/notifications", Read Alerts => alerts::notifications,
@@ -186,7 +187,7 @@ routes! {
         op("Shows a piece of evidence").gives(&answers::EVIDENCE).tagged();
     post "/api/v1/compliance/evidence/{id}/approve", Approve Evidence =>
         compliance::approve_evidence,
-        op("Approves a piece of evidence").gives(&answers::EVIDENCE);
+        op("Approves a piece of evidence").gives(&answers::EVIDENCE).versioned();
     get "/api/v1/reports/ssp", Export Reports => compliance::ssp,
         op("Writes the system security plan")
             .query(compliance::FormatQuery::RECORD)
@@ -221,7 +222,7 @@ routes! {
     get "/api/v1/users/{name}", Read Users => accounts::user,
         op("Shows an account").gives(&answers::USER).tagged();
     post "/api/v1/users/{name}/enroll-link", Write Users => accounts::enroll_link,
-        op("Makes another enrollment code").gives(&answers::INVITATION).secret();
+        op("Makes another enrollment code").gives(&answers::INVITATION).secret().may_expect();
     post "/api/v1/users/{name}/role", Write Users => accounts::set_role,
         op("Gives an account another role")
             .body(accounts::RoleBody::RECORD)
@@ -237,13 +238,17 @@ routes! {
     post "/api/v1/users/{name}/enable", Write Users => accounts::enable_user,
         op("Enables an account").gives(&answers::USER).tagged().versioned();
     post "/api/v1/users/{name}/unlock", Write Users => accounts::unlock_user,
-        op("Ends the lock of an account");
+        op("Ends the lock of an account").may_expect();
     post "/api/v1/users/{name}/require-password-change", Write Users => accounts::require_change,
-        op("Asks for a new password at the next sign-in");
+        op("Asks for a new password at the next sign-in").may_expect();
     get "/api/v1/sessions", Read Sessions => accounts::sessions,
         op("Lists sessions").lists(&answers::SESSION);
     post "/api/v1/sessions/{id}/revoke", Write Sessions => accounts::revoke_session,
         op("Ends a session");
+    get "/api/v1/permissions", Read Permissions => accounts::permissions,
+        op("Lists what each role may do").lists(&answers::PERMISSION);
+    post "/api/v1/permissions", Write Permissions => accounts::set_permission,
+        op("Lets a role do something, or not").body(accounts::PermissionBody::RECORD);
     get "/api/v1/policy", Read Policy => accounts::policy,
         op("Shows the policy for passwords").gives(&answers::POLICY).tagged();
 }
@@ -269,6 +274,8 @@ const SHEETS: &[&str] = &[
 struct Api {
     console: Arc<Console>,
     session: Session,
+    /// Its place among the reports that are being written.
+    report: Option<OwnedSemaphorePermit>,
 }
 
 /// What a route does to what: a layer of each.
@@ -297,6 +304,8 @@ async fn session_of(
         AuthError::TooMany => Problem::too_many_refused(),
         AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
     })?;
+    let counted = console.count_request(holder.key_id);
+    counted.map_err(Problem::too_fast)?;
     Ok(console
         .session_of_key(&holder, &asking.client, isolation)
         .await?)
@@ -316,7 +325,25 @@ impl FromRequestParts<Arc<Shared>> for Api {
             Isolation::ReadCommitted
         };
         let session = session_of(state, &console, &asking, authorization, isolation).await?;
-        let api = Self { console, session };
+        let is_report = matches!(
+            parts.extensions.get::<Needs>(),
+            Some(Needs(Action::Export, _))
+        );
+        let report = is_report.then(|| console.begin_report());
+        let api = Self {
+            console,
+            session,
+            report: report.flatten(),
+        };
+        if is_report && api.report.is_none() {
+            api.session.close().await;
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "other reports are being written: try again after Retry-After",
+            )
+            .kind("busy")
+            .retry_after(5));
+        }
         // Before the body is read: whoever may not learns nothing about what it should be.
         match parts.extensions.get::<Needs>() {
             Some(Needs(action, resource)) => {

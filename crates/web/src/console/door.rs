@@ -25,6 +25,10 @@ fn page(state: &Shared, error: Option<String>, username: &str, next: String) -> 
         username: username.to_owned(),
         next,
         has_provider,
+        notice: door(state).ok().and_then(|door| {
+            let notice = door.notice()?;
+            Some((notice.version().to_owned(), notice.text().to_owned()))
+        }),
         style: assets::STYLE.path,
     }
 }
@@ -36,6 +40,9 @@ fn said(error: &SignInError) -> String {
             "The name, password or code is wrong, or the account is locked. A code works once, for 30 \
              seconds."
                 .to_owned()
+        }
+        SignInError::NoticeNeeded => {
+            "The notice below has changed: read it, and agree to it to sign in.".to_owned()
         }
         SignInError::NotEnrolled => {
             "This account has no second factor yet: set it up with an enrollment code.".to_owned()
@@ -79,6 +86,7 @@ pub(super) async fn sign_in(
         username: fields.get("username").trim().to_owned(),
         password: SecretString::from(fields.get("password")),
         code: Some(fields.get("code").trim().to_owned()).filter(|code| !code.is_empty()),
+        notice: Some(fields.get("notice").to_owned()).filter(|version| !version.is_empty()),
     };
     let current = person(&state, &asking).await.ok();
     let door = door(&state)?;

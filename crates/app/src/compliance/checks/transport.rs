@@ -32,6 +32,14 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         !ingest.tls_cert_file.is_empty(),
     );
 
+    if let Some(listen) = config.console.address() {
+        way(
+            format!("console on {listen}"),
+            listen.ip().is_loopback(),
+            !config.console.tls_cert_file.is_empty(),
+        );
+    }
+
     for l in &config.collect.listeners {
         let Ok(address) = l.address.parse::<Address>() else {
             continue;

@@ -222,7 +222,7 @@ async fn a_kill_and_a_restart_make_no_second_alert_and_a_monitor_that_is_off_has
             .fetch_one(&mut conn)
             .await
             .unwrap(),
-        24
+        25
     );
 
     let off = daemon

@@ -474,6 +474,9 @@ pub(super) fn body_for(path: &str) -> Option<Value> {
         }),
         "/api/v1/users" => json!({"username": "new", "email": "new@example.com", "role": "user"}),
         "/api/v1/users/{name}/role" => json!({"role": "manager"}),
+        "/api/v1/permissions" => json!({
+            "role": "user", "action": "write", "resource": "silences", "allowed": false,
+        }),
         "/api/v1/users/{name}/disable" => json!({"reason": "a test"}),
         _ => return None,
     })

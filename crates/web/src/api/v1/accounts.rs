@@ -1,21 +1,25 @@
 //! Keys, accounts, sessions and the policy for passwords.
 
+use std::sync::Arc;
+
 use app::accounts::{self, Revoke, Shown};
-use app::actor::Role;
-use app::{AppError, keys, password_policy};
+use app::actor::{Action, Resource, Role};
+use app::{AppError, keys, password_policy, permissions, recovery};
 use axum::body::Bytes;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{Clock as _, ServiceName, Span, SystemClock};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 use super::list::{Listing, Nothing};
 use super::operation::{Field, Record, Schema, body, query};
-use super::version::Expected;
+use super::version::{Expected, Given};
 use super::{Api, answers};
-use crate::api::people::read_json;
+use crate::api::State as Shared;
+use crate::api::people::{read_json, record};
 use crate::error::Problem;
 
 pub(super) async fn keys(mut api: Api, listing: Listing<Nothing>) -> Result<Response, Problem> {
@@ -168,10 +172,19 @@ pub(super) async fn create_user(
 }
 
 pub(super) async fn enroll_link(
-    mut api: Api,
+    State(state): State<Arc<Shared>>,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let made = accounts::make_link(&mut api.session, &name).await;
+    if let Ok(made) = &made
+        && let Some(event) = recovery::event(made, api.session.actor())?
+    {
+        // What cannot be recorded is not done: the session is not kept.
+        record(&state, event).await?;
+    }
     api.answer(made.map(|made| invitation(&made))).await
 }
 
@@ -179,6 +192,19 @@ pub(super) async fn enroll_link(
 async fn unchanged_user(mut api: Api, name: &str, expected: &Expected) -> Result<Api, Problem> {
     let current = accounts::find(&mut api.session, name).await;
     api.unchanged(expected, current).await
+}
+
+/// The same of a request that may have seen nothing. What it returns is held until the change is made.
+async fn unchanged_if_given(
+    api: Api,
+    name: &str,
+    given: &Given,
+) -> Result<(Api, Option<MutexGuard<'static, ()>>), Problem> {
+    let Some(expected) = given.expected() else {
+        return Ok((api, None));
+    };
+    let turn = expected.turn().await;
+    Ok((unchanged_user(api, name, expected).await?, Some(turn)))
 }
 
 /// Answers an account as it is after a change.
@@ -250,17 +276,21 @@ pub(super) async fn enable_user(
 }
 
 pub(super) async fn unlock_user(
-    mut api: Api,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let done = accounts::unlock(&mut api.session, Some(&name)).await;
     api.done(done).await
 }
 
 pub(super) async fn require_change(
-    mut api: Api,
+    api: Api,
     Path(name): Path<String>,
+    given: Given,
 ) -> Result<Response, Problem> {
+    let (mut api, _turn) = unchanged_if_given(api, &name, &given).await?;
     let done = accounts::require_password_change(&mut api.session, Some(&name)).await;
     api.done(done).await
 }
@@ -277,6 +307,48 @@ pub(super) async fn revoke_session(
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
     let done = accounts::revoke_sessions(&mut api.session, Revoke::Session(id)).await;
+    api.done(done).await
+}
+
+pub(super) async fn permissions(
+    mut api: Api,
+    listing: Listing<Nothing>,
+) -> Result<Response, Problem> {
+    let page = listing.page;
+    let found = permissions::list(&mut api.session).await;
+    let name =
+        |one: &permissions::Permission| format!("{} {} {}", one.role, one.resource, one.action);
+    let found = found.map(|all| page.cut(all, name));
+    api.page(page, found).await
+}
+
+body! {
+    /// What a role may do, or may not.
+    PermissionBody {
+        /// The role.
+        role: Role = Schema::OneOf(answers::ROLES);
+        /// What is done.
+        action: Action = Schema::OneOf(answers::ACTIONS);
+        /// To what.
+        resource: Resource = Schema::Text;
+        /// Whether the role may.
+        allowed: bool = Schema::Boolean;
+    }
+}
+
+pub(super) async fn set_permission(
+    mut api: Api,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: PermissionBody = read_json(&headers, &body)?;
+    let change = permissions::Change {
+        role: body.role,
+        action: body.action,
+        resource: body.resource,
+        allowed: body.allowed,
+    };
+    let done = permissions::set(&mut api.session, change).await;
     api.done(done).await
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::list::{Listing, Page, Word};
 use super::operation::{Field, Record, Schema, body, query};
-use super::version::Expected;
+use super::version::{Expected, Given};
 use super::{Api, answers};
 use crate::api::people::read_json;
 use crate::error::Problem;
@@ -92,7 +92,22 @@ pub(super) async fn show(mut api: Api, Path(id): Path<String>) -> Result<Respons
     api.tagged(found.map(|details| details.alert)).await
 }
 
-pub(super) async fn acknowledge(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn acknowledge(
+    mut api: Api,
+    Path(id): Path<String>,
+    given: Given,
+) -> Result<Response, Problem> {
+    let _turn = match given.expected() {
+        Some(expected) => {
+            let turn = expected.turn().await;
+            let config = Arc::clone(&api.console.config);
+            let current = alerts::show(&mut api.session, &config, &id).await;
+            let current = current.map(|details| details.alert);
+            api = api.unchanged(expected, current).await?;
+            Some(turn)
+        }
+        None => None,
+    };
     let done = alerts::acknowledge_all(&mut api.session, &[id]).await;
     let first = done.and_then(|alerts| {
         let first = alerts.into_iter().next();

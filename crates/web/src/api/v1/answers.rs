@@ -21,6 +21,7 @@ pub(super) const EVIDENCE_KINDS: &[&str] = &[
     "automated_check",
 ];
 pub(super) const ROLES: &[&str] = &["user", "manager", "admin", "system_admin", "assessor"];
+pub(super) const ACTIONS: &[&str] = &["read", "acknowledge", "write", "approve", "export"];
 const SEVERITY: Schema = Schema::OneOf(&["low", "medium", "high", "critical"]);
 const TEXTS: Schema = Schema::List(&Schema::Text);
 const ANY: Schema = Schema::Any;
@@ -558,5 +559,98 @@ record! {
         lockout_duration_minutes: COUNT, "for how long";
         idle_disable_days: COUNT, "after which an unused account is disabled";
         contradictions: ANY, "requirements that a setting contradicts";
+    }
+}
+
+record! {
+    /// Who has signed in.
+    PERSON = "Person" {
+        user_id: ID, "the account";
+        username: TEXT, "its name";
+        full_name: MAYBE_TEXT, "its person's name";
+        role: Schema::OneOf(ROLES), "its role";
+        session_id: ID, "the session";
+        stepped_up: YES, "whether what is dangerous may be done without proving both factors again";
+    }
+}
+
+record! {
+    /// A session has begun, or is there.
+    SIGNED_IN = "SignedIn" {
+        person: Schema::Object(&PERSON), "who";
+    }
+}
+
+record! {
+    /// What the setup of an account needs.
+    ENROLLMENT = "Enrollment" {
+        username: TEXT, "the account";
+        totp_secret: TEXT, "for the authenticator app";
+        totp_uri: TEXT, "the same, for a QR code";
+        min_length: MAYBE_COUNT, "how long a password must be; `null`: it has none";
+    }
+}
+
+record! {
+    /// An account is set up, and its session has begun.
+    ENROLLED = "Enrolled" {
+        person: Schema::Object(&PERSON), "who";
+        recovery_codes: TEXTS, "codes for when the app is lost, shown once";
+    }
+}
+
+record! {
+    /// A second factor.
+    FACTOR = "Factor" {
+        factor_id: ID, "its id";
+        kind: Schema::OneOf(&["totp", "passkey"]), "what it is";
+        name: TEXT, "what its person calls it";
+        created_at: TIME, "when it was set up";
+        last_used: MAYBE_TIME, "when it was last used";
+    }
+}
+
+record! {
+    /// What `navigator.credentials` takes, in the form that `parseCreationOptionsFromJSON` and
+    /// `parseRequestOptionsFromJSON` read (WebAuthn level 3).
+    PASSKEY_OPTIONS = "PasskeyOptions" {
+        publicKey: ANY, "the options, with the challenge";
+    }
+}
+
+record! {
+    /// What the provider sends a browser back with.
+    CALLBACK = "Callback" {
+        code ? sometimes: TEXT, "the authorization code";
+        state ? sometimes: TEXT, "which sign-in it answers";
+        iss ? sometimes: TEXT, "the issuer";
+        error ? sometimes: TEXT, "why there is no code";
+    }
+}
+
+record! {
+    /// The notice that is accepted with a sign-in.
+    NOTICE = "Notice" {
+        version: MAYBE_TEXT, "what a sign-in sends to accept it; `null`: there is none";
+        text: MAYBE_TEXT, "what it says";
+    }
+}
+
+record! {
+    /// What was accepted before a sign-in.
+    ACCEPTED = "Accepted" {
+        notice ? sometimes: TEXT, "the version of the notice that is accepted";
+    }
+}
+
+record! {
+    /// Whether a role may do something.
+    PERMISSION = "Permission" {
+        role: Schema::OneOf(ROLES), "whose";
+        resource: TEXT, "to what";
+        action: Schema::OneOf(ACTIONS), "what is done";
+        allowed: YES, "whether it may";
+        built_in: YES, "whether it may without what was changed";
+        changed_at: MAYBE_TIME, "when it was changed";
     }
 }

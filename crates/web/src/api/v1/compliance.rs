@@ -309,7 +309,13 @@ pub(super) async fn create_evidence(
 pub(super) async fn approve_evidence(
     mut api: Api,
     Path(id): Path<String>,
+    expected: Expected,
 ) -> Result<Response, Problem> {
+    // Nobody approves what they have not seen.
+    let _turn = expected.turn().await;
+    let state = api.console.state.clone();
+    let current = evidence::show(&mut api.session, &state, &id).await;
+    let mut api = api.unchanged(&expected, current).await?;
     let separate = api.console.config.compliance.separate_approver;
     let done = evidence::approve(&mut api.session, &id, separate).await;
     api.answer(done).await

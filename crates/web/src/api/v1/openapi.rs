@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use app::actor::requires_step_up;
+use app::actor::{Action, Resource, requires_step_up};
 use app::console::Isolation;
 use app::sign_in::SignInError;
 use axum::extract::State;
@@ -14,20 +14,61 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::operation::{Answer, Field, Operation, Record, Schema};
-use super::{ROUTES, Route, list};
+use super::{ROUTES, list};
 use crate::api::State as Shared;
+use crate::api::door::{self, Access};
 use crate::api::people::{Asking, no_store};
 use crate::error::Problem;
 
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
+/// A route, whoever it is for.
+#[derive(Clone, Copy)]
+struct Described<'a> {
+    method: &'static str,
+    path: &'static str,
+    operation: &'a Operation,
+    needs: Needs,
+}
+
+/// What whoever asks must have.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// A right.
+    Right(Action, Resource),
+    /// A session or nothing.
+    Door(Access),
+}
+
+impl Described<'_> {
+    fn is_at_the_door(&self) -> bool {
+        matches!(self.needs, Needs::Door(_))
+    }
+}
+
+fn routes() -> impl Iterator<Item = Described<'static>> {
+    let at_the_door = door::ROUTES.iter().map(|route| Described {
+        method: route.method,
+        path: route.path,
+        operation: &route.operation,
+        needs: Needs::Door(route.access),
+    });
+    let behind_it = ROUTES.iter().map(|route| Described {
+        method: route.method,
+        path: route.path,
+        operation: &route.operation,
+        needs: Needs::Right(route.action, route.resource),
+    });
+    at_the_door.chain(behind_it)
+}
+
 /// Returns the document.
 pub fn document() -> Value {
     let mut records = BTreeMap::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-    for route in ROUTES {
-        let operation = describe(route, &mut records);
+    for route in routes() {
+        let operation = describe(&route, &mut records);
         paths
             .entry(route.path)
             .or_default()
@@ -88,8 +129,8 @@ pub(in crate::api) async fn get(
 
 type Records = BTreeMap<&'static str, &'static Record>;
 
-fn describe(route: &Route, records: &mut Records) -> Value {
-    let operation = &route.operation;
+fn describe(route: &Described<'_>, records: &mut Records) -> Value {
+    let operation = route.operation;
     let mut described = json!({
         "operationId": operation_id(route),
         "summary": operation.summary,
@@ -97,6 +138,13 @@ fn describe(route: &Route, records: &mut Records) -> Value {
         "parameters": parameters(route, operation),
         "responses": responses(route, operation, records),
     });
+    if let (Needs::Door(access), Some(object)) = (route.needs, described.as_object_mut()) {
+        let security = match access {
+            Access::Anybody => json!([]),
+            Access::Session => json!([{ "cookie": [] }]),
+        };
+        object.insert("security".to_owned(), security);
+    }
     if let (Some(body), Some(object)) = (operation.body, described.as_object_mut()) {
         let content = json!({ JSON: { "schema": reference(body, records) } });
         object.insert(
@@ -108,11 +156,18 @@ fn describe(route: &Route, records: &mut Records) -> Value {
 }
 
 /// What it needs, and what is special about it.
-fn about(route: &Route) -> String {
-    let mut about = format!("Needs the right to {} {}.", route.action, route.resource);
-    if requires_step_up(route.action, route.resource) {
-        about.push_str(" Asks for both factors again; no API key may do it.");
-    }
+fn about(route: &Described<'_>) -> String {
+    let mut about = match route.needs {
+        Needs::Right(action, resource) => {
+            let mut about = format!("Needs the right to {action} {resource}.");
+            if requires_step_up(action, resource) {
+                about.push_str(" Asks for both factors again; no API key may do it.");
+            }
+            about
+        }
+        Needs::Door(Access::Session) => "Needs a session; no API key may do it.".to_owned(),
+        Needs::Door(Access::Anybody) => "For whoever signs in.".to_owned(),
+    };
     if route.operation.secret {
         about.push_str(" The secret in the answer is shown once.");
     }
@@ -120,7 +175,7 @@ fn about(route: &Route) -> String {
 }
 
 /// `get_alerts_id` for `GET /api/v1/alerts/{id}`.
-fn operation_id(route: &Route) -> String {
+fn operation_id(route: &Described<'_>) -> String {
     let path = route
         .path
         .trim_start_matches("/api/")
@@ -130,7 +185,7 @@ fn operation_id(route: &Route) -> String {
     format!("{}_{}", route.method, words.join("_"))
 }
 
-fn parameters(route: &Route, operation: &Operation) -> Vec<Value> {
+fn parameters(route: &Described<'_>, operation: &Operation) -> Vec<Value> {
     let mut parameters: Vec<Value> = route
         .path
         .split(['{', '}'])
@@ -155,14 +210,14 @@ fn parameters(route: &Route, operation: &Operation) -> Vec<Value> {
     if matches!(operation.answer, Answer::List(_)) {
         parameters.extend(list_parameters(route));
     }
-    if operation.versioned {
+    if operation.versioned || operation.may_expect {
         parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": true,
+            "name": "If-Match", "in": "header", "required": operation.versioned,
             "description": "The ETag of what you have seen.",
             "schema": { "type": "string" },
         }));
     }
-    if route.method == "post" {
+    if route.method == "post" && !route.is_at_the_door() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "A name for this request, best a UUID: sent again within a day with the \
@@ -173,7 +228,7 @@ fn parameters(route: &Route, operation: &Operation) -> Vec<Value> {
     parameters
 }
 
-fn list_parameters(route: &Route) -> Vec<Value> {
+fn list_parameters(route: &Described<'_>) -> Vec<Value> {
     let mut parameters = vec![
         json!({
             "name": "limit", "in": "query", "required": false,
@@ -199,7 +254,7 @@ fn list_parameters(route: &Route) -> Vec<Value> {
     parameters
 }
 
-fn responses(route: &Route, operation: &Operation, records: &mut Records) -> Value {
+fn responses(route: &Described<'_>, operation: &Operation, records: &mut Records) -> Value {
     let mut responses = Map::new();
     let (status, answer) = success(route, operation, records);
     responses.insert(status.to_owned(), answer);
@@ -213,7 +268,11 @@ fn responses(route: &Route, operation: &Operation, records: &mut Records) -> Val
     Value::Object(responses)
 }
 
-fn success(route: &Route, operation: &Operation, records: &mut Records) -> (&'static str, Value) {
+fn success(
+    route: &Described<'_>,
+    operation: &Operation,
+    records: &mut Records,
+) -> (&'static str, Value) {
     match operation.answer {
         Answer::Empty => ("204", json!({ "description": "Done." })),
         Answer::One(record) => {
@@ -227,6 +286,23 @@ fn success(route: &Route, operation: &Operation, records: &mut Records) -> (&'st
                 });
             }
             ("200", answer)
+        }
+        Answer::All(record) => {
+            let all = json!({ "type": "array", "items": reference(record, records) });
+            let content = json!({ JSON: { "schema": all } });
+            (
+                "200",
+                json!({ "description": record.about.trim(), "content": content }),
+            )
+        }
+        Answer::Redirect => {
+            let location = json!({
+                "Location": { "description": "The provider.", "schema": { "type": "string" } },
+            });
+            (
+                "303",
+                json!({ "description": "Go there.", "headers": location }),
+            )
         }
         Answer::List(record) => {
             let item = reference(record, records);
@@ -271,7 +347,7 @@ fn success(route: &Route, operation: &Operation, records: &mut Records) -> (&'st
 }
 
 /// What can go wrong, besides what belongs to a connection (docs/api.md).
-fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+fn failures(route: &Described<'_>, operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let (is_get, has_body) = (route.method == "get", operation.body.is_some());
     let has_path = route.path.contains('{');
     let is_file = matches!(operation.answer, Answer::File(_));
@@ -286,7 +362,7 @@ fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static
             "The role or the key has no right to it, or both factors are asked for again.",
         ),
         (
-            has_path || has_body || names_alert || is_file,
+            has_path || has_body || names_alert || is_file || route.is_at_the_door(),
             "404",
             "There is no such thing.",
         ),
@@ -296,7 +372,12 @@ fn failures(route: &Route, operation: &Operation) -> Vec<(&'static str, &'static
             "It contradicts what is there, or the same request is in flight.",
         ),
         (
-            operation.versioned,
+            route.path.starts_with("/api/v1/enrollment"),
+            "410",
+            "The enrollment code was used, is too old, or never was.",
+        ),
+        (
+            operation.versioned || operation.may_expect,
             "412",
             "It was changed since it was seen; `current` is what it is now.",
         ),

@@ -67,12 +67,20 @@ pub(crate) enum Answer {
     List(&'static Record),
     /// An object.
     One(&'static Record),
+    /// All objects of a short list.
+    All(&'static Record),
+    /// Another address (303), or a page that asks first.
+    Redirect,
     /// A file, of one of these media types.
     File(&'static [&'static str]),
 }
 
 /// What a route takes and answers.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another header or field, and said by its name"
+)]
 pub(crate) struct Operation {
     pub(crate) summary: &'static str,
     /// Parameters of the query, those of a list apart.
@@ -81,6 +89,8 @@ pub(crate) struct Operation {
     pub(crate) answer: Answer,
     /// Whether `If-Match` is needed.
     pub(crate) versioned: bool,
+    /// Whether it counts where it is sent.
+    pub(crate) may_expect: bool,
     /// Whether the answer has an `ETag`.
     pub(crate) tagged: bool,
     /// Whether the answer has a secret, which is shown once.
@@ -95,6 +105,7 @@ pub(crate) const fn op(summary: &'static str) -> Operation {
         body: None,
         answer: Answer::Empty,
         versioned: false,
+        may_expect: false,
         tagged: false,
         secret: false,
     }
@@ -121,6 +132,16 @@ impl Operation {
         self
     }
 
+    pub(crate) const fn gives_all(mut self, record: &'static Record) -> Self {
+        self.answer = Answer::All(record);
+        self
+    }
+
+    pub(crate) const fn redirects(mut self) -> Self {
+        self.answer = Answer::Redirect;
+        self
+    }
+
     pub(crate) const fn file(mut self, formats: &'static [&'static str]) -> Self {
         self.answer = Answer::File(formats);
         self
@@ -128,6 +149,11 @@ impl Operation {
 
     pub(crate) const fn versioned(mut self) -> Self {
         self.versioned = true;
+        self
+    }
+
+    pub(crate) const fn may_expect(mut self) -> Self {
+        self.may_expect = true;
         self
     }
 

@@ -42,6 +42,29 @@ impl FromRequestParts<Arc<Shared>> for Expected {
     }
 }
 
+/// The versions that a request expects, if it says so: of what may be changed without having been seen.
+pub(super) struct Given(Option<Expected>);
+
+impl FromRequestParts<Arc<Shared>> for Given {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
+        if !parts.headers.contains_key(header::IF_MATCH) {
+            return Ok(Self(None));
+        }
+        Expected::from_request_parts(parts, state)
+            .await
+            .map(|expected| Self(Some(expected)))
+    }
+}
+
+impl Given {
+    /// What is expected, if anything is.
+    pub(super) const fn expected(&self) -> Option<&Expected> {
+        self.0.as_ref()
+    }
+}
+
 impl Expected {
     /// Waits until no other change is under way.
     pub(super) async fn turn(&self) -> MutexGuard<'static, ()> {
