@@ -29,7 +29,7 @@ use identity::policy::{Candidate, PasswordPolicy, Weakness};
 use identity::{
     Blocklist, Cost, PasswordHash, PasswordHasher, SessionSettings, Token, TokenKind, TotpStep,
 };
-use model::{Actor, AuditRecord, Clock, Origin, Timestamp, Via};
+use model::{Actor, AuditRecord, Clock, Origin, TenantId, Timestamp, Via};
 use secrecy::SecretString;
 use store::sign_in::{Credentials, NewPassword, NewSession};
 use store::{PgConnection, StoreError};
@@ -211,6 +211,8 @@ pub struct Outcome<T> {
     pub result: Result<T, SignInError>,
     /// For the audit trail of blueteam itself.
     pub event: Option<AuditRecord<'static>>,
+    /// Whose account it is about; that of the installation where there is no such account.
+    pub tenant: TenantId,
 }
 
 /// Words that no password may be made of: what this place is called.
@@ -294,7 +296,35 @@ impl SignIn {
         let result = self.try_sign_in(attempt, client, current).await;
         let event = password_event(attempt, client, &result);
         let result = result.map(|(signed, _)| signed);
-        Outcome { result, event }
+        self.outcome(result, event, Some(&attempt.username)).await
+    }
+
+    /// What became of an attempt, with whose it is. Asked alike whether there is such an account or
+    /// not, and not at all for those that are too many.
+    async fn outcome<T>(
+        &self,
+        result: Result<T, SignInError>,
+        event: Option<AuditRecord<'static>>,
+        username: Option<&str>,
+    ) -> Outcome<T> {
+        let is_cheap = matches!(result, Err(SignInError::TooMany(_)));
+        let tenant = match username {
+            Some(username) if event.is_some() && !is_cheap => self.tenant_of(username).await,
+            _ => TenantId::DEFAULT,
+        };
+        Outcome {
+            result,
+            event,
+            tenant,
+        }
+    }
+
+    async fn tenant_of(&self, username: &str) -> TenantId {
+        let asked = async {
+            let mut conn = self.connect().await?;
+            Ok::<_, SignInError>(store::tenants::of_account(&mut conn, username).await?)
+        };
+        asked.await.ok().flatten().unwrap_or_default()
     }
 
     async fn try_sign_in(
@@ -328,7 +358,7 @@ impl SignIn {
         let result = self.try_change(attempt, new, client).await;
         let event = password_event(attempt, client, &result);
         let result = result.map(|(signed, _)| signed);
-        Outcome { result, event }
+        self.outcome(result, event, Some(&attempt.username)).await
     }
 
     async fn try_change(

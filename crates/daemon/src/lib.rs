@@ -14,6 +14,7 @@ pub mod sources;
 mod spool_backlog;
 pub mod supervisor;
 pub mod tasks;
+mod tenancy;
 pub mod watched_clock;
 
 use std::collections::BTreeSet;

@@ -1,12 +1,14 @@
 //! Tenants: whose rows people's roles see and write (decision 0049).
 
-use model::{Category, EventId, Outcome, SecurityEvent, Source};
+use model::{Category, EventId, Outcome, SecurityEvent, Source, TenantId};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::Isolation;
+use store::events::{Claim, insert_audit, insert_audit_parts};
+use store::sources::{self, Cause, DeadLetter, Gap, Intake};
 use testkit::TestDb;
 use uuid::Uuid;
 
-use crate::{at, count, id, person, sql, try_sql};
+use crate::{at, count, id, logins, person, sql, try_sql};
 
 const DEFAULT: &str = "00000000-0000-7000-8000-000000000001";
 const OTHER: &str = "00000000-0000-7000-8000-000000000002";
@@ -358,4 +360,176 @@ async fn log_events_find_their_way_without_copy() {
         &format!("DROP OWNED BY {writer}; DROP ROLE {writer}"),
     )
     .await;
+}
+
+fn tenant(text: &str) -> TenantId {
+    TenantId(text.parse().unwrap())
+}
+
+/// Whoever sends another tenant's event first, with its id and its time, must not keep it out, nor
+/// learn from the answer that it is there.
+#[tokio::test]
+async fn nobody_takes_the_id_of_another_tenants_event() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(&mut owner, ADD_OTHER).await;
+    let mut writer = db.connect_as("blueteam_ingest").await;
+    let of = |text: &str, ids: std::ops::Range<u128>, claim: Option<Claim>| -> Vec<_> {
+        let owned = logins(ids).into_iter();
+        owned
+            .map(|row| row.of_tenant(tenant(text)).claiming(claim))
+            .collect()
+    };
+
+    // The same ids at the same times, by COPY, carefully, and both in one group.
+    let ours = of(OTHER, 0..30, None);
+    assert_eq!(insert_audit(&mut writer, &ours).await.unwrap().accepted, 30);
+    let group = [of(DEFAULT, 0..40, None), of(OTHER, 20..40, None)].concat();
+    let done = insert_audit_parts(&mut writer, &group, &[40, 60])
+        .await
+        .unwrap();
+    assert_eq!((done[0].accepted, done[0].duplicates), (40, 0));
+    assert_eq!((done[1].accepted, done[1].duplicates), (10, 10));
+
+    // A retry is known, whoever sends it.
+    for (text, events) in [(DEFAULT, 40), (OTHER, 40)] {
+        let again = insert_audit(&mut writer, &of(text, 0..40, None))
+            .await
+            .unwrap();
+        assert_eq!((again.accepted, again.duplicates), (0, 40), "{text}");
+        let rows = format!("public.audit_events WHERE tenant_id = '{text}'");
+        assert_eq!(count(&mut owner, &rows).await, events, "{text}");
+    }
+
+    // What one says of the time of an event says nothing of another's: both have their own arrival.
+    for (text, ids) in [(OTHER, 50..51), (DEFAULT, 50..51)] {
+        let rows = of(text, ids, Some(Claim::NoTime));
+        assert_eq!(insert_audit(&mut writer, &rows).await.unwrap().accepted, 1);
+    }
+}
+
+/// No writer says whose its event is; a key does, in the one role that takes keys.
+#[tokio::test]
+async fn whose_an_event_is_no_writer_says() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(&mut owner, ADD_OTHER).await;
+    let text = format!(
+        "INSERT INTO audit_events (category, action, result, tenant_id)
+         VALUES ('auth', 'login', 'success', '{OTHER}')"
+    );
+    let mut writer = db.connect_as("eqmon_audit_writer").await;
+    let error = try_sql(&mut writer, &text).await.unwrap_err().to_string();
+    assert!(error.contains("permission denied"), "{error}");
+
+    // A setting that a client makes is not heard either.
+    act_for(&mut writer, OTHER).await;
+    sql(
+        &mut writer,
+        "INSERT INTO audit_events (category, action, result) VALUES ('auth', 'x', 'success')",
+    )
+    .await;
+    let theirs = format!("public.audit_events WHERE tenant_id = '{OTHER}'");
+    assert_eq!(count(&mut owner, &theirs).await, 0);
+}
+
+#[tokio::test]
+async fn two_tenants_may_have_a_source_of_one_name() {
+    const NAME: &str = "producer:eqmon";
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(&mut owner, ADD_OTHER).await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    for (at_all, text) in [(3, DEFAULT), (5, OTHER)] {
+        store::tenants::act_for(&mut conn, tenant(text))
+            .await
+            .unwrap();
+        let intake = Intake {
+            accepted: at_all,
+            rejected: 1,
+            ..Intake::default()
+        };
+        sources::declare(&mut conn, NAME, Source::AuditDb, None)
+            .await
+            .unwrap();
+        sources::book(&mut conn, NAME, Source::AuditDb, &intake, at(1))
+            .await
+            .unwrap();
+        let letter = DeadLetter {
+            place: text.to_owned(),
+            reason: "x".to_owned(),
+            entry: b"x".to_vec(),
+            length: 1,
+        };
+        sources::bury(&mut conn, NAME, &[letter], at(1))
+            .await
+            .unwrap();
+        let gap = Gap {
+            cause: Cause::Silence,
+            started_at: at(2),
+            ended_at: None,
+            lost: None,
+            detail: text.to_owned(),
+        };
+        sources::note_gap(&mut conn, NAME, &gap).await.unwrap();
+    }
+
+    // One speaks again, and the other stays silent.
+    assert!(sources::end_silence(&mut conn, NAME, at(9)).await.unwrap());
+    for (accepted, text, is_silent) in [(3, DEFAULT, true), (5, OTHER, false)] {
+        store::tenants::act_for(&mut conn, tenant(text))
+            .await
+            .unwrap();
+        let row = sources::find(&mut conn, NAME).await.unwrap().unwrap();
+        assert_eq!(row.accepted, accepted);
+        assert_eq!(row.silent_since.is_some(), is_silent, "{text}");
+        let gaps = sources::gaps(&mut conn, NAME, 9).await.unwrap();
+        assert_eq!((gaps.len(), gaps[0].detail.as_str()), (1, text));
+        let letters = sources::dead_letters(&mut conn, Some(NAME), 9)
+            .await
+            .unwrap();
+        assert_eq!((letters.len(), letters[0].letter.place.as_str()), (1, text));
+    }
+}
+
+/// A key is its owner's tenant's, and reserves the name of its service in that tenant alone.
+#[tokio::test]
+async fn a_key_speaks_for_its_tenant() {
+    let db = TestDb::new().await;
+    let mut owner = two_tenants(&db).await;
+    for (name, text, hash, service) in [
+        ("own", DEFAULT, "aa", "'eqmon'"),
+        ("other", OTHER, "bb", "NULL"),
+        // A key that was made as another tenant's than its owner's counts for nothing.
+        ("own", OTHER, "cc", "NULL"),
+    ] {
+        let statement = format!(
+            "INSERT INTO users.api_keys
+                 (user_id, key_name, key_prefix, key_hash, scopes, service, tenant_id)
+             SELECT user_id, '{name}', 'bt_aaaa', '{hash}', '{{events:write}}', {service}, '{text}'
+             FROM users.users WHERE username = '{name}'"
+        );
+        sql(&mut owner, &statement).await;
+    }
+
+    let mut conn = db.connect_as("blueteam_ingest").await;
+    let found = store::keys::authenticate(&mut conn, "bb")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.tenant, found.reserved), (tenant(OTHER), Vec::new()));
+    assert!(
+        store::keys::authenticate(&mut conn, "cc")
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    let all = store::keys::in_force(&mut conn, 9).await.unwrap();
+    let whose: Vec<_> = all
+        .iter()
+        .map(|(hash, info)| (&**hash, info.tenant))
+        .collect();
+    assert_eq!(whose.len(), 2);
+    assert!(whose.contains(&("aa", TenantId::DEFAULT)) && whose.contains(&("bb", tenant(OTHER))));
 }

@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::AuditRecord;
+use model::{AuditRecord, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -224,13 +224,17 @@ pub(super) fn door(state: &Shared) -> Result<&SignIn, Problem> {
 /// recorded is refused, or a full queue would hide who tries passwords.
 pub(super) async fn recorded<T>(state: &Shared, outcome: Outcome<T>) -> Result<T, Problem> {
     if let Some(event) = outcome.event {
-        record(state, event).await?;
+        record(state, event, outcome.tenant).await?;
     }
     Ok(outcome.result?)
 }
 
-async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
-    let recorded = state.ingest.record(event).await;
+async fn record(
+    state: &Shared,
+    event: AuditRecord<'static>,
+    tenant: TenantId,
+) -> Result<(), Problem> {
+    let recorded = state.ingest.record(event, tenant).await;
     recorded.map(|_| ()).map_err(|error| {
         tracing::warn!(%error, "an attempt to sign in cannot be recorded");
         Problem::unavailable("what is done here cannot be recorded now")
