@@ -1,7 +1,7 @@
 //! The schema, and the tables that the program fills: rules, monitors and requirements.
 
 use config::{Loaded, StateDir};
-use model::{Actor, Clock as _, SystemClock};
+use model::{Actor, Clock as _, SystemClock, TenantId};
 use store::{Connection as _, PgConnection};
 
 use crate::actor::{Action, Resource, require};
@@ -73,6 +73,7 @@ async fn bring_up_to_date(
 
     database.migrate(on_step).await?;
     let mut conn = database.connect(Role::Operator).await?;
+    store::tenants::act_for(&mut conn, TenantId::DEFAULT).await?;
     let migrated = Migrated {
         before,
         after: schema_version(&mut conn).await?,

@@ -1,7 +1,7 @@
 //! Tenants: the organizations that use this installation, and for which of them a connection works
 //! (decision 0049).
 
-use model::{TenantId, TenantName, Timestamp};
+use model::{AlertId, TenantId, TenantName, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -13,7 +13,7 @@ pub struct Tenant {
     /// Its id.
     pub id: TenantId,
     /// What commands and the configuration call it.
-    pub name: String,
+    pub name: TenantName,
     /// What documents call it.
     pub title: Option<String>,
     /// Since when it is there.
@@ -29,15 +29,17 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Tenant>, StoreError> {
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Tenant {
-            id: TenantId(row.tenant_id),
-            name: row.name,
-            title: row.title,
-            created_at: row.created_at.0,
+    rows.into_iter()
+        .map(|row| {
+            let name = row.name.parse();
+            Ok(Tenant {
+                id: TenantId(row.tenant_id),
+                name: name.map_err(|e| StoreError::corrupt("tenants.name", e))?,
+                title: row.title,
+                created_at: row.created_at.0,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// The tenant of that name.
@@ -65,6 +67,18 @@ pub async fn of_account(
     )
     .fetch_optional(conn)
     .await?;
+    Ok(id.map(TenantId))
+}
+
+/// Whose an alert is; none where there is no such alert. For whoever has proven that they may see
+/// it: the policies are not asked.
+pub async fn of_alert(
+    conn: &mut PgConnection,
+    id: AlertId,
+) -> Result<Option<TenantId>, StoreError> {
+    let id = sqlx::query_scalar!("SELECT blueteam.tenant_of_alert($1)", id.0)
+        .fetch_one(conn)
+        .await?;
     Ok(id.map(TenantId))
 }
 

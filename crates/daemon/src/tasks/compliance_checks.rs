@@ -16,7 +16,7 @@ use app::compliance::claims;
 use app::compliance::reminders::{due, line};
 use compliance::reminders::Reminder;
 use config::{Config, StateDir};
-use model::{Actor, Clock, Span, Timestamp};
+use model::{Actor, Clock, Span, TenantId, Timestamp};
 use store::{Connection as _, PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +134,8 @@ async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow:
 
 /// Runs the checks that are due. Returns `false` when none is, or when another process runs them.
 async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
-    let conn = store::connect(&options.operator).await?;
+    let mut conn = store::connect(&options.operator).await?;
+    store::tenants::act_for(&mut conn, TenantId::DEFAULT).await?;
     let mut session = Session::new(conn, Actor::task(ACTOR));
     let around = Surroundings {
         config: &options.config,

@@ -195,7 +195,7 @@ async fn check_sources(
         store::tenants::act_for(&mut conn, tenant.id).await?;
         let name = match tenant.id {
             TenantId::DEFAULT => None,
-            _ => Some(tenant.name.parse()?),
+            _ => Some(tenant.name),
         };
         check_tenant(options, &mut conn, name.as_ref(), watched_since).await?;
     }

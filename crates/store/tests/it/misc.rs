@@ -239,6 +239,7 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
         at(8000),
         &read,
         Some(&learned),
+        None,
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -289,6 +290,7 @@ async fn windows_are_rebuilt_by_arrival_too() {
         at(8000),
         &read,
         Some(&learned),
+        None,
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -339,6 +341,7 @@ async fn logins_are_seen_again_from_further_back() {
         at(8000),
         &read,
         Some(&learned),
+        None,
         |event, _| seen.push(event.timestamp),
     )
     .await

@@ -1,6 +1,6 @@
 //! Tenants: whose rows people's roles see and write (decision 0049).
 
-use model::{Category, EventId, Outcome, SecurityEvent, Source, TenantId};
+use model::{Category, EventId, Outcome, Phase, SecurityEvent, Severity, Source, TenantId};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::Isolation;
 use store::events::{Claim, insert_audit, insert_audit_parts};
@@ -8,6 +8,7 @@ use store::sources::{self, Cause, DeadLetter, Gap, Intake};
 use testkit::TestDb;
 use uuid::Uuid;
 
+use crate::alerts::{apply, change};
 use crate::{at, count, id, logins, person, sql, try_sql};
 
 const DEFAULT: &str = "00000000-0000-7000-8000-000000000001";
@@ -532,4 +533,104 @@ async fn a_key_speaks_for_its_tenant() {
         .collect();
     assert_eq!(whose.len(), 2);
     assert!(whose.contains(&("aa", TenantId::DEFAULT)) && whose.contains(&("bb", tenant(OTHER))));
+}
+
+/// Alerts, incidents, what keeps alerts quiet, and the record of all that.
+#[tokio::test]
+async fn the_same_attack_against_two_tenants_is_two() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(&mut owner, ADD_OTHER).await;
+    let mut engine = db.connect_as("blueteam_engine").await;
+    let opened = |n, severity| [change(n, "brute_force", severity, Phase::Opened, 6)];
+    for (n, text) in [(1, DEFAULT), (2, OTHER)] {
+        act_for(&mut engine, text).await;
+        let applied = apply(&mut engine, &opened(n, Severity::High)).await;
+        assert_eq!(
+            (applied.opened.len(), applied.incidents.len()),
+            (1, 1),
+            "{text}"
+        );
+        let open = store::alerts::open_detections(&mut engine).await.unwrap();
+        assert_eq!(open.len(), 1, "{text}");
+    }
+
+    // A critical alert keeps what is less quiet, in its own tenant.
+    act_for(&mut engine, DEFAULT).await;
+    apply(&mut engine, &opened(3, Severity::Critical)).await;
+    for (n, text, told) in [(4, DEFAULT, 0), (5, OTHER, 1)] {
+        act_for(&mut engine, text).await;
+        let applied = apply(&mut engine, &opened(n, Severity::Medium)).await;
+        assert_eq!(applied.deliveries, told, "{text}");
+    }
+
+    // What is another tenant's is not written, whatever the engine says.
+    let stolen = [change(
+        1,
+        "brute_force",
+        Severity::High,
+        Phase::Extended,
+        99,
+    )];
+    let applied = apply(&mut engine, &stolen).await;
+    assert_eq!(applied.pending.len(), 1);
+    assert!(applied.pending[0].reason.contains("another tenant"));
+    assert_eq!(
+        count(&mut owner, "blueteam.alert_history WHERE event_count = 99").await,
+        0
+    );
+
+    for (text, alerts, incidents) in [(DEFAULT, 3, 1), (OTHER, 2, 1)] {
+        for (table, rows) in [
+            ("blueteam.alert_history", alerts),
+            ("blueteam.security_incidents", incidents),
+        ] {
+            let own = format!("{table} WHERE tenant_id = '{text}'");
+            assert_eq!(count(&mut owner, &own).await, rows, "{own}");
+        }
+        let strange = format!(
+            "audit.audit_log
+             WHERE new_value ->> 'tenant_id' = '{text}' AND tenant_id <> '{text}'"
+        );
+        assert_eq!(count(&mut owner, &strange).await, 0);
+        let strange = format!(
+            "blueteam.notifications n JOIN blueteam.alert_history a USING (alert_id)
+             WHERE a.tenant_id = '{text}' AND n.tenant_id <> '{text}'"
+        );
+        assert_eq!(count(&mut owner, &strange).await, 0);
+    }
+
+    // A change made by who works for no tenant is recorded as its row's.
+    sql(
+        &mut owner,
+        "UPDATE users.tenants SET title = 'Other' WHERE name = 'other'",
+    )
+    .await;
+    let recorded =
+        format!("audit.audit_log WHERE tenant_id = '{OTHER}' AND resource_type = 'SYSTEM'");
+    assert!(count(&mut owner, &recorded).await > 0);
+}
+
+#[tokio::test]
+async fn what_is_learned_of_a_tenants_users_is_its_own() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    sql(&mut owner, ADD_OTHER).await;
+    let mut engine = db.connect_as("blueteam_engine").await;
+    let baseline = |n: u64| store::baselines::Baseline {
+        source: Source::AuditDb,
+        user_key: "ann".to_owned(),
+        profile: serde_json::json!({ "n": n }),
+    };
+    for (n, text) in [(1, DEFAULT), (2, OTHER)] {
+        act_for(&mut engine, text).await;
+        store::baselines::save(&mut engine, &[baseline(n)])
+            .await
+            .unwrap();
+    }
+    for (n, text) in [(1, DEFAULT), (2, OTHER)] {
+        act_for(&mut engine, text).await;
+        let own = store::baselines::load(&mut engine).await.unwrap();
+        assert_eq!(own, [baseline(n)], "{text}");
+    }
 }
