@@ -1,7 +1,7 @@
 //! The schema, and the tables that the program fills: rules, monitors and requirements.
 
 use config::{Loaded, StateDir};
-use model::{Actor, Clock as _, SystemClock, TenantId};
+use model::{Actor, Clock as _, SystemClock};
 use store::{Connection as _, PgConnection};
 
 use crate::actor::{Action, Resource, require};
@@ -73,13 +73,14 @@ async fn bring_up_to_date(
 
     database.migrate(on_step).await?;
     let mut conn = database.connect(Role::Operator).await?;
-    store::tenants::act_for(&mut conn, TenantId::DEFAULT).await?;
+    let mut engine = database.connect(Role::Engine).await?;
+    let catalog = rules::sync_catalogs(&mut engine, &mut conn).await?;
     let migrated = Migrated {
         before,
         after: schema_version(&mut conn).await?,
         rules: detect::rules::ALL.len() + sigma.infos().count() + monitors::ALL.len(),
         rules_written: rules::sync_rules(&mut conn, sigma).await?,
-        requirements_written: rules::sync_catalog(&mut conn).await?,
+        requirements_written: catalog,
     };
 
     // An error is ignored: the server notices the end in any case.

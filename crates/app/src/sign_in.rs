@@ -299,34 +299,6 @@ impl SignIn {
         self.outcome(result, event, Some(&attempt.username)).await
     }
 
-    /// What became of an attempt, with whose it is. Asked alike whether there is such an account or
-    /// not, and not at all for those that are too many.
-    async fn outcome<T>(
-        &self,
-        result: Result<T, SignInError>,
-        event: Option<AuditRecord<'static>>,
-        username: Option<&str>,
-    ) -> Outcome<T> {
-        let is_cheap = matches!(result, Err(SignInError::TooMany(_)));
-        let tenant = match username {
-            Some(username) if event.is_some() && !is_cheap => self.tenant_of(username).await,
-            _ => TenantId::DEFAULT,
-        };
-        Outcome {
-            result,
-            event,
-            tenant,
-        }
-    }
-
-    async fn tenant_of(&self, username: &str) -> TenantId {
-        let asked = async {
-            let mut conn = self.connect().await?;
-            Ok::<_, SignInError>(store::tenants::of_account(&mut conn, username).await?)
-        };
-        asked.await.ok().flatten().unwrap_or_default()
-    }
-
     async fn try_sign_in(
         &self,
         attempt: &Attempt,

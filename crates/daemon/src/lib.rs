@@ -32,7 +32,7 @@ use app::self_audit::{self, Failures};
 use app::upgrade::{self, Postponed};
 use config::{Loaded, StateDir};
 use model::time::Calendar;
-use model::{Clock, SystemClock, TenantId};
+use model::{Clock, SystemClock};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use store::PgConnection;
 use tokio::sync::Notify;
@@ -225,9 +225,8 @@ async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Resul
         );
     }
 
-    // Rules are everybody's, and so is the catalog; the record begins with `default`'s.
-    store::tenants::act_for(&mut operator, TenantId::DEFAULT).await?;
-    app::rules::sync_catalog(&mut operator).await?;
+    let mut engine = database.connect(Role::Engine).await?;
+    app::rules::sync_catalogs(&mut engine, &mut operator).await?;
     prepare_rules(loaded, &mut operator).await
 }
 

@@ -380,29 +380,9 @@ pub async fn refused_rows(
 
 /// Gives up the oldest dead letters of each source beyond [`LETTERS_MAX`]. Returns how many.
 pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
-        "WITH old AS MATERIALIZED (
-             SELECT
-                 tenant_id,
-                 source_id,
-                 (
-                     SELECT letter_id
-                     FROM blueteam.dead_letters l
-                     WHERE l.tenant_id = s.tenant_id AND l.source_id = s.source_id
-                     ORDER BY letter_id DESC
-                     OFFSET $1
-                     LIMIT 1
-                 ) AS last
-             FROM (SELECT DISTINCT tenant_id, source_id FROM blueteam.dead_letters) s
-         )
-         DELETE FROM blueteam.dead_letters d USING old
-         WHERE d.tenant_id = old.tenant_id
-           AND d.source_id = old.source_id
-           AND d.letter_id <= old.last",
-        LETTERS_MAX,
-    )
-    .execute(conn)
-    .await?;
+    let done = sqlx::query_file!("src/sources/clear_dead_letters.sql", LETTERS_MAX)
+        .execute(conn)
+        .await?;
 
     Ok(done.rows_affected())
 }

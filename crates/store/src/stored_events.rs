@@ -83,6 +83,21 @@ async fn select_events(
 /// alone: a start stays fast.
 const RECEIVED_MAX: u32 = 250_000;
 
+/// What of the past an engine must see again after a restart.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// How much of it.
+    pub memory: Lookback,
+    /// The present.
+    pub now: Timestamp,
+    /// How far events were read.
+    pub cursor: &'a Cursor,
+    /// The snapshot at which profiles were saved.
+    pub learned: Option<&'a Snapshot>,
+    /// Whose; none: everybody's.
+    pub tenant: Option<TenantId>,
+}
+
 /// Hands out what an engine must see again after a restart: of each table the events of the last
 /// `memory` before its newest one that the cursor has passed; those that came in during the last
 /// `memory` before its last arrival, whatever their own time, up to [`RECEIVED_MAX`]; and of all
@@ -97,13 +112,16 @@ const RECEIVED_MAX: u32 = 250_000;
 /// that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
-    memory: Lookback,
-    now: Timestamp,
-    cursor: &Cursor,
-    learned: Option<&Snapshot>,
-    tenant: Option<TenantId>,
+    past: &Past<'_>,
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
+    let Past {
+        memory,
+        now,
+        cursor,
+        learned,
+        tenant,
+    } = *past;
     let nothing = Snapshot::BEGINNING;
     let saved = Cursor {
         snapshot: learned.unwrap_or(&nothing).clone(),

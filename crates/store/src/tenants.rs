@@ -82,6 +82,15 @@ pub async fn of_alert(
     Ok(id.map(TenantId))
 }
 
+/// For whom the connection works: its tenant, or the only one there is; none where it names none of
+/// several.
+pub async fn acting(conn: &mut PgConnection) -> Result<Option<TenantId>, StoreError> {
+    let id = sqlx::query_scalar!("SELECT blueteam.tenant()")
+        .fetch_one(conn)
+        .await?;
+    Ok(id.map(TenantId))
+}
+
 /// From now on the connection works for a tenant: what it writes is that tenant's.
 pub async fn act_for(conn: &mut PgConnection, tenant: TenantId) -> Result<(), StoreError> {
     set(conn, tenant, false).await

@@ -7,10 +7,11 @@
 
 mod engines;
 mod pace;
+mod routes;
 mod start;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,13 +33,13 @@ use tracing::{error, info, warn};
 
 use crate::engine_stats::EngineStats;
 use crate::source_accounting::AuditTableLedger;
-use app::alert_routing::AlertRouter;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
 
 use self::engines::{Change, Engines, by_tenant};
 use self::pace::Pace;
+use self::routes::{alert_router, silences_of};
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use config::Loaded;
@@ -655,49 +656,5 @@ impl Monitor {
             }
             self.is_forgetful = written.is_err();
         }
-    }
-}
-
-/// The silences of each tenant that count now or later. Leaves the connection working for
-/// `default`.
-async fn silences_of(
-    conn: &mut PgConnection,
-    tenants: &[TenantId],
-    now: Timestamp,
-) -> anyhow::Result<BTreeMap<TenantId, Silences>> {
-    let mut silences = BTreeMap::new();
-    for tenant in tenants {
-        store::tenants::act_for(conn, *tenant).await?;
-        let own = store::silences::ending_after(conn, now).await?;
-        silences.insert(*tenant, Silences::new(own));
-    }
-    store::tenants::act_for(conn, TenantId::DEFAULT).await?;
-    Ok(silences)
-}
-
-/// What silences nothing.
-static NO_SILENCES: LazyLock<Silences> = LazyLock::new(|| Silences::new(Vec::new()));
-
-/// The router of a tenant's alerts at present.
-fn alert_router<'a>(
-    options: &'a Options,
-    silences: &'a BTreeMap<TenantId, Silences>,
-    tenant: &'a Tenant,
-) -> AlertRouter<'a> {
-    let now = options.clock.now();
-    // A clock that may be wrong makes nothing old news.
-    let stale_after = if options.clock.is_trusted() {
-        STALE_NEWS
-    } else {
-        NEVER
-    };
-
-    AlertRouter {
-        routing: &options.routing,
-        silences: silences.get(&tenant.id).unwrap_or(&NO_SILENCES),
-        tenant: (tenant.id != TenantId::DEFAULT).then_some(&tenant.name),
-        now,
-        business_hours: options.calendar.clone().period(now).open,
-        stale_before: now.minus(stale_after),
     }
 }

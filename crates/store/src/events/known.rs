@@ -1,5 +1,6 @@
 //! Writing rows that may be there already.
 
+use model::TenantId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -74,7 +75,12 @@ pub(super) async fn insert_ignoring_known(
     rows: &[AuditRow<'_>],
 ) -> Result<u64, sqlx::Error> {
     let columns = Columns::of(rows);
-    let written = columns.insert(conn, false).await?;
+    let is_of_default = rows.iter().all(|row| row.tenant == TenantId::DEFAULT);
+    let written = if is_of_default {
+        columns.insert_for_default(conn).await?
+    } else {
+        columns.insert(conn, false).await?
+    };
     if written == rows.len() as u64 {
         return Ok(written);
     }
@@ -82,11 +88,36 @@ pub(super) async fn insert_ignoring_known(
 }
 
 impl Columns {
+    /// Inserts the rows whose key is free, of the tenant that a row has which names none.
+    async fn insert_for_default(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
+        let done = sqlx::query_file!(
+            "src/events/insert_ignoring_known.sql",
+            &self.event_id,
+            &self.timestamp,
+            &self.category,
+            &self.action,
+            &self.result,
+            &self.user_id as &[Option<Uuid>],
+            &self.session_id as &[Option<String>],
+            &self.ip_address as &[Option<String>],
+            &self.user_agent as &[Option<String>],
+            &self.resource_type as &[Option<String>],
+            &self.resource_id as &[Option<String>],
+            &self.instance_id as &[Option<Uuid>],
+            &self.cui_accessed,
+            &self.metadata,
+        )
+        .execute(conn)
+        .await?;
+
+        Ok(done.rows_affected())
+    }
+
     /// Inserts the rows whose key is free; `taken`: those whose key is another tenant's, under
     /// their other id.
     async fn insert(&self, conn: &mut PgConnection, taken: bool) -> Result<u64, sqlx::Error> {
         let done = sqlx::query_file!(
-            "src/events/insert_ignoring_known.sql",
+            "src/events/insert_of_tenants.sql",
             &self.event_id,
             &self.timestamp,
             &self.category,

@@ -219,6 +219,8 @@ async fn each_tenant_has_its_own_events_and_alerts() {
     );
     let mut daemon = Daemon::new(&config).await;
     let mut conn = daemon.connect().await;
+    // While there is one tenant: a command on the machine names none.
+    let our_key = daemon.key();
     conn.execute(sqlx::raw_sql(OTHER)).await.unwrap();
     let key = app::auth::mint([9; 32]);
     let made = format!(
@@ -230,7 +232,8 @@ async fn each_tenant_has_its_own_events_and_alerts() {
     conn.execute(sqlx::raw_sql(AssertSqlSafe(made)))
         .await
         .unwrap();
-    let (ours, theirs) = (daemon.client(), daemon.client_with(key.secret.clone()));
+    let ours = daemon.client_with(our_key.clone());
+    let theirs = daemon.client_with(key.secret.clone());
 
     // Three and three are not six, whatever an event says of whose it is.
     let mut claims = failure("203.0.113.7", "root");
@@ -253,7 +256,8 @@ async fn each_tenant_has_its_own_events_and_alerts() {
     daemon.kill();
     daemon.start().await;
     let mut conn = daemon.connect().await;
-    let (ours, theirs) = (daemon.client(), daemon.client_with(key.secret));
+    let ours = daemon.client_with(our_key);
+    let theirs = daemon.client_with(key.secret);
     theirs
         .send(&[
             failure("203.0.113.5", "root"),

@@ -7,6 +7,7 @@ use model::{Source, Span, TenantId, Timestamp};
 use serde_json::Value;
 use store::baselines::Baseline;
 use store::reader::{self, Check, Cursor, SetAside, Snapshot, Start, Witness};
+use store::stored_events::Past;
 use store::tenants::Tenant;
 use store::users::UserFacts;
 use store::{Connection as _, PgConnection, StoreError};
@@ -266,20 +267,18 @@ impl Stored<'_> {
             }
         }
 
-        let lookback = engine.lookback();
+        let past = Past {
+            memory: engine.lookback(),
+            now: self.now,
+            cursor: self.cursor,
+            learned: self.learned,
+            tenant: self.only,
+        };
         let max_ahead = options.max_clock_ahead;
-        let events = store::stored_events::rebuild(
-            conn,
-            lookback,
-            self.now,
-            self.cursor,
-            self.learned,
-            self.only,
-            |event, learned| {
-                let fixed = sane_time(event, self.now, max_ahead);
-                engine.rebuild(fixed.as_ref().unwrap_or(event), learned);
-            },
-        )
+        let events = store::stored_events::rebuild(conn, &past, |event, learned| {
+            let fixed = sane_time(event, self.now, max_ahead);
+            engine.rebuild(fixed.as_ref().unwrap_or(event), learned);
+        })
         .await
         .map_err(Unreadable)?;
 
