@@ -1,6 +1,6 @@
 //! From detections to alerts and their notifications, in one transaction.
 
-use model::{Alert, DetectionUpdate, Timestamp};
+use model::{Alert, DetectionUpdate, TenantName, Timestamp};
 use notify::{Routing, Silences};
 use store::alerts::{Applied, Batch, Next, Route};
 use store::{PgConnection, StoreError};
@@ -14,6 +14,8 @@ pub struct AlertRouter<'a> {
     pub routing: &'a Routing,
     /// The silences in force.
     pub silences: &'a Silences,
+    /// Whose alerts they are, by the tenant's name; none: `default`'s.
+    pub tenant: Option<&'a TenantName>,
     /// The present.
     pub now: Timestamp,
     /// Whether it is business time.
@@ -31,7 +33,10 @@ impl AlertRouter<'_> {
         }
 
         Route {
-            channels: self.routing.channels(alert, self.business_hours),
+            channels: match self.tenant {
+                Some(tenant) => self.routing.channels_of(tenant, alert, self.business_hours),
+                None => self.routing.channels(alert, self.business_hours),
+            },
             muted_by: self.silences.covering(alert, self.now),
             most: self.routing.most(alert),
         }

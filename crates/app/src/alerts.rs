@@ -353,8 +353,14 @@ pub async fn acknowledge(
 
 /// Returns the alert of a signed link.
 pub async fn of_link(pool: &Pool, link: &Link) -> Result<Option<Alert>, StoreError> {
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    store::alerts::show(&mut conn, link.alert_id).await
+    let mut tx = pool.begin().await.map_err(StoreError::from)?;
+    let Some(tenant) = store::tenants::of_alert(&mut tx, link.alert_id).await? else {
+        return Ok(None);
+    };
+    store::tenants::act_for_now(&mut tx, tenant).await?;
+    let alert = store::alerts::show(&mut tx, link.alert_id).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(alert)
 }
 
 /// The same for the holder of a signed link. `origin` is what their request says.
@@ -363,14 +369,16 @@ pub async fn acknowledge_by_link(
     link: &Link,
     origin: Origin,
 ) -> Result<bool, AcknowledgeError> {
+    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
+    let Some(tenant) = store::tenants::of_alert(&mut conn, link.alert_id).await? else {
+        return Ok(false);
+    };
     let actor = Actor {
         name: format!("{} (link in a mail)", link.who),
         on_behalf_of: None,
         via: Via::AckLink,
-        tenant: None,
+        tenant: Some(tenant.0),
         origin,
     };
-
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     acknowledge(&mut conn, &actor, link.alert_id).await
 }

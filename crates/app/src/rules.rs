@@ -141,7 +141,23 @@ pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -
     settings
 }
 
-/// Writes the requirements of NIST SP 800-171 and their objectives into their tables.
+/// Has every tenant's record begin with the requirements. `engine` sees all tenants, and `people`
+/// write for one at a time; leaves it working for `default`.
+pub async fn sync_catalogs(
+    engine: &mut store::PgConnection,
+    people: &mut store::PgConnection,
+) -> anyhow::Result<u64> {
+    let mut written = 0;
+    for tenant in store::tenants::list(engine).await? {
+        store::tenants::act_for(people, tenant.id).await?;
+        written += sync_catalog(people).await?;
+    }
+    store::tenants::act_for(people, model::TenantId::DEFAULT).await?;
+    Ok(written)
+}
+
+/// Writes the requirements of NIST SP 800-171 and their objectives into their tables, for the tenant
+/// that the connection works for.
 pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64> {
     let catalog = compliance::Catalog::r2();
     let entries: Vec<store::compliance::Entry<'_>> = catalog

@@ -30,7 +30,7 @@ use identity::oidc::OidcError;
 use identity::password::PasswordError;
 use identity::policy::{Candidate, PasswordPolicy, Weakness};
 use identity::{Blocklist, Cost, PasswordHash, PasswordHasher, Token, TokenKind, TotpStep};
-use model::{Actor, AuditRecord, Clock, Origin, Timestamp, Via};
+use model::{Actor, AuditRecord, Clock, Origin, TenantId, Timestamp, Via};
 use secrecy::SecretString;
 use store::sign_in::{Credentials, NewPassword, NewSession};
 use store::{PgConnection, StoreError};
@@ -266,6 +266,8 @@ pub struct Outcome<T> {
     pub result: Result<T, SignInError>,
     /// For the audit trail of blueteam itself.
     pub event: Option<AuditRecord<'static>>,
+    /// Whose account it is about; that of the installation where there is no such account.
+    pub tenant: TenantId,
 }
 
 /// Words that no password may be made of: what this place is called.
@@ -356,7 +358,7 @@ impl SignIn {
         let result = self.try_sign_in(attempt, client, current).await;
         let event = password_event(attempt, client, &result);
         let result = result.map(|(signed, _)| signed);
-        Outcome { result, event }
+        self.outcome(result, event, Some(&attempt.username)).await
     }
 
     async fn try_sign_in(
@@ -395,7 +397,7 @@ impl SignIn {
         let result = self.try_change(attempt, new, client).await;
         let event = password_event(attempt, client, &result);
         let result = result.map(|(signed, _)| signed);
-        Outcome { result, event }
+        self.outcome(result, event, Some(&attempt.username)).await
     }
 
     async fn try_change(

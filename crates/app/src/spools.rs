@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::StateDir;
 use ingest::SpoolOnDisk;
-use model::{ServiceName, Timestamp};
+use model::{ServiceName, TenantName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The folder of what applications sent, below the state directory.
@@ -35,6 +35,9 @@ pub struct Owner {
     pub format: String,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// Their tenant; none: `default`. A file that an earlier version wrote does not say.
+    #[serde(default)]
+    pub tenant: Option<TenantName>,
 }
 
 impl Owner {

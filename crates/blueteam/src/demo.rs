@@ -60,6 +60,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
         trusted_proxies: Vec::new(),
         service: None,
         host: None,
+        tenant: None,
     }];
 
     config.channels.console.enabled = false;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Channel, Severity, Span};
+use model::{Channel, Severity, Span, TenantName};
 use notify::channels::by_design;
 use notify::routing::{Lists, Routing, Wishes};
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,14 @@ pub struct Alerts {
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of one rule, by its id; goes before all others.
     pub rules: BTreeMap<String, Override>,
-    /// For the alerts whose events are all of one tenant, by its id (`instance_id`); goes before
-    /// the source.
+    /// For the alerts whose events are all of one instance of an application, by its id
+    /// (`instance_id`); goes before the source.
     pub tenants: BTreeMap<Uuid, Override>,
     /// For the alerts of one source, by its name; goes before the severity.
     pub sources: BTreeMap<String, Override>,
+    /// For the alerts of a tenant of this installation other than `default`, by its name: nobody
+    /// else is told of them.
+    pub organizations: BTreeMap<TenantName, Override>,
 }
 
 /// How many messages of new alerts a channel that people read (email, Slack, Teams, PagerDuty)
@@ -90,11 +93,19 @@ impl Default for Alerts {
             rules: BTreeMap::new(),
             tenants: BTreeMap::new(),
             sources: BTreeMap::new(),
+            organizations: BTreeMap::new(),
         }
     }
 }
 
 impl Alerts {
+    /// Whether anybody is told of the alerts of a tenant.
+    pub fn tells_of(&self, tenant: &TenantName) -> bool {
+        let named = self.organizations.get(tenant);
+        let channels = named.and_then(|lists| lists.channels.as_ref());
+        tenant.is_default() || channels.is_some_and(|channels| !channels.is_empty())
+    }
+
     fn of(&self, severity: Severity) -> &[Channel] {
         match severity {
             Severity::Critical => &self.critical,
@@ -117,6 +128,7 @@ impl Alerts {
             rules: merged_lists(&self.rules),
             tenants: merged_lists(&self.tenants),
             sources: merged_lists(&self.sources),
+            organizations: merged_lists(&self.organizations),
             most: (self.rate_limit.messages > 0)
                 .then_some((self.rate_limit.messages, self.rate_limit.per)),
         };

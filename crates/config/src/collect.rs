@@ -9,7 +9,7 @@ use std::str::FromStr;
 use collect::Format;
 use collect::parsers::journald;
 use model::civil::Zone;
-use model::{Network, ServiceName, Span};
+use model::{Network, ServiceName, Span, TenantName};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -57,26 +57,36 @@ impl Default for Collect {
 
 impl Collect {
     /// The name of each configured source, as `sources list` has it; of a folder or a pattern, the
-    /// pattern in place of its files.
+    /// pattern in place of its files. With its tenant, where that is not `default`.
     pub fn source_names(&self) -> BTreeSet<String> {
-        let name = |format: Option<&Format>, place: &str| {
-            format!("{}:{place}", format.map_or("", |format| format.name))
+        let name = |format: Option<&Format>, place: &str, tenant: Option<&TenantName>| {
+            let format = format.map_or("", |format| format.name);
+            with_tenant(format!("{format}:{place}"), tenant)
         };
         let files = self
             .files
             .iter()
-            .map(|file| name(file.format(), &file.path));
+            .map(|file| name(file.format(), &file.path, file.tenant()));
         let listeners = self.listeners.iter();
-        let listeners = listeners.map(|listener| name(listener.format(), &listener.address));
+        let listeners =
+            listeners.map(|listener| name(listener.format(), &listener.address, listener.tenant()));
         let journals = self.journals.iter().map(|journal| {
             let place = journal.directory.as_deref().unwrap_or("journal");
-            name(Some(&journald::FORMAT), place)
+            name(Some(&journald::FORMAT), place, journal.tenant())
         });
-        let databases = self.databases.iter();
-        let databases = databases.map(|database| format!("database:{}", database.service));
+        let databases = self.databases.iter().map(|database| {
+            with_tenant(format!("database:{}", database.service), database.tenant())
+        });
 
         let all = files.chain(listeners).chain(journals);
         all.chain(databases).collect()
+    }
+}
+
+fn with_tenant(name: String, tenant: Option<&TenantName>) -> String {
+    match tenant {
+        Some(tenant) => format!("{name} of the tenant {tenant}"),
+        None => name,
     }
 }
 
@@ -93,6 +103,9 @@ pub struct Journal {
     /// Whose log it is: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// Whose events they are, by the tenant's name; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 /// One application with a database of its own.
@@ -112,6 +125,9 @@ pub struct Database {
     /// How often its whole table is gone through for events that came late.
     #[serde(default = "default_sweep")]
     pub full_scan_interval: Span,
+    /// Whose events they are, by the tenant's name; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 fn default_poll() -> Span {
@@ -145,6 +161,9 @@ pub struct File {
     /// The machine of events whose lines name none. This machine without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Whose events they are, by the tenant's name; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 impl File {
@@ -165,6 +184,19 @@ impl File {
         networks(&self.trusted_proxies)
     }
 }
+
+/// Implements what every table of a source has.
+macro_rules! tenants_of {
+    ($($table:ty),+) => {$(
+        impl $table {
+            /// Whose events they are; none for the tenant `default`.
+            pub fn tenant(&self) -> Option<&TenantName> {
+                self.tenant.as_ref().filter(|name| !name.is_default())
+            }
+        }
+    )+};
+}
+tenants_of!(File, Listener, Journal, Database);
 
 fn networks(texts: &[String]) -> Option<Vec<Network>> {
     texts.iter().map(|text| text.parse().ok()).collect()
@@ -224,6 +256,9 @@ pub struct Listener {
     /// is asked for one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_ca: String,
+    /// Whose events they are, by the tenant's name; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
 }
 
 fn default_format() -> String {
@@ -462,10 +497,9 @@ impl Collect {
                 &format!("{key}.full_scan_interval"),
                 database.full_scan_interval,
             );
-            if self.databases[..i]
-                .iter()
-                .any(|other| other.service == database.service)
-            {
+            if self.databases[..i].iter().any(|other| {
+                other.service == database.service && other.tenant() == database.tenant()
+            }) {
                 problems.push(Problem::new(format!("{key}.service"), "is there twice"));
             }
         }
@@ -540,6 +574,15 @@ mod tests {
         );
         assert_eq!(
             one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'"),
+            ["collect.databases[1].service"]
+        );
+        assert!(
+            one("tenant = 'default'\n[[databases]]\nservice = 'eqmon'\nurl_file = '/y'\ntenant = 'other'")
+                .is_empty(),
+            "two tenants have one each"
+        );
+        assert_eq!(
+            one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'\ntenant = 'default'"),
             ["collect.databases[1].service"]
         );
         assert_eq!(

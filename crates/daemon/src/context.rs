@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine_stats::EngineStats;
 use crate::spool_backlog::SpoolBacklog;
+use crate::tenancy::TenantSource;
 use crate::watched_clock::WatchedClock;
 
 /// How to connect to the database, by role.
@@ -75,25 +76,25 @@ pub struct Outbox {
 
 /// The names of the sources that folders and patterns of log files have found.
 #[derive(Clone, Debug, Default)]
-pub struct FoundSources(Arc<std::sync::Mutex<BTreeSet<String>>>);
+pub struct FoundSources(Arc<std::sync::Mutex<BTreeSet<TenantSource>>>);
 
 impl FoundSources {
     /// Returns whether a source is among them.
-    pub fn contains(&self, source_id: &str) -> bool {
-        self.names().contains(source_id)
+    pub fn contains(&self, source: &TenantSource) -> bool {
+        self.names().contains(source)
     }
 
     /// Adds one.
-    pub fn insert(&self, source_id: String) {
-        self.names().insert(source_id);
+    pub fn insert(&self, source: TenantSource) {
+        self.names().insert(source);
     }
 
     /// Removes one: its file is gone.
-    pub fn remove(&self, source_id: &str) {
-        self.names().remove(source_id);
+    pub fn remove(&self, source: &TenantSource) {
+        self.names().remove(source);
     }
 
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn names(&self) -> MutexGuard<'_, BTreeSet<TenantSource>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,7 +183,7 @@ pub struct TaskContext {
     /// What waits on its way into the database.
     pub arrivals: Arrivals,
     /// The names of the sources that the configuration has.
-    pub configured: Arc<BTreeSet<String>>,
+    pub configured: Arc<BTreeSet<TenantSource>>,
     /// The names of those that folders and patterns have found.
     pub found: FoundSources,
     /// Makes the daemon read its configuration again.

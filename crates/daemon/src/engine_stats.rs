@@ -19,14 +19,29 @@ pub(crate) struct EngineSnapshot {
 }
 
 impl EngineStats {
-    /// Takes a snapshot of the engine.
-    pub fn record(&self, engine: &detect::Engine, now: Timestamp) {
-        let seen = EngineSnapshot {
-            counters: engine.counters().clone(),
-            rules: engine.status(),
-            open: engine.open_detections(),
+    /// Takes a snapshot of the engines, and sums it up.
+    pub fn record<'e>(&self, engines: impl Iterator<Item = &'e detect::Engine>, now: Timestamp) {
+        let mut seen = EngineSnapshot {
             at: Some(now),
+            ..EngineSnapshot::default()
         };
+        for engine in engines {
+            let counters = engine.counters();
+            seen.counters.events += counters.events;
+            seen.counters.late += counters.late;
+            seen.counters.unknown_role += counters.unknown_role;
+            seen.open += engine.open_detections();
+            let status = engine.status();
+            if seen.rules.is_empty() {
+                seen.rules = status;
+                continue;
+            }
+            // They run the same rules, in the same order.
+            for (sum, rule) in seen.rules.iter_mut().zip(status) {
+                sum.usage.keys += rule.usage.keys;
+                sum.usage.evicted += rule.usage.evicted;
+            }
+        }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 

@@ -14,6 +14,7 @@ pub mod sources;
 mod spool_backlog;
 pub mod supervisor;
 pub mod tasks;
+mod tenancy;
 pub mod watched_clock;
 
 use std::collections::BTreeSet;
@@ -224,7 +225,8 @@ async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Resul
         );
     }
 
-    app::rules::sync_catalog(&mut operator).await?;
+    let mut engine = database.connect(Role::Engine).await?;
+    app::rules::sync_catalogs(&mut engine, &mut operator).await?;
     prepare_rules(loaded, &mut operator).await
 }
 

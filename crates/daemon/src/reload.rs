@@ -12,7 +12,7 @@ use app::running::RunningSources;
 use app::self_audit::Component;
 use app::tls::Pair;
 use config::{Config, ConfigErrors, Loaded};
-use model::{Clock as _, SystemClock};
+use model::{Clock as _, SystemClock, TenantId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -162,6 +162,7 @@ async fn prepare_reload(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
 
     let written = async {
         let mut operator = daemon.database.connect(Role::Operator).await?;
+        store::tenants::act_for(&mut operator, TenantId::DEFAULT).await?;
         prepare_rules(&loaded, &mut operator).await
     };
 

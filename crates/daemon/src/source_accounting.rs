@@ -1,16 +1,17 @@
 //! The completeness ledger of the table of audit events, kept by its reader: applications insert
 //! into the table themselves, so only the reader sees what arrived. Numbered producers are
-//! followed, and holes in their numbers are reported.
+//! followed, and holes in their numbers are reported. Each tenant has a ledger of its own: what one
+//! sends fills no other's.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use collect::source_tracking::{Cadence, Hours, Sequence};
+use collect::source_tracking::{Cadence, Hours, Sequence, SequenceGap};
 use model::event::EventTags;
 use model::time::Calendar;
-use model::{SecurityEvent, ServiceName, Source, Span, Timestamp};
-use store::PgConnection;
+use model::{SecurityEvent, ServiceName, Source, Span, TenantId, Timestamp};
 use store::sources::{self, Cause, Gap, Intake, weigh_time};
+use store::{Connection as _, PgConnection, StoreError};
 
 use app::self_audit::{Component, Failures};
 
@@ -48,6 +49,12 @@ struct Service {
 pub struct AuditTableLedger {
     calendar: Calendar,
     settle: Span,
+    tenants: BTreeMap<TenantId, TenantLedger>,
+}
+
+/// The same of one tenant.
+#[derive(Default)]
+struct TenantLedger {
     rhythm: Cadence,
     last_received: Option<Timestamp>,
     intake: Intake,
@@ -87,7 +94,7 @@ fn record_pause(rhythm: &mut Cadence, last: &mut Option<Timestamp>, now: Timesta
     }
 }
 
-/// AuditTableLedger what a speaker of the table has sent, and that it is not silent.
+/// Books what a speaker of the table has sent, and that it is not silent.
 async fn save_account(
     conn: &mut PgConnection,
     source_id: &str,
@@ -117,16 +124,61 @@ impl AuditTableLedger {
         calendar: Calendar,
         settle: Span,
     ) -> anyhow::Result<Self> {
-        sources::declare(conn, TABLE, Source::AuditDb, None).await?;
-        let mut ledger = Self {
+        let mut tenants = BTreeMap::new();
+        for tenant in store::tenants::list(conn).await? {
+            let mut tx = conn.begin().await.map_err(StoreError::from)?;
+            store::tenants::act_for_now(&mut tx, tenant.id).await?;
+            tenants.insert(tenant.id, TenantLedger::open(&mut tx).await?);
+            tx.commit().await.map_err(StoreError::from)?;
+        }
+
+        Ok(Self {
             calendar,
             settle,
-            rhythm: Cadence::default(),
-            last_received: None,
-            intake: Intake::default(),
-            producers: BTreeMap::new(),
-            services: BTreeMap::new(),
-        };
+            tenants,
+        })
+    }
+
+    /// Records that an event was read.
+    pub fn record_event(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+        // blueteam's own events do not show whether applications still send.
+        if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
+            return;
+        }
+
+        let ledger = self.tenants.entry(event.tenant).or_default();
+        ledger.record_event(event, now, self.settle);
+    }
+
+    /// Books what was read; belongs into the transaction that saves the cursor, which then works
+    /// for no tenant. Tells of numbers that are lost.
+    pub async fn save(
+        &mut self,
+        conn: &mut PgConnection,
+        now: Timestamp,
+        failures: &Failures,
+    ) -> anyhow::Result<()> {
+        let hours = hours_at(&mut self.calendar, now);
+        for (tenant, ledger) in &mut self.tenants {
+            let lost = ledger.take_lost(now);
+            if ledger.is_empty() && lost.is_empty() {
+                continue;
+            }
+            store::tenants::act_for_now(conn, *tenant).await?;
+            ledger.save(conn, now, hours, lost, failures).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of a producer that never came, by its name.
+type Lost = BTreeMap<String, Vec<SequenceGap>>;
+
+impl TenantLedger {
+    /// Loads the state of the ledger of the tenant that the connection works for.
+    async fn open(conn: &mut PgConnection) -> anyhow::Result<Self> {
+        sources::declare(conn, TABLE, Source::AuditDb, None).await?;
+        let mut ledger = Self::default();
 
         for row in sources::list(conn).await? {
             let intake = Intake {
@@ -159,15 +211,9 @@ impl AuditTableLedger {
         Ok(ledger)
     }
 
-    /// Records that an event was read.
-    pub fn record_event(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
-        // blueteam's own events do not show whether applications still send.
-        if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
-            return;
-        }
-
-        add_event(&mut self.intake, event, now, self.settle);
-        self.note_service(event, now);
+    fn record_event(&mut self, event: &SecurityEvent<'_>, now: Timestamp, settle: Span) {
+        add_event(&mut self.intake, event, now, settle);
+        self.note_service(event, now, settle);
         let Some(number) = event.details.number("producer_seq") else {
             return;
         };
@@ -186,32 +232,49 @@ impl AuditTableLedger {
 
         let producer = self.producers.entry(name).or_default();
         producer.sequence.record_arrival(number, now);
-        add_event(&mut producer.intake, event, now, self.settle);
+        add_event(&mut producer.intake, event, now, settle);
     }
 
-    fn note_service(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+    fn note_service(&mut self, event: &SecurityEvent<'_>, now: Timestamp, settle: Span) {
         let named = event.details.text("service");
         let Some(name) = named.and_then(|name| name.parse::<ServiceName>().ok()) else {
             return;
         };
 
         if let Some(service) = self.services.get_mut(name.as_str()) {
-            add_event(&mut service.intake, event, now, self.settle);
+            add_event(&mut service.intake, event, now, settle);
         } else if self.services.len() < SERVICES_MAX {
             let service = self.services.entry(name.into()).or_default();
-            add_event(&mut service.intake, event, now, self.settle);
+            add_event(&mut service.intake, event, now, settle);
         }
     }
 
-    /// Books what was read; belongs into the transaction that saves the cursor. Tells of
-    /// numbers that are lost.
-    pub async fn save(
+    /// Whether nothing has been read since the last save.
+    fn is_empty(&self) -> bool {
+        // What a service or a producer sent is the table's, too.
+        self.intake.is_empty()
+    }
+
+    /// Numbers that have been missing for too long.
+    fn take_lost(&mut self, now: Timestamp) -> Lost {
+        let mut lost = Lost::new();
+        for (name, producer) in &mut self.producers {
+            let holes = producer.sequence.take_overdue(now.minus(LOST_AFTER));
+            if !holes.is_empty() {
+                lost.insert(name.clone(), holes);
+            }
+        }
+        lost
+    }
+
+    async fn save(
         &mut self,
         conn: &mut PgConnection,
         now: Timestamp,
+        hours: Hours,
+        mut lost: Lost,
         failures: &Failures,
     ) -> anyhow::Result<()> {
-        let hours = hours_at(&mut self.calendar, now);
         if !self.intake.is_empty() {
             record_pause(&mut self.rhythm, &mut self.last_received, now, hours);
             let intake = take_intake(&mut self.intake);
@@ -230,7 +293,7 @@ impl AuditTableLedger {
         }
 
         for (name, producer) in &mut self.producers {
-            let lost = producer.sequence.take_overdue(now.minus(LOST_AFTER));
+            let lost = lost.remove(name).unwrap_or_default();
             if producer.intake.is_empty() && lost.is_empty() {
                 continue;
             }

@@ -7,10 +7,9 @@ pub mod remote_audit;
 
 use std::collections::BTreeSet;
 
-use model::Source;
-
 use crate::context::TaskContext;
 use crate::supervisor::{SourceKind, Supervisor};
+use crate::tenancy::TenantSource;
 
 /// Every kind of source.
 pub const ALL: &[&SourceKind] = &[
@@ -20,15 +19,15 @@ pub const ALL: &[&SourceKind] = &[
     &remote_audit::SOURCE,
 ];
 
-/// Starts a reader for each configured source. Returns their names in the completeness ledger.
+/// Starts a reader for each configured source. Returns them as the completeness ledger has them.
 pub(crate) fn start(
     supervisor: &mut Supervisor,
     context: &TaskContext,
-) -> anyhow::Result<BTreeSet<String>> {
-    let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
+) -> anyhow::Result<BTreeSet<TenantSource>> {
+    let mut configured = BTreeSet::new();
     for kind in ALL {
         for reader in (kind.start)(context)? {
-            configured.extend(reader.source_id);
+            configured.extend(reader.source);
             supervisor.spawn(kind.name, reader.run);
         }
     }

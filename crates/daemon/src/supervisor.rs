@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use crate::context::TaskContext;
+use crate::tenancy::TenantSource;
 
 /// How long a reload waits for the tasks that it replaces.
 const RETIRE: Duration = Duration::from_secs(5);
@@ -49,9 +50,8 @@ pub struct SourceKind {
 
 /// The reader of one source.
 pub struct Reader {
-    /// The source's name in the completeness ledger; none for a reader that has no source of its
-    /// own.
-    pub source_id: Option<String>,
+    /// The source in the completeness ledger; none for a reader that has none of its own.
+    pub source: Option<TenantSource>,
     /// What reads it.
     pub run: Running,
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use model::event::{EventTags, UserId};
 use model::time::{BusinessHours, BusinessHoursError, Calendar};
 use model::{
-    DetectionUpdate, EntityKind, Lookback, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
+    DetectionUpdate, EntityKind, Lookback, RuleId, SecurityEvent, Severity, Source, Span, TenantId,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -239,6 +240,13 @@ impl Engine {
             now: None,
             next_sweep: Timestamp::MIN,
         })
+    }
+
+    /// Makes the engine a tenant's: it is to see that tenant's events alone.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: TenantId) -> Self {
+        self.detections.set_tenant(tenant);
+        self
     }
 
     /// Sets the roles and tenants from `users.users`.

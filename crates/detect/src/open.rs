@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use model::text::shortened;
 use model::{
     Detection, DetectionUpdate, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Severity,
-    Source, Span, Timestamp,
+    Source, Span, TenantId, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -158,6 +158,8 @@ pub(crate) struct Detections {
     /// How long a closed detection can still be extended by an event that belongs to it; zero where
     /// closed detections are printed at once.
     grace: Span,
+    /// Whose detections they are.
+    tenant: TenantId,
     /// Conditions that hold are not reported: set while windows are rebuilt from events that were
     /// processed before.
     pub silenced: bool,
@@ -170,6 +172,11 @@ impl Detections {
             grace,
             ..Self::default()
         }
+    }
+
+    /// Makes them a tenant's. The same events of two tenants are not the same detection.
+    pub(crate) fn set_tenant(&mut self, tenant: TenantId) {
+        self.tenant = tenant;
     }
 
     /// Returns how many are open.
@@ -214,7 +221,7 @@ impl Detections {
         let mut open = Open::new(slot, info, cooldown, source, opening, hit);
         open.detection.cui_involved = event.cui_involved;
         open.detection.tenant = event.instance_id;
-        self.insert(open);
+        self.insert_new(open);
     }
 
     /// Reports that the condition held for a period in which there is no event (a silence).
@@ -260,6 +267,12 @@ impl Detections {
 
         open.detection.last_seen = to;
         open.last_extended = to;
+        self.insert_new(open);
+    }
+
+    fn insert_new(&mut self, mut open: Open) {
+        let fingerprint = &mut open.detection.fingerprint;
+        *fingerprint = tenants_fingerprint(self.tenant, *fingerprint);
         self.insert(open);
     }
 
@@ -553,6 +566,18 @@ fn whole_minutes(span: Span) -> Span {
     Span::mins((span.as_micros() + MINUTE - 1) / MINUTE)
 }
 
+/// A detection's id as that of a tenant. What was written when there was one tenant stays as it is.
+fn tenants_fingerprint(tenant: TenantId, of_events: Fingerprint) -> Fingerprint {
+    if tenant == TenantId::DEFAULT {
+        return of_events;
+    }
+
+    let mut hash = Sha256::new();
+    hash.update(tenant.0.as_bytes());
+    hash.update(of_events.0.as_bytes());
+    first_bytes(hash)
+}
+
 /// Combines rule, key and first event into one id. A cryptographic hash, because event ids come
 /// from the watched programs: no one may craft a second event whose alert is taken for that of the
 /// first.
@@ -575,6 +600,10 @@ fn detection_fingerprint(
 
     // Ids are unique per timestamp in the table, not by themselves.
     hash.update(at.as_micros().to_be_bytes());
+    first_bytes(hash)
+}
+
+fn first_bytes(hash: Sha256) -> Fingerprint {
     let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(hash.finalize()) {
         *to = from;

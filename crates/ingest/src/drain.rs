@@ -10,6 +10,7 @@ use model::{AuditRecord, Category, FieldError, Outcome, Text};
 use store::events::{AuditRow, Inserted};
 use tokio::time::{Instant, sleep};
 
+use super::refusals::Origin;
 use super::spool::{Batch, Spool, SpoolError};
 use super::writer::Conn;
 use super::{
@@ -200,9 +201,10 @@ pub(super) async fn keep_dead_letters(
 
     let count = letters.len() as u64;
     for (entry, error) in &letters {
+        let origin = Origin::of_tenant(record::tenant_of(entry));
         inner
             .refused
-            .note(None, store::sources::FROM_SPOOL, error, entry);
+            .note(origin, store::sources::FROM_SPOOL, error, entry);
     }
 
     let task = Arc::clone(inner);

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use collect::otlp::{self, OtlpError};
 use collect::spool::{self, Spool, SpoolError};
-use model::{AuditRecord, Clock, Span, Timestamp};
+use model::{AuditRecord, Clock, Span, TenantId, Timestamp};
 use sqlx::PgPool;
 use store::events::{AuditRow, Inserted};
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, oneshot, watch};
@@ -36,8 +36,8 @@ use tokio::time::timeout;
 
 pub use body::{BodyError, Charge, Encoding};
 pub use preparation::Prepared;
-use refusals::Refused;
-pub use sender::Sender;
+use refusals::{Origin, Refused};
+pub use sender::{Sender, Voice};
 pub use settings::{Settings, Timeouts};
 pub use spool_on_disk::{SpoolOnDisk, spool_on_disk};
 
@@ -379,7 +379,7 @@ impl Ingest {
         for (index, error) in &prepared.rejected {
             let entry = entries.next().map_or(&[][..], Vec::as_slice);
             let place = format_args!("{request} by {sender}, event {index}");
-            self.0.refused.note(Some(sender), place, error, entry);
+            self.0.refused.note(Origin::of(sender), place, error, entry);
         }
     }
 
@@ -395,12 +395,17 @@ impl Ingest {
         self.enqueue(rows, space, Some(charge)).await
     }
 
-    /// Writes an event of blueteam's own, through the same queue. Waits for room instead of being
-    /// refused.
-    pub async fn record(&self, record: AuditRecord<'static>) -> Result<Recorded, IngestError> {
+    /// Writes an event of blueteam's own that concerns a tenant, through the same queue. Waits for
+    /// room instead of being refused.
+    pub async fn record(
+        &self,
+        record: AuditRecord<'static>,
+        tenant: TenantId,
+    ) -> Result<Recorded, IngestError> {
         let Ok(row) = preparation::complete(record, self.0.clock.now(), fill_random) else {
             return Ok(Recorded::Rejected);
         };
+        let row = row.of_tenant(tenant);
         let space = Arc::clone(&self.0.space)
             .acquire_many_owned(1)
             .await

@@ -96,7 +96,9 @@ fn prepare_row(
         .map(Claim::At)
         .or_else(|| undated.then_some(Claim::NoTime))
         .filter(|_| named);
-    Ok(complete(sender.stamp(record)?, now, random)?.claiming(claim))
+    Ok(complete(sender.stamp(record)?, now, random)?
+        .of_tenant(sender.tenant)
+        .claiming(claim))
 }
 
 /// Gives a record its id and time where it has none.
@@ -176,15 +178,21 @@ fn check_clock<'a>(
 
 #[cfg(test)]
 mod tests {
+    use model::TenantId;
+
     use super::super::record;
+    use super::super::sender::Voice;
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_772_719_651);
 
     fn one(extra: &str) -> Prepared {
         let body = format!(r#"{{"category":"auth","action":"login","result":"success"{extra}}}"#);
-        let relay = Sender::Relay {
-            reserved: Vec::new(),
+        let relay = Sender {
+            tenant: TenantId::DEFAULT,
+            voice: Voice::Relay {
+                reserved: Vec::new(),
+            },
         };
         prepare(body.as_bytes(), &Settings::new("/"), &relay, NOW, |b| {
             b.fill(7);

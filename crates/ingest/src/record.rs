@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use model::{AuditRecord, FieldError, Timestamp};
+use model::{AuditRecord, FieldError, TenantId, Timestamp};
 use serde::Serialize;
 use store::events::{AuditRow, Claim};
 
@@ -34,6 +34,13 @@ struct Fields<'a> {
 
 /// The last field of a row that has the time of its arrival: what its sender claims, or null.
 const CLAIM: &[u8] = b",\"claimed_at\":";
+
+/// The very last field of a row that is not the tenant `default`'s: whose it is. Rows that an earlier
+/// version wrote have none.
+const TENANT: &[u8] = b",\"tenant_id\":\"";
+/// The bytes of an id as text, and of what ends a row after it.
+const ID: usize = 36;
+const END: &[u8] = b"\"}";
 
 /// Appends a row as JSON.
 pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
@@ -74,12 +81,25 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
         out.push(b'}');
     }
 
+    if row.tenant() != TenantId::DEFAULT {
+        out.pop();
+        out.extend_from_slice(TENANT);
+        out.extend_from_slice(row.tenant().to_string().as_bytes());
+        out.extend_from_slice(END);
+    }
+
     Ok(())
+}
+
+/// Whose a row is that [`encode`] wrote.
+pub(super) fn tenant_of(json: &[u8]) -> TenantId {
+    split_tenant(json).1
 }
 
 /// Reads a row that [`encode`] wrote.
 pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
-    let (json, claim) = split_claim(json);
+    let (json, tenant) = split_tenant(json);
+    let (json, claim) = split_claim(&json);
     let record = AuditRecord::from_checked_json(&json)?.into_owned();
     let id = record
         .event_id
@@ -88,7 +108,26 @@ pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
         .timestamp
         .ok_or_else(|| FieldError::new("timestamp", "is missing"))?;
 
-    Ok(AuditRow::new(record, || model::EventId(id), at).claiming(claim))
+    Ok(AuditRow::new(record, || model::EventId(id), at)
+        .of_tenant(tenant)
+        .claiming(claim))
+}
+
+/// Splits the tenant off the end of a row. What a sender chose is within brackets of its own, after
+/// which at least one more character follows.
+fn split_tenant(json: &[u8]) -> (Cow<'_, [u8]>, TenantId) {
+    let found = || {
+        let rest = json.strip_suffix(END)?;
+        let (rest, id) = rest.split_at_checked(rest.len().checked_sub(ID)?)?;
+        let rest = rest.strip_suffix(TENANT)?;
+        let id = std::str::from_utf8(id).ok()?.parse().ok()?;
+        Some(([rest, b"}"].concat(), TenantId(id)))
+    };
+
+    found().map_or(
+        (Cow::Borrowed(json), TenantId::DEFAULT),
+        |(json, tenant)| (Cow::Owned(json), tenant),
+    )
 }
 
 /// Splits the claim off the end of a row.
@@ -124,18 +163,23 @@ mod tests {
             // What a sender writes into its metadata is not ours.
             r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"ai",
             "action":"a","result":"denied","metadata":{"a":1,"claimed_at":null}}"#,
+            r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"ai",
+            "action":"a","result":"denied","metadata":{"a":1,"tenant_id":"019a0000-0000-7000-8000-000000000009"}}"#,
         ] {
             let row = decode(json.as_bytes()).unwrap();
-            assert_eq!(row.claim(), None);
+            assert_eq!((row.claim(), row.tenant()), (None, TenantId::DEFAULT));
             for claim in [
                 None,
                 Some(Claim::NoTime),
                 Some(Claim::At(Timestamp::from_micros(1_772_719_651_000_001))),
             ] {
-                let row = row.clone().claiming(claim);
-                let mut out = Vec::new();
-                encode(&row, &mut out).unwrap();
-                assert_eq!(decode(&out).unwrap(), row);
+                for tenant in [TenantId::DEFAULT, TenantId(uuid::Uuid::from_u128(9))] {
+                    let row = row.clone().claiming(claim).of_tenant(tenant);
+                    let mut out = Vec::new();
+                    encode(&row, &mut out).unwrap();
+                    assert_eq!(decode(&out).unwrap(), row);
+                    assert_eq!(tenant_of(&out), tenant);
+                }
             }
         }
     }

@@ -6,13 +6,13 @@ use std::mem::take;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{FieldError, Source};
+use model::{FieldError, Source, TenantId};
 use sqlx::Connection as _;
 use store::StoreError;
 use store::sources::{self, DeadLetter, ENTRY_MAX, Intake};
 use tokio::time::{sleep, timeout};
 
-use crate::sender::Sender;
+use crate::sender::{Sender, Voice};
 use crate::{Inner, lock_mutex};
 
 /// The source that rejected events are booked under: `ingest:SERVICE`, or `ingest` if the service
@@ -29,7 +29,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What waits to be booked, by source. There are few sources: API keys name the services.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Mutex<BTreeMap<String, Pile>>);
+pub(super) struct Refused(Mutex<BTreeMap<Origin, Pile>>);
+
+/// Under what an event that is refused is booked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    tenant: TenantId,
+    source: String,
+}
+
+impl Origin {
+    /// What a sender sent.
+    pub(super) fn of(sender: &Sender) -> Self {
+        let source = match &sender.voice {
+            Voice::Service(name) => format!("{SOURCE}:{name}"),
+            Voice::Relay { .. } => SOURCE.to_owned(),
+        };
+        Self {
+            tenant: sender.tenant,
+            source,
+        }
+    }
+
+    /// What one of a tenant's senders sent: which one, is not known any more.
+    pub(super) fn of_tenant(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            source: SOURCE.to_owned(),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Pile {
@@ -48,11 +77,11 @@ impl Pile {
 }
 
 impl Refused {
-    /// Records a rejected event: who sent it, if known, its position in the request, why, and its
+    /// Records a rejected event: who sent it, its position in the request, why, and its
     /// text.
     pub(super) fn note(
         &self,
-        sender: Option<&Sender>,
+        origin: Origin,
         place: impl std::fmt::Display,
         error: &FieldError,
         entry: &[u8],
@@ -69,37 +98,27 @@ impl Refused {
             letters: vec![letter],
             ..Pile::default()
         };
-        lock_mutex(&self.0)
-            .entry(source_of(sender))
-            .or_default()
-            .add(pile);
+        lock_mutex(&self.0).entry(origin).or_default().add(pile);
     }
 
     /// Notes log records that were understood and are no events.
     pub(super) fn note_ignored(&self, sender: &Sender, count: u64) {
         if count > 0 {
             let mut waiting = lock_mutex(&self.0);
-            waiting.entry(source_of(Some(sender))).or_default().ignored += count;
+            waiting.entry(Origin::of(sender)).or_default().ignored += count;
         }
     }
 
-    fn take(&self) -> BTreeMap<String, Pile> {
+    fn take(&self) -> BTreeMap<Origin, Pile> {
         take(&mut *lock_mutex(&self.0))
     }
 
     /// Puts back what could not be booked.
-    fn put_back(&self, piles: BTreeMap<String, Pile>) {
+    fn put_back(&self, piles: BTreeMap<Origin, Pile>) {
         let mut waiting = lock_mutex(&self.0);
-        for (source, pile) in piles {
-            waiting.entry(source).or_default().add(pile);
+        for (origin, pile) in piles {
+            waiting.entry(origin).or_default().add(pile);
         }
-    }
-}
-
-fn source_of(sender: Option<&Sender>) -> String {
-    match sender {
-        Some(Sender::Service(name)) => format!("{SOURCE}:{name}"),
-        Some(Sender::Relay { .. }) | None => SOURCE.to_owned(),
     }
 }
 
@@ -128,11 +147,12 @@ pub(super) async fn book(inner: &Inner) {
     }
 }
 
-async fn write_refused(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Result<(), StoreError> {
+async fn write_refused(inner: &Inner, waiting: &BTreeMap<Origin, Pile>) -> Result<(), StoreError> {
     let mut conn = inner.pool.acquire().await?;
     let mut tx = conn.begin().await?;
     let now = inner.clock.now();
-    for (source, pile) in waiting {
+    for (Origin { tenant, source }, pile) in waiting {
+        store::tenants::act_for_now(&mut tx, *tenant).await?;
         let intake = Intake {
             rejected: pile.count,
             ignored: pile.ignored,

@@ -1,9 +1,10 @@
-//! For whom a key sends: the key decides `metadata.service` of its events, not the events.
+//! For whom a key sends: the key decides whose its events are, and their `metadata.service`, not the
+//! events.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use model::{AuditRecord, FieldError, ServiceName};
+use model::{AuditRecord, FieldError, ServiceName, TenantId};
 use serde_json::value::RawValue;
 use store::keys::KeyInfo;
 
@@ -13,22 +14,31 @@ const FIELD: &str = "metadata.service";
 
 /// Who sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub struct Sender {
+    /// Whose events they are.
+    pub tenant: TenantId,
+    /// For whom it speaks.
+    pub voice: Voice,
+}
+
+/// For whom a key speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voice {
     /// One service: all that it sends is its own.
     Service(ServiceName),
     /// It passes on events of others, and is trusted to name their service; but not a service that
     /// has a key of its own.
     Relay {
-        /// The services that have their own keys.
+        /// The services of its tenant that have their own keys.
         reserved: Vec<String>,
     },
 }
 
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(name) => write!(f, "the service {name}"),
-            Self::Relay { .. } => f.write_str("a relay"),
+        match &self.voice {
+            Voice::Service(name) => write!(f, "the service {name}"),
+            Voice::Relay { .. } => f.write_str("a relay"),
         }
     }
 }
@@ -36,11 +46,15 @@ impl fmt::Display for Sender {
 impl Sender {
     /// Returns the sender that this key identifies.
     pub fn of(key: &KeyInfo) -> Self {
-        match &key.service {
-            Some(name) => Self::Service(name.clone()),
-            None => Self::Relay {
+        let voice = match &key.service {
+            Some(name) => Voice::Service(name.clone()),
+            None => Voice::Relay {
                 reserved: key.reserved.clone(),
             },
+        };
+        Self {
+            tenant: key.tenant,
+            voice,
         }
     }
 
@@ -48,7 +62,7 @@ impl Sender {
     /// relay. A service with a key of its own may call its parts what it likes: what it calls them
     /// stays in `service.name`.
     pub(super) fn claim<'a>(&self, mut record: AuditRecord<'a>, claimed: &str) -> AuditRecord<'a> {
-        if let Self::Relay { .. } = self
+        if let Voice::Relay { .. } = self.voice
             && let Ok(name) = claimed.parse()
         {
             record.metadata = record.metadata.with_service(&name);
@@ -59,23 +73,23 @@ impl Sender {
     /// Sets the record's service. Fails if the record claims another sender's.
     pub fn stamp<'a>(&self, mut record: AuditRecord<'a>) -> Result<AuditRecord<'a>, FieldError> {
         let claimed = claimed_service(record.metadata.as_json());
-        match (self, claimed) {
-            (Self::Service(own), Some(other)) if other != own.as_str() => Err(FieldError::new(
+        match (&self.voice, claimed) {
+            (Voice::Service(own), Some(other)) if other != own.as_str() => Err(FieldError::new(
                 FIELD,
                 format_args!("this API key is of the service `{own}`, and of no other"),
             )),
-            (Self::Service(own), _) => {
+            (Voice::Service(own), _) => {
                 record.metadata = record.metadata.with_service(own);
                 Ok(record)
             }
-            (Self::Relay { reserved }, Some(other)) if looks_like_any(&other, reserved) => {
+            (Voice::Relay { reserved }, Some(other)) if looks_like_any(&other, reserved) => {
                 Err(FieldError::new(
                     FIELD,
                     "that service, or one whose name looks the same, has an API key of its own: \
                         only with it are events the service's",
                 ))
             }
-            (Self::Relay { .. }, Some(_) | None) => Ok(record),
+            (Voice::Relay { .. }, Some(_) | None) => Ok(record),
         }
     }
 }
@@ -104,6 +118,13 @@ mod tests {
 
     use super::*;
 
+    fn sender(voice: Voice) -> Sender {
+        Sender {
+            tenant: TenantId::DEFAULT,
+            voice,
+        }
+    }
+
     fn stamped(sender: &Sender, metadata: &str) -> Result<String, String> {
         let json = format!(
             r#"{{"category":"auth","action":"login","result":"success","metadata":{metadata}}}"#
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_service_speaks_for_itself_alone() {
-        let eqmon = Sender::Service("eqmon".parse().unwrap());
+        let eqmon = sender(Voice::Service("eqmon".parse().unwrap()));
         for (metadata, expected) in [
             ("{}", Some(r#"{"service":"eqmon"}"#)),
             (r#"{"a":1}"#, Some(r#"{"a":1,"service":"eqmon"}"#)),
@@ -141,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_relay_speaks_for_those_without_a_key() {
-        let relay = Sender::Relay {
+        let relay = sender(Voice::Relay {
             reserved: vec!["eqmon".to_owned()],
-        };
+        });
         for (metadata, good) in [
             (r#"{"service":"artemis"}"#, true),
             (r#"{"a":{"service":"eqmon"}}"#, true),

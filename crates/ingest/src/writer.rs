@@ -13,6 +13,7 @@ use store::events::{AuditRow, Inserted, insert_audit_parts, prepare_writer};
 use tokio::time::{sleep, timeout};
 
 use crate::Timeouts;
+use crate::refusals::Origin;
 use crate::spool::{self, SpoolError};
 use crate::{Answer, IngestError, Inner, Job, Outage, add_to, held, lock_mutex, record};
 
@@ -190,15 +191,16 @@ impl Inner {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         for (start, done) in starts.zip(done) {
             for (at, error) in &done.rejected {
+                let Some(row) = rows.get(start + at) else {
+                    continue;
+                };
                 let mut text = Vec::new();
-                let entry = rows
-                    .get(start + at)
-                    .and_then(|row| record::encode(row, &mut text).ok());
+                let encoded = record::encode(row, &mut text);
                 self.refused.note(
-                    None,
+                    Origin::of_tenant(row.tenant()),
                     store::sources::BY_DATABASE,
                     error,
-                    if entry.is_some() { &text } else { b"" },
+                    if encoded.is_ok() { &text } else { b"" },
                 );
             }
         }

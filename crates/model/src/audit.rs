@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::event::{Action, Category, Details, EventTags, Outcome, SecurityEvent, Source, UserId};
 use crate::ids::EventId;
+use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
 
@@ -418,6 +419,7 @@ impl<'a> AuditRecord<'a> {
             resource_type: self.resource_type,
             resource_id: self.resource_id,
             instance_id: self.instance_id,
+            tenant: TenantId::DEFAULT,
             provenance: None,
             details: self.metadata,
             cui_involved: self.cui_accessed,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 pub use crate::details::Details;
 use crate::ids::{EventId, Severity, UnknownWord};
+use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
 
@@ -384,8 +385,10 @@ pub struct SecurityEvent<'a> {
     pub resource_type: Option<Text<'a>>,
     /// The thing itself.
     pub resource_id: Option<Text<'a>>,
-    /// The tenant.
+    /// The instance of the application, as it says itself.
     pub instance_id: Option<Uuid>,
+    /// Whose it is, of an event that was stored: the database says so, never the event.
+    pub tenant: TenantId,
     /// Where it was, of an event of a log. Boxed, because applications' events have none.
     pub provenance: Option<Box<Provenance<'a>>>,
     /// The rest.
@@ -425,6 +428,7 @@ impl SecurityEvent<'_> {
             resource_type: None,
             resource_id: None,
             instance_id: None,
+            tenant: TenantId::DEFAULT,
             provenance: None,
             details: Details::default(),
             cui_involved: false,
@@ -587,6 +591,7 @@ impl SecurityEvent<'_> {
             resource_type: self.resource_type.map(Text::into_owned),
             resource_id: self.resource_id.map(Text::into_owned),
             instance_id: self.instance_id,
+            tenant: self.tenant,
             provenance: self.provenance.map(|p| Box::new(p.into_owned())),
             details: self.details.into_owned(),
             cui_involved: self.cui_involved,

@@ -26,6 +26,7 @@ pub mod service;
 pub mod silence;
 pub mod size;
 pub mod sql;
+mod tenant;
 pub mod text;
 pub mod time;
 
@@ -52,5 +53,6 @@ pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanNumber, PlanStatus, RiskLevel};
 pub use service::ServiceName;
 pub use silence::{Silence, SilenceKind, SilenceScope, SilenceTarget, SilencedBy};
+pub use tenant::{NoTenantName, TenantId, TenantName};
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp, WallClock};

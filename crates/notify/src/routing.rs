@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Alert, Channel, Severity, Span};
+use model::{Alert, Channel, Severity, Span, TenantName};
 use uuid::Uuid;
 
 use crate::channels::by_design;
@@ -26,8 +26,10 @@ pub struct Wishes {
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of a rule, by its id.
     pub rules: BTreeMap<String, Lists>,
-    /// For the alerts whose events are all of one tenant, by its id.
+    /// For the alerts whose events are all of one instance of an application, by its id.
     pub tenants: BTreeMap<Uuid, Lists>,
+    /// For the alerts of a tenant of this installation other than `default`, by its name.
+    pub organizations: BTreeMap<TenantName, Lists>,
     /// For the alerts of a source, by its name.
     pub sources: BTreeMap<String, Lists>,
     /// How many messages of new alerts of one severity a channel that people read takes, and in how
@@ -104,6 +106,16 @@ impl Routing {
         self.wishes
             .most
             .filter(|_| !ALWAYS_TOLD.contains(&alert.rule_id.as_str()))
+    }
+
+    /// Returns the channels of an alert of a tenant other than `default`, each once: those that are
+    /// named for that tenant. The others have readers who are not its people.
+    pub fn channels_of(&self, tenant: &TenantName, alert: &Alert, open: bool) -> Vec<Channel> {
+        // For people, low and informational alerts are in the list alone, as everybody's are.
+        let is_news = !by_design(alert.severity).is_empty();
+        let named = self.wishes.organizations.get(tenant);
+        let lists = named.filter(|_| is_news).and_then(|lists| lists.at(open));
+        without_repeats(lists.map_or(&[], Vec::as_slice))
     }
 
     /// Returns the channels of an alert, each once. `open`: it is within business hours.
@@ -183,9 +195,15 @@ fn check_wishes(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingEr
         .iter()
         .map(|(id, lists)| (id.to_string(), lists.clone()))
         .collect();
+    let organizations = wishes
+        .organizations
+        .iter()
+        .map(|(name, lists)| (name.to_string(), lists.clone()))
+        .collect();
     for (section, all) in [
         ("rules", &wishes.rules),
         ("tenants", &tenants),
+        ("organizations", &organizations),
         ("sources", &wishes.sources),
     ] {
         for (name, lists) in all {
@@ -500,7 +518,7 @@ mod tests {
             source in prop::sample::select(vec!["s", "t", "u"]),
             open: bool,
         ) {
-            let mut wishes = Wishes { severities, off_hours, rules, tenants, sources, most: None };
+            let mut wishes = Wishes { severities, off_hours, rules, tenants, sources, most: None, organizations: BTreeMap::new() };
             let named = wishes.rules.values_mut().chain(wishes.tenants.values_mut()).chain(wishes.sources.values_mut());
             let named = named.flat_map(|lists| [&mut lists.channels, &mut lists.off_hours]).flatten();
             for list in wishes.severities.values_mut().chain(wishes.off_hours.values_mut()).chain(named) {

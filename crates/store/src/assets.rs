@@ -21,7 +21,10 @@ pub struct Asset {
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Asset>, StoreError> {
     let rows = sqlx::query_as!(
         Asset,
-        "SELECT name, category, owner, description, treatment FROM blueteam.assets ORDER BY name"
+        "SELECT name, category, owner, description, treatment
+         FROM blueteam.assets
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+         ORDER BY name"
     );
     Ok(rows.fetch_all(conn).await?)
 }
@@ -32,7 +35,7 @@ pub async fn save(conn: &mut PgConnection, actor: &Actor, a: &Asset) -> Result<(
     sqlx::query!(
         "INSERT INTO blueteam.assets (name, category, owner, description, treatment)
          VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (name) DO UPDATE
+         ON CONFLICT (tenant_id, name) DO UPDATE
          SET
              category = excluded.category, owner = excluded.owner,
              description = excluded.description, treatment = excluded.treatment,
@@ -57,9 +60,12 @@ pub async fn remove(
     name: &str,
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
-    let done = sqlx::query!("DELETE FROM blueteam.assets WHERE name = $1", name)
-        .execute(&mut *tx)
-        .await?;
+    let done = sqlx::query!(
+        "DELETE FROM blueteam.assets WHERE name = $1 AND tenant_id = blueteam.tenant_of_new()",
+        name
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }

@@ -1,4 +1,4 @@
-//! What is normal for a user, kept across restarts.
+//! What is normal for a tenant's user, kept across restarts.
 
 use model::Source;
 use serde_json::Value;
@@ -17,10 +17,13 @@ pub struct Baseline {
     pub profile: Value,
 }
 
-/// Every profile.
+/// Every profile of the tenant.
 pub async fn load(conn: &mut PgConnection) -> Result<Vec<Baseline>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT source, user_key, profile FROM blueteam.user_baselines ORDER BY source, user_key"
+        "SELECT source, user_key, profile
+         FROM blueteam.user_baselines
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+         ORDER BY source, user_key"
     )
     .fetch_all(conn)
     .await?;
@@ -53,7 +56,7 @@ pub async fn save(conn: &mut PgConnection, baselines: &[Baseline]) -> Result<(),
              $1::text[], $2::text[], $3::jsonb[]
          ) WITH ORDINALITY AS b (source, user_key, profile, n)
          ORDER BY b.source, b.user_key, b.n DESC
-         ON CONFLICT (source, user_key) DO UPDATE
+         ON CONFLICT (tenant_id, source, user_key) DO UPDATE
          SET profile = excluded.profile, updated_at = now()",
         &sources,
         &users,

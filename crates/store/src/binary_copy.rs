@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::event::{Details, Provenance, UserId};
-use model::{Category, EventId, Outcome, SecurityEvent, Source, Text, Timestamp};
+use model::{Category, EventId, Outcome, SecurityEvent, Source, TenantId, Text, Timestamp};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -182,7 +182,7 @@ pub(crate) use audit_columns;
 /// have, and reading would stand still there for ever. Small rows, nearly all there are, are not
 /// looked at: they cannot hold enough of them.
 const AUDIT_COLUMNS: &str = concat!(
-    "seq, ",
+    "seq, tenant_id, ",
     event_columns!(),
     r#", cui_accessed,
     CASE
@@ -198,7 +198,7 @@ const AUDIT_COLUMNS: &str = concat!(
 
 /// The same from `log_events`, and what only those have.
 const COLLECTED_COLUMNS: &str = concat!(
-    "seq, ",
+    "seq, tenant_id, ",
     event_columns!(),
     ", cui_involved, metadata, source, user_name, account, occurrences, source_id, host, program, \
      pid, facility, peer"
@@ -343,11 +343,12 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     }
 
     let seq = i64::from_be_bytes(row.fixed()?);
+    let tenant = TenantId(Uuid::from_bytes(row.fixed()?));
     let event_id = EventId(Uuid::from_bytes(row.fixed()?));
     let timestamp =
         Timestamp::from_micros(i64::from_be_bytes(row.fixed()?).saturating_add(PG_EPOCH_MICROS));
     match decode_fields(row, columns, event_id, timestamp) {
-        Ok(event) => Ok(Message::Event(seq, event)),
+        Ok(event) => Ok(Message::Event(seq, SecurityEvent { tenant, ..event })),
         Err(StoreError::Corrupt { why, .. }) => Ok(Message::Unreadable(Unreadable {
             seq,
             timestamp,
@@ -373,7 +374,7 @@ fn decode_provenance<'a>(row: &mut Row<'a>) -> Result<Option<Provenance<'a>>, St
     Ok((place != Provenance::default()).then_some(place))
 }
 
-/// The columns after `seq`, `event_id` and `timestamp`.
+/// The columns after `seq`, `tenant_id`, `event_id` and `timestamp`.
 fn decode_fields(
     mut row: Row<'_>,
     columns: i16,
@@ -409,7 +410,7 @@ fn decode_fields(
         }
     }
 
-    if columns > 15 {
+    if columns > 16 {
         event.source = row
             .str()?
             .parse()

@@ -296,7 +296,7 @@ pub async fn propose(
     sqlx::query!(
         "UPDATE blueteam.compliance_objectives
          SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5
-         WHERE objective_id = $1",
+         WHERE objective_id = $1 AND tenant_id = blueteam.tenant_of_new()",
         objective.0,
         proposal.finding.as_str(),
         proposal.reason,
@@ -318,7 +318,8 @@ pub async fn withdraw(
     sqlx::query!(
         "UPDATE blueteam.compliance_objectives
             SET proposed = NULL, proposed_reason = NULL, proposed_by = NULL, proposed_at = NULL
-          WHERE objective_id = $1 AND proposed_by = $2",
+          WHERE objective_id = $1 AND proposed_by = $2
+            AND tenant_id = blueteam.tenant_of_new()",
         objective.0,
         check_id
     )

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 mod known;
 
 use known::insert_ignoring_known;
-use model::{AuditRecord, EventId, FieldError, ServiceName, Timestamp};
+use model::{AuditRecord, EventId, FieldError, ServiceName, TenantId, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -26,6 +26,8 @@ pub struct AuditRow<'a> {
     timestamp: Timestamp,
     /// What its sender says of its time, where the row has that of its arrival.
     claim: Option<Claim>,
+    /// Whose it is: that of the key or source by which it came.
+    tenant: TenantId,
     record: AuditRecord<'a>,
 }
 
@@ -58,6 +60,7 @@ impl<'a> AuditRow<'a> {
             event_id: record.event_id.unwrap_or_else(|| event_id().0),
             timestamp: record.timestamp.unwrap_or(now),
             claim: None,
+            tenant: TenantId::DEFAULT,
             record,
         }
     }
@@ -83,6 +86,34 @@ impl<'a> AuditRow<'a> {
     /// The row's time.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
+    }
+
+    /// The same as that tenant's.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// The id that it has instead of its own where another tenant's event has that one: always the
+    /// same, so that a retry is known.
+    fn other_id(&self) -> Uuid {
+        Uuid::new_v5(&self.tenant.0, self.event_id.as_bytes())
+    }
+
+    /// Under which id it is known what the sender claims of its time: another tenant's claims say
+    /// nothing of it.
+    fn id_of_claim(&self) -> Uuid {
+        if self.tenant == TenantId::DEFAULT {
+            self.event_id
+        } else {
+            self.other_id()
+        }
     }
 
     /// The same as an event of that service, whatever it says of itself.
@@ -138,6 +169,12 @@ const COPY: &str = concat!(
     audit_columns!(),
     ") FROM STDIN (FORMAT binary)"
 );
+/// The same of rows that are not all of the tenant `default`, which a row is that names none.
+const COPY_OF_TENANTS: &str = concat!(
+    "COPY public.audit_events (",
+    audit_columns!(),
+    ", tenant_id) FROM STDIN (FORMAT binary)"
+);
 
 /// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own.
 /// An error means that nothing was written (rows that are refused are not an error).
@@ -157,7 +194,7 @@ pub async fn insert_audit(
         return Ok(inserted);
     }
 
-    match copy(&mut tx, COPY, encode_rows(rows)).await {
+    match copy_rows(&mut tx, rows).await {
         Ok(accepted) => {
             tx.commit().await?;
             Ok(Inserted {
@@ -212,7 +249,7 @@ pub async fn insert_audit_parts(
         return Ok(inserted);
     }
 
-    match copy(conn, COPY, encode_rows(rows)).await {
+    match copy_rows(conn, rows).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
         Err(error) if is_about_rows(&error) || is_refused_copy(&error) => {
             let mut tx = conn.begin().await?;
@@ -269,7 +306,13 @@ async fn as_first_arrived<'a>(
 ) -> Result<Option<Vec<AuditRow<'a>>>, StoreError> {
     let claims: Vec<(Uuid, i64, i64)> = rows
         .iter()
-        .filter_map(|row| Some((row.event_id, row.claim?.micros(), row.timestamp.as_micros())))
+        .filter_map(|row| {
+            Some((
+                row.id_of_claim(),
+                row.claim?.micros(),
+                row.timestamp.as_micros(),
+            ))
+        })
         .collect();
     if claims.is_empty() {
         return Ok(None);
@@ -345,11 +388,17 @@ pub(crate) async fn copy(
     copy.finish().await
 }
 
-fn encode_rows(rows: &[AuditRow<'_>]) -> Vec<u8> {
+async fn copy_rows(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<u64, sqlx::Error> {
+    let is_of_default = rows.iter().all(|row| row.tenant == TenantId::DEFAULT);
+    let statement = if is_of_default { COPY } else { COPY_OF_TENANTS };
+    copy(conn, statement, encode_rows(rows, !is_of_default)).await
+}
+
+fn encode_rows(rows: &[AuditRow<'_>], with_tenants: bool) -> Vec<u8> {
     let mut out = Encoder::with_capacity(rows.iter().map(AuditRow::size).sum());
     for row in rows {
         let r = &row.record;
-        out.row(14);
+        out.row(if with_tenants { 15 } else { 14 });
         out.uuid(Some(row.event_id));
         out.timestamp(row.timestamp);
         out.text(r.category.as_str());
@@ -365,6 +414,9 @@ fn encode_rows(rows: &[AuditRow<'_>]) -> Vec<u8> {
         out.uuid(r.instance_id);
         out.boolean(r.cui_accessed);
         out.jsonb(r.metadata.as_json());
+        if with_tenants {
+            out.uuid(Some(row.tenant.0));
+        }
     }
 
     out.finish()

@@ -2,7 +2,7 @@
 //! never the key.
 
 use model::Actor;
-use model::{ServiceName, Timestamp};
+use model::{ServiceName, TenantId, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ pub struct KeyInfo {
     pub key_id: Uuid,
     /// Its owner.
     pub user_id: Uuid,
+    /// Whose events it sends. A list that an earlier version kept on disk does not say.
+    #[serde(default)]
+    pub tenant: TenantId,
     /// What it may do.
     pub scopes: Vec<String>,
     /// The service that sends with it; none for a relay, which speaks for several.
@@ -164,6 +167,7 @@ pub async fn authenticate(
         Ok(KeyInfo {
             key_id: r.key_id,
             user_id: r.user_id,
+            tenant: TenantId(r.tenant_id),
             scopes: r.scopes,
             service: service_name(r.service)?,
             reserved: r.reserved.unwrap_or_default(),
@@ -187,6 +191,7 @@ pub async fn in_force(
             let info = KeyInfo {
                 key_id: r.key_id,
                 user_id: r.user_id,
+                tenant: TenantId(r.tenant_id),
                 scopes: r.scopes,
                 service: service_name(r.service)?,
                 reserved: r.reserved.unwrap_or_default(),

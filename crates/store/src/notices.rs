@@ -46,7 +46,12 @@ pub async fn unsaid(
     take_exclusively(conn, "notices").await?;
     let unsaid = sqlx::query_scalar!(
         r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
-            WHERE NOT EXISTS (SELECT FROM blueteam.scheduled_notifications WHERE kind = $1 AND key = k) ORDER BY n"#,
+            WHERE NOT EXISTS (
+                SELECT
+                FROM blueteam.scheduled_notifications
+                WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND kind = $1 AND key = k
+            )
+            ORDER BY n"#,
         kind,
         keys
     )
@@ -91,7 +96,7 @@ pub async fn last(
     let row = sqlx::query!(
         r#"SELECT key, at AS "at: Ts"
            FROM blueteam.scheduled_notifications
-           WHERE kind = $1
+           WHERE kind = $1 AND tenant_id = (SELECT blueteam.tenant_of_new())
            ORDER BY at DESC
            LIMIT 1"#,
         kind
@@ -266,7 +271,10 @@ pub async fn tell_folded(
          UPDATE blueteam.rate_limited_alerts f
          SET told_by = d.delivery_id
          FROM d
-         WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
+         WHERE f.tenant_id = (SELECT blueteam.tenant_of_new())
+           AND f.channel = $1
+           AND f.told_by IS NULL
+           AND f.at <= $3",
         channel.as_str(),
         serde_json::to_value(notice)?,
         Ts(until) as Ts

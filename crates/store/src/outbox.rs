@@ -142,11 +142,11 @@ pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result
              SET state = 'delivered', delivered_at = now(), last_error = NULL
              FROM t
              WHERE q.delivery_id = t.id AND q.state = 'pending'
-             RETURNING q.delivery_id, q.attempts, t.detail
+             RETURNING q.delivery_id, q.attempts, q.tenant_id, t.detail
          )
-         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'delivered', left(detail, 1000)
-         FROM d",
+         INSERT INTO blueteam.notification_attempts
+             (delivery_id, attempt, outcome, detail, tenant_id)
+         SELECT delivery_id, attempts, 'delivered', left(detail, 1000), tenant_id FROM d",
         &ids,
         &details
     )
@@ -182,11 +182,11 @@ pub async fn failed(
                  next_attempt_at = now() + t.wait * interval '1 microsecond'
              FROM t
              WHERE q.delivery_id = t.id AND q.state = 'pending'
-             RETURNING q.delivery_id, q.attempts, t.error
+             RETURNING q.delivery_id, q.attempts, q.tenant_id, t.error
          )
-         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'failed', left(error, 1000)
-         FROM d",
+         INSERT INTO blueteam.notification_attempts
+             (delivery_id, attempt, outcome, detail, tenant_id)
+         SELECT delivery_id, attempts, 'failed', left(error, 1000), tenant_id FROM d",
         &ids,
         &errors,
         &waits
@@ -210,11 +210,11 @@ pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), 
              SET state = 'dead', last_error = left(t.error, 1000)
              FROM t
              WHERE q.delivery_id = t.id AND q.state = 'pending'
-             RETURNING q.delivery_id, q.attempts, t.error
+             RETURNING q.delivery_id, q.attempts, q.tenant_id, t.error
          )
-         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'dead', left(error, 1000)
-         FROM d",
+         INSERT INTO blueteam.notification_attempts
+             (delivery_id, attempt, outcome, detail, tenant_id)
+         SELECT delivery_id, attempts, 'dead', left(error, 1000), tenant_id FROM d",
         &ids,
         &errors
     )

@@ -10,7 +10,9 @@ mod position;
 
 use model::audit::limits;
 use model::event::Details;
-use model::{AuditRecord, Category, EventId, FieldError, Outcome, ServiceName, Text, Timestamp};
+use model::{
+    AuditRecord, Category, EventId, FieldError, Outcome, ServiceName, TenantId, Text, Timestamp,
+};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row, Transaction};
 use uuid::Uuid;
@@ -293,11 +295,13 @@ fn decode_record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'stati
 }
 
 impl Found {
-    /// The same as a service's event.
+    /// The same as an event of a tenant's service.
     #[must_use]
-    pub fn of(self, service: &ServiceName) -> Self {
+    pub fn of(self, tenant: TenantId, service: &ServiceName) -> Self {
         Self {
-            event: self.event.map(|event| event.of_service(service)),
+            event: self
+                .event
+                .map(|event| event.of_service(service).of_tenant(tenant)),
         }
     }
 }

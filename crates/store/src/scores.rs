@@ -29,6 +29,7 @@ pub async fn note(
                  SELECT scored_at, details
                  FROM blueteam.posture_scores
                  WHERE details->>'kind' = 'dod_score'
+                   AND tenant_id = (SELECT blueteam.tenant_of_new())
                  ORDER BY scored_at DESC
                  LIMIT 1
              ) last
@@ -56,6 +57,7 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<Scored>, StoreError> {
                (details->>'open')::integer AS "open!"
            FROM blueteam.posture_scores
            WHERE details->>'kind' = 'dod_score'
+             AND tenant_id = (SELECT blueteam.tenant_of_new())
            ORDER BY scored_at, score_id"#
     )
     .fetch_all(conn)

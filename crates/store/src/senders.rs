@@ -183,7 +183,8 @@ pub async fn set_unread_since(
     sqlx::query!(
         "UPDATE blueteam.source_senders
          SET unread_since = $4
-         WHERE source_id = $1 AND peer = $2 AND host = $3",
+         WHERE source_id = $1 AND peer = $2 AND host = $3
+           AND tenant_id = blueteam.tenant_of_new()",
         sender.source_id,
         sender.key.peer,
         sender.key.host,
@@ -204,7 +205,8 @@ pub async fn set_silent_since(
     sqlx::query!(
         "UPDATE blueteam.source_senders
          SET silent_since = $4
-         WHERE source_id = $1 AND peer = $2 AND host = $3",
+         WHERE source_id = $1 AND peer = $2 AND host = $3
+           AND tenant_id = blueteam.tenant_of_new()",
         sender.source_id,
         sender.key.peer,
         sender.key.host,

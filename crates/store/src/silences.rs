@@ -106,7 +106,7 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Those that end after `since`, the next to end first: with the present, what counts now or later.
+/// The tenant's that end after `since`, the next to end first: with the present, what counts now or later.
 pub async fn ending_after(
     conn: &mut PgConnection,
     since: Timestamp,
@@ -117,7 +117,7 @@ pub async fn ending_after(
                mute_id, kind, rule_id, source, tenant, entity, author, reason, ticket,
                starts_at AS "starts_at: Ts", ends_at AS "ends_at: Ts", ended_by
            FROM blueteam.silences
-           WHERE ends_at > $1
+           WHERE ends_at > $1 AND tenant_id = (SELECT blueteam.tenant_of_new())
            ORDER BY ends_at, mute_id"#,
         Ts(since) as Ts
     )
@@ -126,7 +126,7 @@ pub async fn ending_after(
     rows.into_iter().map(Silence::try_from).collect()
 }
 
-/// Another number whenever a silence is added, ended or over; cheap enough to be asked each second.
+/// Another number whenever a silence of any tenant is added, ended or over; cheap enough to be asked each second.
 /// Not a time: transactions commit in another order than they begin.
 pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
     let stamp = sqlx::query_scalar!(

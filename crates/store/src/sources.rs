@@ -1,5 +1,5 @@
 //! The completeness ledger: what each source sent, what became of it, when it was silent, and what
-//! could not be read.
+//! could not be read. Each tenant has its own: that of the connection ([`crate::tenants`]).
 
 use model::{Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,7 @@ pub async fn declare(
     sqlx::query!(
         "INSERT INTO blueteam.sources (source_id, kind, expected_every)
          VALUES ($1, $2, $3)
-         ON CONFLICT (source_id) DO UPDATE
+         ON CONFLICT (tenant_id, source_id) DO UPDATE
          SET kind = excluded.kind, expected_every = excluded.expected_every, gone_at = NULL",
         source_id,
         kind.as_str(),
@@ -204,7 +204,8 @@ pub async fn set_gone(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.sources SET gone_at = $2 WHERE source_id = $1",
+        "UPDATE blueteam.sources SET gone_at = $2
+         WHERE source_id = $1 AND tenant_id = blueteam.tenant_of_new()",
         source_id,
         Ts(now) as Ts,
     )
@@ -279,7 +280,7 @@ pub async fn save_ledger(
     sqlx::query!(
         "UPDATE blueteam.sources
          SET rhythm = $2, sequence = coalesce($3, sequence)
-         WHERE source_id = $1",
+         WHERE source_id = $1 AND tenant_id = blueteam.tenant_of_new()",
         source_id,
         rhythm,
         sequence,
@@ -359,7 +360,7 @@ pub async fn refused_rows(
     let rows = sqlx::query!(
         r#"SELECT source_id, count(*) AS "events!", max(received_at) AS "last!: Ts"
            FROM blueteam.dead_letters
-           WHERE place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days'
+           WHERE tenant_id = blueteam.tenant_of_new() AND place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days'
            GROUP BY source_id
            ORDER BY source_id"#,
         BY_DATABASE,
@@ -379,26 +380,9 @@ pub async fn refused_rows(
 
 /// Gives up the oldest dead letters of each source beyond [`LETTERS_MAX`]. Returns how many.
 pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
-        "WITH old AS MATERIALIZED (
-             SELECT
-                 source_id,
-                 (
-                     SELECT letter_id
-                     FROM blueteam.dead_letters l
-                     WHERE l.source_id = s.source_id
-                     ORDER BY letter_id DESC
-                     OFFSET $1
-                     LIMIT 1
-                 ) AS last
-             FROM (SELECT DISTINCT source_id FROM blueteam.dead_letters) s
-         )
-         DELETE FROM blueteam.dead_letters d USING old
-         WHERE d.source_id = old.source_id AND d.letter_id <= old.last",
-        LETTERS_MAX,
-    )
-    .execute(conn)
-    .await?;
+    let done = sqlx::query_file!("src/sources/clear_dead_letters.sql", LETTERS_MAX)
+        .execute(conn)
+        .await?;
 
     Ok(done.rows_affected())
 }
@@ -444,7 +428,8 @@ pub async fn end_gap(
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.source_gaps SET ended_at = greatest(started_at, $2)
-          WHERE source_id = $1 AND cause = $3 AND ended_at IS NULL",
+          WHERE source_id = $1 AND cause = $3 AND ended_at IS NULL
+            AND tenant_id = blueteam.tenant_of_new()",
         source_id,
         Ts(now) as Ts,
         cause.as_str(),
@@ -510,7 +495,7 @@ pub async fn gaps(
     let rows = sqlx::query!(
         r#"SELECT cause, started_at AS "started_at: Ts", ended_at AS "ended_at: Ts", lost, detail
            FROM blueteam.source_gaps
-           WHERE source_id = $1
+           WHERE source_id = $1 AND tenant_id = blueteam.tenant_of_new()
            ORDER BY started_at DESC, gap_id DESC
            LIMIT $2"#,
         source_id,
@@ -555,7 +540,7 @@ pub async fn dead_letters(
                letter_id, source_id, received_at AS "received_at: Ts", place, reason, entry,
                length
            FROM blueteam.dead_letters
-           WHERE $1::text IS NULL OR source_id = $1
+           WHERE tenant_id = blueteam.tenant_of_new() AND ($1::text IS NULL OR source_id = $1)
            ORDER BY letter_id DESC
            LIMIT $2"#,
         source_id,

@@ -1,7 +1,7 @@
 //! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at
 //! start.
 
-use model::{Lookback, SecurityEvent, Timestamp};
+use model::{Lookback, SecurityEvent, TenantId, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -83,29 +83,52 @@ async fn select_events(
 /// alone: a start stays fast.
 const RECEIVED_MAX: u32 = 250_000;
 
+/// What of the past an engine must see again after a restart.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// How much of it.
+    pub memory: Lookback,
+    /// The present.
+    pub now: Timestamp,
+    /// How far events were read.
+    pub cursor: &'a Cursor,
+    /// The snapshot at which profiles were saved.
+    pub learned: Option<&'a Snapshot>,
+    /// Whose; none: everybody's.
+    pub tenant: Option<TenantId>,
+}
+
 /// Hands out what an engine must see again after a restart: of each table the events of the last
 /// `memory` before its newest one that the cursor has passed; those that came in during the last
 /// `memory` before its last arrival, whatever their own time, up to [`RECEIVED_MAX`]; and of all
 /// times those that it has passed since `learned`, the snapshot at which profiles were saved.
 /// `each` is told whether the saved profiles know the event.
 ///
+/// Of one tenant, where one is named: how much another one sent must push nothing of it out. An
+/// installation that has but one need not name it.
+///
 /// By arrival as well as by time, because one event from the present amid a backlog (we tell of our
 /// own failures so) would else push the backlog out of what is seen again, and with it the windows
 /// that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
-    memory: Lookback,
-    now: Timestamp,
-    cursor: &Cursor,
-    learned: Option<&Snapshot>,
+    past: &Past<'_>,
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
+    let Past {
+        memory,
+        now,
+        cursor,
+        learned,
+        tenant,
+    } = *past;
     let nothing = Snapshot::BEGINNING;
     let saved = Cursor {
         snapshot: learned.unwrap_or(&nothing).clone(),
         ..cursor.clone()
     };
 
+    let of_tenant = tenant.map_or_else(String::new, |id| format!(" AND tenant_id = '{id}'"));
     // Rows that cannot be read were counted when they were new.
     let (mut count, mut progress) = (0, Progress::default());
     let tables = [
@@ -122,15 +145,12 @@ pub async fn rebuild(
     ];
 
     for (events, unread, unlearned) in tables {
-        let (table, columns, withheld) = (
-            events.qualified(),
-            events.columns(),
-            cursor.withheld.condition(events),
-        );
+        let (table, columns) = (events.qualified(), events.columns());
+        let withheld = format!("{}{of_tenant}", cursor.withheld.condition(events));
 
         // Of what was read: a backlog must not push what came before it out of the windows.
         let newest = format!(
-            "SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}",
+            "SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}{of_tenant}",
             literal(now)
         );
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest))
@@ -139,7 +159,9 @@ pub async fn rebuild(
         let recent = since_condition("timestamp", newest.map_or(now, |newest| newest.0), memory);
 
         let mut known = |event: &SecurityEvent<'_>| each(event, true);
-        if let Some(received) = received_events(conn, table, &cursor.snapshot, memory).await? {
+        if let Some(received) =
+            received_events(conn, table, &cursor.snapshot, memory, &of_tenant).await?
+        {
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
                 "WITH received AS MATERIALIZED (
@@ -200,8 +222,9 @@ async fn received_events(
     table: &str,
     snapshot: &Snapshot,
     memory: Lookback,
+    of_tenant: &str,
 ) -> Result<Option<String>, StoreError> {
-    let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
+    let passed = format!("xact_id < '{}'::xid8{of_tenant}", snapshot.xmax());
     let sql = format!(
         "SELECT
              max(created_at),

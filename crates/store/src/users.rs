@@ -20,11 +20,13 @@ pub struct UserFacts {
     pub home_instance_id: Option<Uuid>,
 }
 
-/// Names, roles and home instances of all users.
+/// Names, roles and home instances of all users of the tenant.
 pub async fn all_facts(conn: &mut PgConnection) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(
         UserFacts,
-        "SELECT user_id, username, role, home_instance_id FROM users.users"
+        "SELECT user_id, username, role, home_instance_id
+         FROM users.users
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())"
     )
     .fetch_all(conn)
     .await?)

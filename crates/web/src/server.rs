@@ -254,7 +254,7 @@ async fn record_refused(state: &State, now: bool) {
         let Ok(event) = refused.event(state.clock.now()) else {
             continue;
         };
-        if let Err(error) = state.ingest.record(event).await {
+        if let Err(error) = state.ingest.record(event, model::TenantId::DEFAULT).await {
             tracing::warn!(%error, refused = refused.refused, "refused keys cannot be recorded");
         }
     }

@@ -125,6 +125,7 @@ mod tests {
         let info = KeyInfo {
             key_id: uuid::Uuid::from_u128(1),
             user_id: uuid::Uuid::from_u128(2),
+            tenant: model::TenantId::DEFAULT,
             scopes: vec!["events:write".to_owned()],
             service: Some("eqmon".parse().unwrap()),
             reserved: Vec::new(),

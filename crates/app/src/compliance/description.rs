@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use compliance::sections::{self, Section};
 use compliance::system::{Asset, CATEGORIES, System};
 use config::StateDir;
+use model::TenantId;
 use store::{PgConnection, StoreError};
 
 use super::diagrams;
@@ -68,6 +69,7 @@ pub(super) async fn read(
     };
     let system = match imported {
         Some(system) => system,
+        None if given.is_none() && !is_installations(conn).await? => System::default(),
         None => system_description(given, state)?,
     };
 
@@ -80,6 +82,11 @@ pub(super) async fn read(
         assets: inventory(conn, &system).await?,
         ..system
     })
+}
+
+/// Whether the connection works for the tenant whose description the file in the state directory is.
+async fn is_installations(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(store::tenants::acting(conn).await? == Some(TenantId::DEFAULT))
 }
 
 /// What was imported; `None` before the first time.
@@ -258,7 +265,7 @@ pub(super) async fn is_file_ignored(
     conn: &mut PgConnection,
     state: &StateDir,
 ) -> Result<bool, AppError> {
-    if !state.join(SYSTEM).exists() {
+    if !state.join(SYSTEM).exists() || !is_installations(conn).await? {
         return Ok(false);
     }
     let Some(imported) = imported(conn).await? else {

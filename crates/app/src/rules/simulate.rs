@@ -79,6 +79,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
     let router = AlertRouter {
         routing: &routing,
         silences: &silences,
+        tenant: None,
         now,
         business_hours,
         stale_before: Timestamp::MIN,

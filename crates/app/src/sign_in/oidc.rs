@@ -333,7 +333,7 @@ impl SignIn {
             Ok(Finished::CodeNeeded { .. }) => None,
             Err(error) => attempt_event(Way::Oidc, username.as_deref(), client, Err(error)),
         };
-        Outcome { result, event }
+        self.outcome(result, event, username.as_deref()).await
     }
 
     async fn try_finish(
@@ -477,7 +477,7 @@ impl SignIn {
             .await;
         let id = result.as_ref().map(|signed| signed.person.user_id);
         let event = attempt_event(Way::Oidc, username.as_deref(), client, id);
-        Outcome { result, event }
+        self.outcome(result, event, username.as_deref()).await
     }
 
     async fn try_code(

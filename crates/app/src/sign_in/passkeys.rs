@@ -229,7 +229,7 @@ impl SignIn {
         .await;
         let id = result.as_ref().map(|signed| signed.person.user_id);
         let event = attempt_event(Way::Passkey, username.as_deref(), client, id);
-        Outcome { result, event }
+        self.outcome(result, event, username.as_deref()).await
     }
 
     /// Begins to prove once more, by a passkey, who a session's person is.
@@ -277,7 +277,7 @@ impl SignIn {
             .as_ref()
             .err()
             .and_then(|error| attempt_event(Way::Passkey, username.as_deref(), client, Err(error)));
-        Outcome { result, event }
+        self.outcome(result, event, username.as_deref()).await
     }
 
     /// The account whose passkey has answered, if it may be used. `username`: its name, once the

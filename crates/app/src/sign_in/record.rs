@@ -1,10 +1,10 @@
 //! Attempts to sign in as audit events of blueteam's own, so that its rules watch its own door.
 
-use model::AuditRecord;
+use model::{AuditRecord, TenantId};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Client, SignInError};
+use super::{Client, Outcome, SignIn, SignInError};
 
 /// How somebody wants to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,4 +73,34 @@ pub(super) fn attempt_event(
     AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)
         .ok()
         .map(AuditRecord::into_owned)
+}
+
+impl SignIn {
+    /// What became of an attempt, with whose it is. Asked alike whether there is such an account or
+    /// not, and not at all for those that are too many.
+    pub(super) async fn outcome<T>(
+        &self,
+        result: Result<T, SignInError>,
+        event: Option<AuditRecord<'static>>,
+        username: Option<&str>,
+    ) -> Outcome<T> {
+        let is_cheap = matches!(result, Err(SignInError::TooMany(_)));
+        let tenant = match username {
+            Some(username) if event.is_some() && !is_cheap => self.tenant_of(username).await,
+            _ => TenantId::DEFAULT,
+        };
+        Outcome {
+            result,
+            event,
+            tenant,
+        }
+    }
+
+    async fn tenant_of(&self, username: &str) -> TenantId {
+        let asked = async {
+            let mut conn = self.connect().await?;
+            Ok::<_, SignInError>(store::tenants::of_account(&mut conn, username).await?)
+        };
+        asked.await.ok().flatten().unwrap_or_default()
+    }
 }

@@ -147,7 +147,7 @@ impl SignIn {
             .as_ref()
             .err()
             .and_then(|error| attempt_event(Way::Password, Some(&username), client, Err(error)));
-        Outcome { result, event }
+        self.outcome(result, event, Some(&username)).await
     }
 
     /// Locks a session, as its person asks.

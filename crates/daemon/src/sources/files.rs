@@ -12,7 +12,7 @@ use collect::{Format, LineId};
 use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span, Timestamp};
+use model::{Clock, ServiceName, Span, TenantName, Timestamp};
 use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::context::TaskContext;
 use crate::log_pipeline::{Beside, Intake};
 use crate::supervisor::{Reader, SourceKind};
+use crate::tenancy::{self, TenantSource};
 use app::self_audit::{Component, Failures};
 
 mod folder;
@@ -42,6 +43,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             format: file.format().context("no such format")?,
             every: file.expected_interval,
             service: file.service.clone(),
+            tenant: file.tenant().cloned(),
             host: file.host.clone().unwrap_or_else(app::actor::hostname),
             keep_raw: config.collect.keep_raw,
             zone: file.zone().context("no such time zone")?,
@@ -55,12 +57,12 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
         readers.push(if folder::is_several(&file.path) {
             let found = context.found.clone();
             Reader {
-                source_id: None,
+                source: None,
                 run: Box::pin(folder::run(options, found, context.stop.clone())),
             }
         } else {
             Reader {
-                source_id: Some(options.name()),
+                source: Some(options.source()),
                 run: Box::pin(run(options, context.stop.clone())),
             }
         });
@@ -95,6 +97,8 @@ pub struct Options {
     pub trusted_proxies: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// Their tenant; none: `default`.
+    pub tenant: Option<TenantName>,
     /// The machine of events whose lines name none.
     pub host: String,
     /// The age up to which raw lines are kept.
@@ -113,6 +117,14 @@ impl Options {
     /// The collector's name, and the source's in the ledger.
     pub fn name(&self) -> String {
         format!("{}:{}", self.format.name, self.path.display())
+    }
+
+    /// The source in the ledger.
+    pub fn source(&self) -> TenantSource {
+        TenantSource {
+            tenant: self.tenant.clone(),
+            name: self.name(),
+        }
     }
 
     fn position(&self, at: Position) -> anyhow::Result<store::log_events::Position> {
@@ -165,9 +177,7 @@ async fn follow_file(
     first: Option<Position>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut conn = store::connect(&options.database)
-        .await
-        .context("cannot connect to the database")?;
+    let (mut conn, _) = tenancy::connect(&options.database, options.tenant.as_ref()).await?;
     let saved = match store::log_events::position(&mut conn, &options.name()).await? {
         Some(position) => {
             Some(serde_json::from_value(position).context("the saved position cannot be read")?)

@@ -11,7 +11,7 @@ use collect::follow::LINE_MAX;
 use collect::parsers::journald::{FORMAT, find_cursor, line_id};
 use collect::{Format, LineId};
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span, Timestamp};
+use model::{Clock, ServiceName, Span, TenantName, Timestamp};
 use serde_json::{Value, json};
 use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
@@ -25,6 +25,7 @@ use tracing::{error, info};
 use crate::context::TaskContext;
 use crate::log_pipeline::{Beside, Intake};
 use crate::supervisor::{Reader, SourceKind};
+use crate::tenancy::{self, TenantSource};
 use app::self_audit::{Component, Failures};
 
 /// The kind.
@@ -45,6 +46,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             directory: journal.directory.clone(),
             every: journal.expected_interval,
             service: journal.service.clone(),
+            tenant: journal.tenant().cloned(),
             keep_raw: config.collect.keep_raw,
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
@@ -53,7 +55,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
         };
 
         Reader {
-            source_id: Some(options.name()),
+            source: Some(options.source()),
             run: Box::pin(run(options, context.stop.clone())),
         }
     });
@@ -87,6 +89,8 @@ pub struct Options {
     pub every: Option<Span>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// Their tenant; none: `default`.
+    pub tenant: Option<TenantName>,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -107,6 +111,14 @@ impl Options {
             FORMAT.name,
             self.directory.as_deref().unwrap_or("journal")
         )
+    }
+
+    /// The source in the ledger.
+    pub fn source(&self) -> TenantSource {
+        TenantSource {
+            tenant: self.tenant.clone(),
+            name: self.name(),
+        }
     }
 
     /// The command that prints the entries from the saved one on, itself included where the journal
@@ -202,9 +214,7 @@ async fn follow_journal(
     stop: &CancellationToken,
     stored: &mut bool,
 ) -> anyhow::Result<()> {
-    let mut conn = store::connect(&options.database)
-        .await
-        .context("cannot connect to the database")?;
+    let (mut conn, _) = tenancy::connect(&options.database, options.tenant.as_ref()).await?;
     let format: &'static Format = &FORMAT;
     let calendar = options.calendar.clone();
     let intake = Intake::open(

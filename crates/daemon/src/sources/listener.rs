@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use collect::Format;
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{Clock, Network, ServiceName, Span};
+use model::{Clock, Network, ServiceName, Span, TenantName};
 use store::PgConnectOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,7 @@ mod streams;
 use crate::context::TaskContext;
 use crate::spool_backlog::SpoolBacklog;
 use crate::supervisor::{Reader, SourceKind};
+use crate::tenancy::TenantSource;
 
 /// The kind.
 pub const SOURCE: SourceKind = SourceKind {
@@ -67,6 +68,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             every: listener.expected_interval,
             senders: listener.senders.clone(),
             service: listener.service.clone(),
+            tenant: listener.tenant().cloned(),
             keep_raw: config.collect.keep_raw,
             zone: listener.zone().context("no such time zone")?,
             trusted_proxies: listener.proxies().context("no such network")?,
@@ -79,9 +81,9 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             waiting: Arc::clone(&context.arrivals.waiting),
         };
 
-        configured.insert(options.name());
+        configured.insert(options.source());
         readers.push(Reader {
-            source_id: Some(options.name()),
+            source: Some(options.source()),
             run: Box::pin(run(options, context.stop.clone())),
         });
     }
@@ -98,7 +100,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
     };
 
     readers.push(Reader {
-        source_id: None,
+        source: None,
         run: Box::pin(drain_left_behind(left, configured, context.stop.clone())),
     });
 
@@ -128,6 +130,8 @@ pub struct Options {
     pub senders: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// Their tenant; none: `default`.
+    pub tenant: Option<TenantName>,
     /// The zone of times that name none.
     pub zone: Zone,
     /// Proxies whose word about whom they forward for is taken.
@@ -156,6 +160,14 @@ impl Options {
         format!("{}:{}", self.format.name, self.address)
     }
 
+    /// The source in the ledger.
+    pub fn source(&self) -> TenantSource {
+        TenantSource {
+            tenant: self.tenant.clone(),
+            name: self.name(),
+        }
+    }
+
     /// Whether messages of an address are taken.
     fn admits(&self, address: IpAddr) -> bool {
         self.senders.is_empty() || self.senders.iter().any(|network| network.contains(address))
@@ -177,7 +189,7 @@ impl Options {
     fn sink(&self) -> Sink {
         Sink {
             database: self.database.clone(),
-            name: self.name(),
+            source: self.source(),
             format: self.format,
             every: self.every,
             service: self.service.clone(),
@@ -192,9 +204,10 @@ impl Options {
     }
 }
 
-/// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
+/// The folder of a source's spool, which is one tenant's: its name as far as a file's may have it, and a number that tells
 /// apart what then looks the same.
-fn spool_folder(state: &StateDir, source: &str) -> PathBuf {
+fn spool_folder(state: &StateDir, source: &TenantSource) -> PathBuf {
+    let source = source.key();
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '.' {
             c
@@ -232,13 +245,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let (lost, options) = (Arc::new(Lost::default()), Arc::new(options));
     let name = options.name();
     let shelf = Arc::new(Shelf::new(
-        spool_folder(&options.state, &name),
+        spool_folder(&options.state, &options.source()),
         options.spool_max_bytes,
     ));
     let owner = Owner {
         source: name,
         format: options.format.name.to_owned(),
         service: options.service.clone(),
+        tenant: options.tenant.clone(),
     };
 
     if let Err(cause) = owner.write(shelf.dir()) {
@@ -275,7 +289,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 /// left, or at the stop.
 pub async fn drain_left_behind(
     like: LeftBehind,
-    configured: BTreeSet<String>,
+    configured: BTreeSet<TenantSource>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let folders = match std::fs::read_dir(listeners_dir(&like.state)) {
@@ -287,10 +301,16 @@ pub async fn drain_left_behind(
     };
 
     for dir in folders {
-        let Some(owner) = Owner::of(&dir).filter(|owner| !configured.contains(&owner.source))
-        else {
+        let Some(owner) = Owner::of(&dir) else {
             continue;
         };
+        let source = TenantSource {
+            tenant: owner.tenant,
+            name: owner.source,
+        };
+        if configured.contains(&source) {
+            continue;
+        }
         let Some(format) = Format::named(&owner.format) else {
             continue;
         };
@@ -304,11 +324,11 @@ pub async fn drain_left_behind(
         }
         info!(
             "{}: storing what was received before it was taken out of the configuration",
-            owner.source
+            source.name
         );
         let sink = Sink {
             database: like.database.clone(),
-            name: owner.source,
+            source,
             format,
             every: None,
             service: owner.service,
@@ -376,12 +396,22 @@ mod tests {
     #[test]
     fn each_source_has_a_folder_of_its_own() {
         let state = StateDir::resolve(Some(std::path::Path::new("/state"))).unwrap();
-        let of = |source: &str| spool_folder(&state, source).display().to_string();
+        let of_tenant = |source: &str, tenant: Option<&str>| {
+            let source = TenantSource {
+                tenant: tenant.map(|name| name.parse().unwrap()),
+                name: source.to_owned(),
+            };
+            spool_folder(&state, &source).display().to_string()
+        };
+        let of = |source: &str| of_tenant(source, None);
         assert!(
             of("syslog:udp:127.0.0.1:5514")
                 .starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-")
         );
         assert_ne!(of("syslog:unix:/a/b"), of("syslog:unix:/a-b"));
         assert!(!of("syslog:unix:/../../etc").contains("/.."));
+        // What was received for one tenant is not stored as another's.
+        let tenants = [None, Some("a"), Some("b")].map(|tenant| of_tenant("syslog:x", tenant));
+        assert!(tenants[0] != tenants[1] && tenants[1] != tenants[2]);
     }
 }

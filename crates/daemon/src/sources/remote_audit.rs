@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use model::time::Calendar;
-use model::{Clock, ServiceName, Source, Span, Timestamp};
+use model::{Clock, ServiceName, Source, Span, TenantId, TenantName, Timestamp};
 use secrecy::ExposeSecret as _;
 use store::remote_audit::{self, Account, Found, Position};
 use store::sources::{self, Cause, Gap};
@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::context::TaskContext;
 use crate::log_pipeline::Breath;
 use crate::supervisor::{Reader, SourceKind};
+use crate::tenancy::{self, TenantSource};
 use app::self_audit::{Component, Failures};
 
 /// The kind.
@@ -40,6 +41,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             ledger: context.database.engine.clone(),
             theirs,
             service: database.service.clone(),
+            tenant: database.tenant().cloned(),
             every: database.expected_interval,
             poll: to_duration(database.poll_interval),
             sweep: to_duration(database.full_scan_interval),
@@ -50,7 +52,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
         };
 
         readers.push(Reader {
-            source_id: Some(options.name()),
+            source: Some(options.source()),
             run: Box::pin(run_reader(options, context.stop.clone())),
         });
     }
@@ -79,6 +81,8 @@ struct Options {
     /// How to connect to theirs.
     theirs: PgConnectOptions,
     service: ServiceName,
+    /// Whose events they are; none: the tenant `default`'s.
+    tenant: Option<TenantName>,
     every: Option<Span>,
     poll: Duration,
     sweep: Duration,
@@ -102,6 +106,14 @@ impl Options {
     /// The source's name in the ledger, and the position's.
     fn name(&self) -> String {
         format!("database:{}", self.service)
+    }
+
+    /// The source in the ledger.
+    fn source(&self) -> TenantSource {
+        TenantSource {
+            tenant: self.tenant.clone(),
+            name: self.name(),
+        }
     }
 }
 
@@ -154,7 +166,7 @@ async fn note_outage(
     since: Timestamp,
     cause: &anyhow::Error,
 ) -> anyhow::Result<()> {
-    let mut conn = store::connect(&options.ledger).await?;
+    let (mut conn, _) = tenancy::connect(&options.ledger, options.tenant.as_ref()).await?;
     sources::declare(&mut conn, &options.name(), Source::AuditDb, options.every).await?;
     let cause = model::text::sanitize(&format!("{cause:#}")).into_owned();
     let gap = Gap {
@@ -175,6 +187,7 @@ async fn note_outage(
 struct TableReader<'o> {
     options: &'o Options,
     ours: PgConnection,
+    tenant: TenantId,
     breath: Breath,
     newest: Option<Timestamp>,
     position: Option<Position>,
@@ -236,22 +249,20 @@ async fn bounded_answer<T>(
 impl<'o> TableReader<'o> {
     async fn open(options: &'o Options) -> anyhow::Result<Self> {
         let name = options.name();
-        let mut ledger = store::connect(&options.ledger)
-            .await
-            .context("cannot connect to the database")?;
+        let tenant = options.tenant.as_ref();
+        let (mut ledger, _) = tenancy::connect(&options.ledger, tenant).await?;
         sources::declare(&mut ledger, &name, Source::AuditDb, options.every).await?;
 
         let row = sources::find(&mut ledger, &name)
             .await?
             .context("the source was not made known")?;
-        let mut ours = store::connect(&options.ours)
-            .await
-            .context("cannot connect to the database")?;
+        let (mut ours, tenant) = tenancy::connect(&options.ours, tenant).await?;
         let position = remote_audit::position(&mut ours, &name).await?;
 
         Ok(Self {
             options,
             ours,
+            tenant,
             breath: Breath::of(&row, options.calendar.clone()),
             newest: row.last_event_at,
             position,
@@ -319,7 +330,7 @@ impl<'o> TableReader<'o> {
 
         let batch = batch
             .into_iter()
-            .map(|found| found.of(&self.options.service))
+            .map(|found| found.of(self.tenant, &self.options.service))
             .collect();
         let kept = remote_audit::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
         if kept.rejected > 0 {

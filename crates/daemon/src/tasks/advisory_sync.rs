@@ -262,6 +262,7 @@ async fn apply_findings(
     let router = AlertRouter {
         routing: &options.routing,
         silences: &silences,
+        tenant: None,
         now,
         business_hours: options.calendar.clone().period(now).open,
         stale_before: Timestamp::MIN,

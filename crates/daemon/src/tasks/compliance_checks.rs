@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::Session;
-use app::actor::{Action, Resource};
 use app::compliance::checks::{self, Surroundings};
 use app::compliance::claims;
 use app::compliance::reminders::{due, line};
 use compliance::reminders::Reminder;
 use config::{Config, StateDir};
-use model::{Actor, Clock, Span, Timestamp};
+use model::{Actor, Channel, Clock, Span, TenantId, Timestamp};
+use store::tenants::Tenant;
 use store::{Connection as _, PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 
 async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
     let (now, every) = (options.clock.now(), options.config.compliance.interval);
-    let ran = every > Span::ZERO && run_checks(options, now, every).await?;
+    let mut conn = store::connect(&options.database).await?;
+    let tenants = store::tenants::list(&mut conn).await?;
+    let mut ran = false;
+    for tenant in tenants.iter().filter(|_| every > Span::ZERO) {
+        ran |= run_checks(options, tenant, now, every).await?;
+    }
     let pause = if every == Span::ZERO {
         REMIND
     } else {
@@ -121,21 +126,35 @@ async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow:
         return Ok(());
     }
 
-    let conn = store::connect(&options.database).await?;
-    let mut session = Session::new(conn, Actor::task(ACTOR));
-    let due = due(&mut session, now).await?;
-    claims::record_score(&mut session, &options.state, now).await?;
-    let (conn, _) = session.change(Action::Write, Resource::Compliance)?;
-    send_reminders(options, conn, &due, now).await?;
+    for tenant in &tenants {
+        let mut session = session_for(options, tenant).await?;
+        let due = due(&mut session, now).await?;
+        claims::record_score(&mut session, &options.state, now).await?;
+        session.close().await;
+        store::tenants::act_for(&mut conn, tenant.id).await?;
+        send_reminders(options, &mut conn, tenant, &due, now).await?;
+    }
     *reminded = Some(now);
 
     Ok(())
 }
 
-/// Runs the checks that are due. Returns `false` when none is, or when another process runs them.
-async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
-    let conn = store::connect(&options.operator).await?;
-    let mut session = Session::new(conn, Actor::task(ACTOR));
+/// A session for a tenant, in the role of a person at work, who sees nothing of another.
+async fn session_for(options: &Options, tenant: &Tenant) -> anyhow::Result<Session> {
+    let mut conn = store::connect(&options.operator).await?;
+    store::tenants::act_for(&mut conn, tenant.id).await?;
+    Ok(Session::new(conn, Actor::task(ACTOR)))
+}
+
+/// Runs the checks of a tenant that are due. Returns `false` when none is, or when another process
+/// runs them.
+async fn run_checks(
+    options: &Options,
+    tenant: &Tenant,
+    now: Timestamp,
+    every: Span,
+) -> anyhow::Result<bool> {
+    let mut session = session_for(options, tenant).await?;
     let around = Surroundings {
         config: &options.config,
         state: &options.state,
@@ -147,6 +166,7 @@ async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::R
     }
 
     info!(
+        tenant = %tenant.name,
         checks = found.len(),
         not_met = found.iter().filter(|f| f.is_not_met()).count(),
         "ran compliance checks on schedule"
@@ -155,14 +175,26 @@ async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::R
     Ok(true)
 }
 
+/// Where a tenant is reminded of its work: of another than `default` only where its alerts go.
+fn reminder_channels(config: &Config, tenant: &Tenant) -> Vec<Channel> {
+    if tenant.id == TenantId::DEFAULT {
+        return config.compliance.channels(&config.channels);
+    }
+    let named = config.alerts.organizations.get(&tenant.name);
+    named
+        .and_then(|lists| lists.channels.clone())
+        .unwrap_or_default()
+}
+
 /// Sends the reminders that have not been sent yet, one message per channel.
 async fn send_reminders(
     options: &Options,
     conn: &mut PgConnection,
+    tenant: &Tenant,
     due: &[Reminder],
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let channels = options.config.compliance.channels(&options.config.channels);
+    let channels = reminder_channels(&options.config, tenant);
     if due.is_empty() || channels.is_empty() {
         return Ok(());
     }

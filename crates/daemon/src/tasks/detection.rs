@@ -5,9 +5,12 @@
 //! engine is thrown away and rebuilt from the stored past, exactly as after a `kill -9`. There is
 //! no second way to recover, so the one there is gets used.
 
+mod engines;
 mod pace;
+mod routes;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +18,14 @@ use anyhow::Context as _;
 use detect::{Engine, StoredProfile};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Clock, DetectionUpdate, SecurityEvent, Span, Timestamp};
+use model::{Clock, SecurityEvent, Span, TenantId, Timestamp};
 use notify::{Routing, Silences};
 use serde_json::json;
-use store::alerts::Pending;
+use store::alerts::{Applied, Pending};
 use store::baselines::Baseline;
 use store::reader::{self, Cursor, SetAside, Wake, Witness};
 use store::rules::RuleSetting;
+use store::tenants::Tenant;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -29,12 +33,13 @@ use tracing::{error, info, warn};
 
 use crate::engine_stats::EngineStats;
 use crate::source_accounting::AuditTableLedger;
-use app::alert_routing::AlertRouter;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
 
+use self::engines::{Change, Engines, by_tenant};
 use self::pace::Pace;
+use self::routes::{alert_router, silences_of};
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use config::Loaded;
@@ -165,8 +170,8 @@ enum End {
     Stopped,
     /// Another process holds the lease.
     Taken,
-    /// The rules table has changed since the engine was made.
-    Rules,
+    /// The rules table, or the list of tenants, has changed since the engines were made.
+    Changed,
 }
 
 /// Reads until `stop` is cancelled; starts over after every failure.
@@ -191,8 +196,8 @@ pub async fn run(
                 options.pulse.beat(options.clock.now());
                 Duration::from_secs(2)
             }
-            Ok(End::Rules) => {
-                info!("rules changed: starting the engine again");
+            Ok(End::Changed) => {
+                info!("rules or tenants changed: starting the engine again");
                 continue;
             }
             Err(cause) => {
@@ -281,9 +286,9 @@ async fn try_detect(
             return Ok(End::Taken);
         }
 
-        if ticked && monitor.rules_changed().await? {
+        if ticked && monitor.setting_changed().await? {
             monitor.end(options, wake).await?;
-            return Ok(End::Rules);
+            return Ok(End::Changed);
         }
 
         if ticked {
@@ -306,21 +311,23 @@ async fn try_detect(
         if ticked {
             options
                 .engine_stats
-                .record(&monitor.engine, options.clock.now());
+                .record(monitor.engines.all(), options.clock.now());
         }
     }
 }
 
 struct Monitor {
     conn: PgConnection,
-    engine: Engine,
+    engines: Engines,
+    /// Whom they are for, with their names.
+    tenants: Vec<Tenant>,
     ledger: AuditTableLedger,
     pace: Pace,
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
     /// The silences, and the stamp of the table that they were read from.
-    silences: Silences,
+    silences: BTreeMap<TenantId, Silences>,
     silences_stamp: i64,
     saved_profiles: Timestamp,
     users_read: Timestamp,
@@ -375,18 +382,19 @@ impl Monitor {
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
         let now = options.clock.now();
-        let (engine, ledger, max_ahead) =
-            (&mut self.engine, &mut self.ledger, options.max_clock_ahead);
+        let (engines, ledger, max_ahead) =
+            (&mut self.engines, &mut self.ledger, options.max_clock_ahead);
         // A read has to be cut only when much may have gathered.
         let recent = self.idle_since.is_some_and(|at| at.elapsed() < RECENT);
         let most = (!recent).then_some(self.pace.events());
         let polled = reader::poll_some(&mut self.conn, &self.cursor, most, |event| {
             ledger.record_event(event, now);
             let fixed = sane_time(event, now, max_ahead);
-            engine.push(fixed.as_ref().unwrap_or(event));
+            engines.push(fixed.as_ref().unwrap_or(event));
         })
         .await
         .map_err(Unreadable)?;
+        self.settle_strangers(options).await?;
 
         self.behind = polled.more;
         self.idle_since =
@@ -395,26 +403,48 @@ impl Monitor {
         self.set_aside.merge(polled.set_aside);
         if polled.events > 0 || !self.set_aside.is_empty() {
             let began = std::time::Instant::now();
-            let changes = self.drain();
-            self.commit(options, &changes, false).await?;
+            let changes = self.engines.drain();
+            self.commit(options, changes, false).await?;
             self.pace.committed(began.elapsed());
         }
 
         self.pass_time(options).await
     }
 
-    /// Returns whether a rule was enabled, disabled or changed since the engine was made.
-    async fn rules_changed(&mut self) -> anyhow::Result<bool> {
-        Ok(store::rules::settings(&mut self.conn).await? != self.rules)
+    /// Returns whether a rule was enabled, disabled or changed since the engines were made, or a
+    /// tenant was added.
+    async fn setting_changed(&mut self) -> anyhow::Result<bool> {
+        Ok(store::rules::settings(&mut self.conn).await? != self.rules
+            || store::tenants::list(&mut self.conn).await? != self.tenants)
+    }
+
+    /// Sees to events of tenants that no engine is for. A tenant that was just added gets an engine
+    /// by a start over, which reads its events again; of one that is not there, which only who has
+    /// the writer's password can have written, people are told.
+    async fn settle_strangers(&mut self, options: &Options) -> anyhow::Result<()> {
+        let strangers = self.engines.take_strangers();
+        if strangers.is_empty() {
+            return Ok(());
+        }
+
+        let tenants = store::tenants::list(&mut self.conn).await?;
+        if tenants.iter().any(|tenant| strangers.contains(&tenant.id)) {
+            anyhow::bail!("a tenant was added");
+        }
+        let message = "the rules did not see events of a tenant that is not there".to_owned();
+        error!("{message}");
+        options
+            .failures
+            .tell_of(Component::Reader, "strangers", message);
+        Ok(())
     }
 
     /// Follows what people decide: a silence counts within a second.
     async fn read_silences(&mut self, options: &Options) -> anyhow::Result<()> {
         let stamp = store::silences::stamp(&mut self.conn).await?;
         if stamp != self.silences_stamp {
-            self.silences = Silences::new(
-                store::silences::ending_after(&mut self.conn, options.clock.now()).await?,
-            );
+            let (tenants, now) = (self.engines.tenants(), options.clock.now());
+            self.silences = silences_of(&mut self.conn, &tenants, now).await?;
             self.silences_stamp = stamp;
         }
         Ok(())
@@ -423,8 +453,8 @@ impl Monitor {
     /// Commits everything, and lets go of the database.
     async fn end(mut self, options: &Options, wake: Wake) -> anyhow::Result<()> {
         let mut changes = self.pace.take_closes();
-        changes.extend(self.drain());
-        self.commit(options, &changes, true).await?;
+        changes.extend(self.engines.drain());
+        self.commit(options, changes, true).await?;
         self.witness(options, true);
         wake.close().await;
         // The right to read ends with the connection, and whoever comes next should find it free.
@@ -439,13 +469,16 @@ impl Monitor {
         let now = options.clock.now();
         if now.since(self.users_read) > Span::mins(1) {
             self.users_read = now;
-            self.engine.set_users(Self::users(&mut self.conn).await?);
+            for tenant in self.engines.tenants() {
+                let users = Self::users(&mut self.conn, tenant).await?;
+                self.engines.set_users(tenant, users);
+            }
         }
 
         // Events in the spool, or left for the next read, are older than the clock: it must not
         // overtake them.
         if (options.settled)() && !self.behind && options.clock.is_trusted() {
-            self.engine.advance_clock(now);
+            self.engines.advance_clock(now);
         }
 
         if now.since(self.retried) >= RETRY_EVERY {
@@ -454,10 +487,10 @@ impl Monitor {
         }
 
         let checkpoint = now.since(self.saved_profiles) >= options.checkpoint;
-        if checkpoint || self.engine.has_changes() || self.pace.has_closes() {
-            let drained = self.drain();
+        if checkpoint || self.engines.has_changes() || self.pace.has_closes() {
+            let drained = self.engines.drain();
             let changes = self.pace.of_clock(drained);
-            self.commit(options, &changes, checkpoint).await?;
+            self.commit(options, changes, checkpoint).await?;
         }
 
         self.witness(options, false);
@@ -474,9 +507,12 @@ impl Monitor {
         }
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
         store::alerts::take_turn(&mut tx).await?;
-        let applied = alert_router(options, &self.silences)
-            .retry_pending(&mut tx)
-            .await?;
+        let mut applied = Applied::default();
+        for tenant in &self.tenants {
+            store::tenants::act_for_now(&mut tx, tenant.id).await?;
+            let router = alert_router(options, &self.silences, tenant);
+            applied.add(router.retry_pending(&mut tx).await?);
+        }
         tx.commit()
             .await
             .map_err(StoreError::from)
@@ -490,20 +526,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// What changed in the engine since it was last asked.
-    fn drain(&mut self) -> Vec<DetectionUpdate> {
-        let mut changes = Vec::new();
-        self.engine.drain(false, |change| changes.push(change));
-        changes
-    }
-
-    /// Commits changes of the engine with the cursor, and with the profiles when it is time.
+    /// Commits changes of the engines with the cursor, and with the profiles when it is time.
     async fn commit(
         &mut self,
         options: &Options,
-        changes: &[DetectionUpdate],
+        changes: Vec<Change>,
         checkpoint: bool,
     ) -> anyhow::Result<()> {
+        let changes = by_tenant(changes);
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
 
         // A cursor that only moved on may be lost with the machine; what people are told of may
@@ -517,15 +547,23 @@ impl Monitor {
             store::alerts::take_turn(&mut tx).await?;
         }
 
-        let applied = alert_router(options, &self.silences)
-            .apply(&mut tx, changes)
-            .await?;
+        let mut applied = Applied::default();
+        for tenant in &self.tenants {
+            let Some(changes) = changes.get(&tenant.id) else {
+                continue;
+            };
+            store::tenants::act_for_now(&mut tx, tenant.id).await?;
+            let router = alert_router(options, &self.silences, tenant);
+            applied.add(router.apply(&mut tx, changes).await?);
+        }
         reader::record_set_aside(&mut tx, &self.set_aside).await?;
         let mut cursor = self.cursor.clone();
         if checkpoint {
-            let profiles = self.engine.take_dirty_profiles();
-            let baselines: Vec<Baseline> = profiles.iter().map(to_baseline).collect();
-            store::baselines::save(&mut tx, &baselines).await?;
+            for (tenant, profiles) in self.engines.take_dirty_profiles() {
+                let baselines: Vec<Baseline> = profiles.iter().map(to_baseline).collect();
+                store::tenants::act_for_now(&mut tx, tenant).await?;
+                store::baselines::save(&mut tx, &baselines).await?;
+            }
             cursor.checkpoint = Some(json!({ "profiles": cursor.snapshot.to_string() }));
             self.saved_profiles = options.clock.now();
         }
@@ -549,7 +587,7 @@ impl Monitor {
         }
 
         self.report(options, &applied.pending);
-        for change in changes.iter().filter(|c| c.opened) {
+        for change in changes.values().flatten().filter(|c| c.opened) {
             let d = &change.detection;
             info!(rule.id = %d.rule_id, severity = %d.severity, "alert opened");
         }
@@ -618,24 +656,5 @@ impl Monitor {
             }
             self.is_forgetful = written.is_err();
         }
-    }
-}
-
-/// The router of the present.
-fn alert_router<'a>(options: &'a Options, silences: &'a Silences) -> AlertRouter<'a> {
-    let now = options.clock.now();
-    // A clock that may be wrong makes nothing old news.
-    let stale_after = if options.clock.is_trusted() {
-        STALE_NEWS
-    } else {
-        NEVER
-    };
-
-    AlertRouter {
-        routing: &options.routing,
-        silences,
-        now,
-        business_hours: options.calendar.clone().period(now).open,
-        stale_before: now.minus(stale_after),
     }
 }

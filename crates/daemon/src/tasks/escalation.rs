@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use model::{Clock, Severity, Span};
+use model::{Clock, Severity, Span, TenantId};
 use notify::Silences;
 use notify::rotation::Rota;
 use store::{Connection as _, PgConnectOptions};
@@ -97,6 +97,8 @@ async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     let mut conn = store::connect(&options.database).await?;
     let mut tx = conn.begin().await?;
     let now = options.clock.now();
+    // The people of the tiers are those of `default`: of another tenant's alerts they hear nothing.
+    store::tenants::act_for_now(&mut tx, TenantId::DEFAULT).await?;
     let tiers = u16::try_from(options.tiers.len()).unwrap_or(u16::MAX);
     let due = store::escalations::due(&mut tx, &options.patience, tiers).await?;
     if due.is_empty() {

@@ -239,6 +239,7 @@ async fn run_monitor(
         let router = AlertRouter {
             routing: &options.routing,
             silences,
+            tenant: None,
             now,
             business_hours: options.calendar.period(now).open,
             stale_before: Timestamp::MIN,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use model::text::counted;
-use model::{Alert, Channel, Clock, Notice, Severity, Span, Timestamp, Topic};
+use model::{Alert, Channel, Clock, Notice, Severity, Span, TenantId, Timestamp, Topic};
 use store::notices::{self, Summary};
 use store::overview::AlertCount;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
@@ -36,6 +36,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     let config = &context.loaded.config;
     let options = Options {
         database: context.database.engine.clone(),
+        operator: context.database.operator.clone(),
         digest: (
             config.digest.time(),
             context.zone()?,
@@ -72,6 +73,8 @@ const LONGEST: Span = Span::days(7);
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
+    /// How to connect to look at what a digest says, as a person at work, who sees one tenant.
+    pub operator: PgConnectOptions,
     /// When the digest is due, where, and by which ways.
     pub digest: (Time, TimeZone, Vec<Channel>),
     /// How often there is a sign of life, and by which ways.
@@ -167,7 +170,19 @@ async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<(
 /// Sends summaries of the alerts that were folded because a channel had reached its rate limit.
 async fn sum_up(options: &Options) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
+    for tenant in store::tenants::list(&mut conn).await? {
+        sum_up_tenant(options, &mut conn, tenant.id).await?;
+    }
+    Ok(())
+}
+
+async fn sum_up_tenant(
+    options: &Options,
+    conn: &mut PgConnection,
+    tenant: TenantId,
+) -> anyhow::Result<()> {
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    store::tenants::act_for_now(&mut tx, tenant).await?;
 
     // The first summary comes while the storm lasts, the next ones with its pace.
     let patience = FOLDED_PATIENCE.min(options.per);
@@ -217,6 +232,8 @@ async fn write_notification(
     channels: &[Channel],
     now: Timestamp,
 ) -> anyhow::Result<u64> {
+    // Its readers are those of `default`.
+    store::tenants::act_for(conn, TenantId::DEFAULT).await?;
     let last = notices::last(conn, kind).await?;
     if last.as_ref().is_some_and(|(last, _)| last == key) {
         return Ok(0);
@@ -227,9 +244,11 @@ async fn write_notification(
         .map_or(now.minus(Span::days(1)), |(_, at)| *at)
         .max(now.minus(LONGEST));
     let (title, text) = if kind == DIGEST {
-        let summary =
-            notices::summary(conn, from, now, now.plus(ENDS_SOON), OURSELVES, NAMED).await?;
-        let waiting = unacknowledged(store::overview::alerts(conn).await?);
+        let mut people = store::connect(&options.operator).await?;
+        store::tenants::act_for(&mut people, TenantId::DEFAULT).await?;
+        let soon = now.plus(ENDS_SOON);
+        let summary = notices::summary(&mut people, from, now, soon, OURSELVES, NAMED).await?;
+        let waiting = unacknowledged(store::overview::alerts(&mut people).await?);
         (
             digest_title(&summary, &waiting),
             digest_text(&summary, &waiting),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use collect::source_tracking::{Cadence, Hours};
 use config::Config;
 use model::time::Calendar;
-use model::{Clock, Source, Span, Timestamp};
+use model::{Clock, Source, Span, TenantId, TenantName, Timestamp};
 use store::senders::{self, Sender, Unread};
 use store::sources::{self, Cause, Gap, Intake, SourceRow};
 use store::{PgConnectOptions, PgConnection};
@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::context::{FoundSources, TaskContext};
 use crate::source_accounting::SERVICE;
 use crate::supervisor::{Lifetime, Running, Task};
+use crate::tenancy::TenantSource;
 use app::self_audit::{Component, Failures};
 
 /// The task.
@@ -65,7 +66,7 @@ pub struct Options {
     /// Business hours.
     pub calendar: Calendar,
     /// The sources that are configured; others have gone and may be silent.
-    pub configured: BTreeSet<String>,
+    pub configured: BTreeSet<TenantSource>,
     /// The sources that folders and patterns have found.
     pub found: FoundSources,
     /// How long services may be silent.
@@ -189,21 +190,25 @@ async fn check_sources(
     first: bool,
 ) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
-    let now = options.clock.now();
-    let rows = sources::list(&mut conn).await?;
-    let seen = rows
-        .iter()
-        .find(|s| s.source_id == OURSELVES)
-        .and_then(|s| s.last_received_at);
-    sources::declare(&mut conn, OURSELVES, Source::AuditDb, None).await?;
-    sources::book(
-        &mut conn,
-        OURSELVES,
-        Source::AuditDb,
-        &Intake::default(),
-        now,
-    )
-    .await?;
+    show_life(&mut conn, options.clock.now(), first).await?;
+    for tenant in store::tenants::list(&mut conn).await? {
+        store::tenants::act_for(&mut conn, tenant.id).await?;
+        let name = match tenant.id {
+            TenantId::DEFAULT => None,
+            _ => Some(tenant.name),
+        };
+        check_tenant(options, &mut conn, name.as_ref(), watched_since).await?;
+    }
+    Ok(())
+}
+
+/// Notes that the daemon runs, in the ledger of the installation's own tenant.
+async fn show_life(conn: &mut PgConnection, now: Timestamp, first: bool) -> anyhow::Result<()> {
+    let seen = sources::find(conn, OURSELVES)
+        .await?
+        .and_then(|row| row.last_received_at);
+    sources::declare(conn, OURSELVES, Source::AuditDb, None).await?;
+    sources::book(conn, OURSELVES, Source::AuditDb, &Intake::default(), now).await?;
     if let Some(seen) = seen.filter(|seen| first && now.since(*seen) > OUTAGE) {
         let detail = "the daemon did not run; files and the table of events were read afterward, \
             listeners heard nothing";
@@ -215,12 +220,38 @@ async fn check_sources(
             detail: detail.to_owned(),
         };
 
-        sources::note_gap(&mut conn, OURSELVES, &gap).await?;
+        sources::note_gap(conn, OURSELVES, &gap).await?;
     }
+    Ok(())
+}
+
+/// What a failure is told about: a source by its name, and of another tenant than `default` by the
+/// tenant's, too.
+fn named(tenant: Option<&TenantName>, source_id: &str) -> String {
+    match tenant {
+        Some(tenant) => format!("{source_id} of the tenant {tenant}"),
+        None => source_id.to_owned(),
+    }
+}
+
+/// Looks at the sources of the tenant that the connection works for.
+async fn check_tenant(
+    options: &mut Options,
+    conn: &mut PgConnection,
+    tenant: Option<&TenantName>,
+    watched_since: Watched,
+) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let rows = sources::list(conn).await?;
     let is_watched = |row: &&SourceRow| {
         let id = &row.source_id;
-        let is_configured = options.configured.contains(id)
-            || options.found.contains(id)
+        let source = TenantSource {
+            tenant: tenant.cloned(),
+            name: id.clone(),
+        };
+        let is_configured = options.configured.contains(&source)
+            || options.found.contains(&source)
+            || id == Source::AuditDb.as_str()
             || id.starts_with(SERVICE);
         is_configured && row.silent_since.is_none()
     };
@@ -228,30 +259,31 @@ async fn check_sources(
     for row in rows.iter().filter(|row| row.silent_since.is_some()) {
         let service = row.source_id.strip_prefix(SERVICE);
         if service.is_some_and(|name| options.services.may_be_silent(name)) {
-            sources::end_silence(&mut conn, &row.source_id, now).await?;
+            sources::end_silence(conn, &row.source_id, now).await?;
         }
     }
     for row in watched {
         let Some(gap) = silence_detection(row, options, watched_since, now) else {
             continue;
         };
-        warn!("{}: {}", row.source_id, gap.detail);
+        let source = named(tenant, &row.source_id);
+        warn!("{source}: {}", gap.detail);
 
         // The rule audit_log_gap watches the table of audit events itself.
         if row.source_id != Source::AuditDb.as_str() {
             options.failures.tell_of(
                 Component::Collector,
-                &row.source_id,
-                format!("{}: {}", row.source_id, gap.detail),
+                &source,
+                format!("{source}: {}", gap.detail),
             );
         }
 
-        sources::note_gap(&mut conn, &row.source_id, &gap).await?;
+        sources::note_gap(conn, &row.source_id, &gap).await?;
     }
 
-    let senders = senders::list(&mut conn, None).await?;
-    report_silent(options, &mut conn, &senders, watched_since, now).await?;
-    report_unread(options, &mut conn, senders, now).await
+    let senders = senders::list(conn, None).await?;
+    report_silent(options, conn, tenant, &senders, watched_since, now).await?;
+    report_unread(options, conn, tenant, senders, now).await
 }
 
 /// Machines that are named in one message; the others are counted.
@@ -262,6 +294,7 @@ const SILENT_NAMED: usize = 10;
 async fn report_silent(
     options: &mut Options,
     conn: &mut PgConnection,
+    tenant: Option<&TenantName>,
     senders: &[Sender],
     watched: Watched,
     now: Timestamp,
@@ -283,13 +316,17 @@ async fn report_silent(
             next.source_id == sender.source_id && next.key.peer == sender.key.peer
         });
         let is_sum = sender.key.host.is_empty() && has_machines;
-        let is_watched = options.configured.contains(&sender.source_id);
+        let is_watched = options.configured.contains(&TenantSource {
+            tenant: tenant.cloned(),
+            name: sender.source_id.clone(),
+        });
         if is_watched && !is_sum && sender.silence(now, watched.sources, open).is_some() {
             by_source.entry(&sender.source_id).or_default().push(sender);
         }
     }
 
-    for (source, silent) in by_source {
+    for (source_id, silent) in by_source {
+        let source = named(tenant, source_id);
         let names: Vec<String> = silent
             .iter()
             .take(SILENT_NAMED)
@@ -304,7 +341,7 @@ async fn report_silent(
         };
         let message = format!(
             "{source}: machines that sent to it regularly are silent: {}{others}; see `blueteam \
-             sources show {source}`",
+             sources show {source_id}`",
             names.join(", ")
         );
         warn!("{message}");
@@ -322,13 +359,14 @@ async fn report_silent(
 async fn report_unread(
     options: &Options,
     conn: &mut PgConnection,
+    tenant: Option<&TenantName>,
     senders: Vec<Sender>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
     for sender in senders {
         match (sender.unread(now), sender.unread_since) {
             (Some(Unread { unparsed, lines }), None) => {
-                let name = sender.name();
+                let name = named(tenant, &sender.name());
                 let message = format!(
                     "{name}: {unparsed} of {lines} lines were not understood, so rules and checks \
                      that read it are partly blind; see `blueteam sources dead-letters --source \

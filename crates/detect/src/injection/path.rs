@@ -357,7 +357,13 @@ pub(super) fn is_traversal(text: &str, place: Place, encoded: bool) -> bool {
     if place == Place::Value && (is_stream(text) || is_pattern_of_secret(&path)) {
         return true;
     }
-    names_secret(&path, place) || text.contains("li4vli4v") || is_behind_junk(text)
+    names_secret(&path, place) || climbs_in_base64(text) || is_behind_junk(text)
+}
+
+/// Returns whether `../../` in base64 begins a word of a text.
+fn climbs_in_base64(text: &str) -> bool {
+    text.match_indices("li4vli4v")
+        .any(|(at, _)| at == 0 || !text.as_bytes()[at - 1].is_ascii_alphanumeric())
 }
 
 /// Files that commands are made to read by a pattern, such as `/???/passwd`.

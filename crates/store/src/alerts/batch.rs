@@ -30,6 +30,17 @@ pub struct Applied {
     pub pending: Vec<Pending>,
 }
 
+impl Applied {
+    /// Adds what applying another batch did.
+    pub fn add(&mut self, other: Self) {
+        self.opened.extend(other.opened);
+        self.updated += other.updated;
+        self.incidents.extend(other.incidents);
+        self.deliveries += other.deliveries;
+        self.pending.extend(other.pending);
+    }
+}
+
 /// Where the notification of an alert goes; by default nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {

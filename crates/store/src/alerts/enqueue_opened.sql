@@ -1,6 +1,6 @@
 -- Enqueues the messages of new alerts for each channel that has not had them, in their order. A
 -- channel that people read and that has had its number of messages of a severity gets further alerts
--- of it folded into a summary instead.
+-- of it folded into a summary instead. Messages of other tenants do not count.
 --
 -- $1 the alerts, as an array of objects: n, their order; alert_id; channels; payload; most, the most
 -- messages; per, the time that number is for, in microseconds. $2 channels that people read
@@ -38,7 +38,8 @@ had AS MATERIALIZED (
             FROM (
                 SELECT
                 FROM blueteam.notifications d
-                WHERE d.channel = limited.channel
+                WHERE d.tenant_id = (SELECT blueteam.tenant_of_new())
+                  AND d.channel = limited.channel
                   AND d.kind = 'opened'
                   AND d.payload ->> 'severity' = limited.severity
                   AND d.created_at > now() - limited.per * interval '1 microsecond'

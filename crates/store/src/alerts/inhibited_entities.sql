@@ -14,4 +14,6 @@ JOIN blueteam.alert_history critical
     ON critical.entity_type = about.entity_type
    AND critical.entity_value = about.entity_value
    AND critical.source = about.source
-WHERE critical.state = 'open' AND critical.severity = 'critical'
+WHERE critical.tenant_id = (SELECT blueteam.tenant_of_new())
+  AND critical.state = 'open'
+  AND critical.severity = 'critical'

@@ -6,7 +6,8 @@ SELECT critical.alert_id
 FROM (
     SELECT alert_id, created_at
     FROM blueteam.alert_history
-    WHERE state = 'open'
+    WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+      AND state = 'open'
       AND severity = 'critical'
       AND entity_type = $1
       AND entity_value = $2

@@ -42,7 +42,7 @@ FROM jsonb_to_recordset($1) AS given (
     source text,
     services text[]
 )
-ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE
+ON CONFLICT (tenant_id, source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE
 SET
     -- The title is that of the worst alert; of two equally bad ones the first.
     title = CASE

@@ -9,7 +9,8 @@ FROM (
     SELECT DISTINCT *
     FROM unnest($1::text[], $2::text[], $3::text[]) AS named (source, entity_type, entity_value)
 ) AS about
-WHERE incident.source = about.source
+WHERE incident.tenant_id = (SELECT blueteam.tenant_of_new())
+  AND incident.source = about.source
   AND incident.entity_type = about.entity_type
   AND incident.entity_value = about.entity_value
   AND incident.status <> 'closed'
@@ -17,7 +18,8 @@ WHERE incident.source = about.source
   AND EXISTS (
       SELECT
       FROM blueteam.alert_history alert
-      WHERE alert.source = about.source
+      WHERE alert.tenant_id = incident.tenant_id
+        AND alert.source = about.source
         AND alert.entity_type = about.entity_type
         AND alert.entity_value = about.entity_value
         AND alert.state = 'open'

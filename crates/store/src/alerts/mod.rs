@@ -1,4 +1,5 @@
-//! Alerts: what the engine says, kept; and what people do with it.
+//! Alerts: what the engine says, kept; and what people do with it. What is written, and what it is
+//! compared with, is of the tenant that the transaction is for ([`crate::tenants`]).
 
 mod apply;
 mod batch;
@@ -356,10 +357,12 @@ pub async fn starting_with(
     Ok(ids.into_iter().map(AlertId).collect())
 }
 
-/// Detections that may still grow: state that the engine takes back at start. Oldest first.
+/// The tenant's detections that may still grow: state that the engine takes back at start. Oldest first.
 pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, StoreError> {
     let rows = alerts!(
-        "WHERE state = 'open' AND fingerprint IS NOT NULL
+        "WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+           AND state = 'open'
+           AND fingerprint IS NOT NULL
          ORDER BY first_seen, alert_id"
     )
     .fetch_all(conn)

@@ -165,13 +165,16 @@ pub(super) async fn postpone(
     })
 }
 
-/// Starts to try the changes that are due once more; those that are written then are forgotten. The
+/// Starts to try the tenant's changes that are due once more; those that are written then are forgotten. The
 /// pause between two tries of one doubles, up to a minute where another session is in the way and
 /// up to an hour where the database refuses. Must run in a transaction, after [`super::take_turn`].
 pub async fn retry_pending(conn: &mut PgConnection) -> Result<Batch<'static>, StoreError> {
     let due = sqlx::query!(
-        "SELECT fingerprint, change FROM blueteam.pending_alerts WHERE next_try_at <= now()
-          ORDER BY next_try_at LIMIT $1",
+        "SELECT fingerprint, change
+         FROM blueteam.pending_alerts
+         WHERE next_try_at <= now() AND tenant_id = (SELECT blueteam.tenant_of_new())
+         ORDER BY next_try_at
+         LIMIT $1",
         RETRIES_MAX
     )
     .fetch_all(&mut *conn)

@@ -66,7 +66,11 @@ async fn open_incident(
     let id = sqlx::query_scalar!(
         "SELECT incident_id
          FROM blueteam.security_incidents
-         WHERE source = $1 AND entity_type = $2 AND entity_value = $3 AND status <> 'closed'",
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+           AND source = $1
+           AND entity_type = $2
+           AND entity_value = $3
+           AND status <> 'closed'",
         d.source.as_str(),
         d.entity.kind.as_str(),
         d.entity.value,

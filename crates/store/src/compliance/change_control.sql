@@ -16,4 +16,4 @@ SET
     evidence_type = coalesce($10, evidence_type),
     assessor_notes = coalesce($11, assessor_notes),
     updated_at = now()
-WHERE control_id = $1
+WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND control_id = $1

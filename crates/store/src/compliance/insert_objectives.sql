@@ -19,7 +19,9 @@ SELECT
     adopted.by,
     adopted.at
 FROM unnest($1::text[]) AS objective
-JOIN blueteam.compliance_controls c ON c.control_id = split_part(objective, '[', 1)
+JOIN blueteam.compliance_controls c
+    ON c.tenant_id = (SELECT blueteam.tenant_of_new())
+   AND c.control_id = split_part(objective, '[', 1)
 LEFT JOIN LATERAL (
     SELECT
         CASE c.status
@@ -32,4 +34,4 @@ LEFT JOIN LATERAL (
         now() AS at
     WHERE c.status <> 'not_assessed'
 ) adopted ON true
-ON CONFLICT (objective_id) DO NOTHING
+ON CONFLICT (tenant_id, objective_id) DO NOTHING

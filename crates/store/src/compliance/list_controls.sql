@@ -15,6 +15,7 @@ SELECT
     EXISTS (
         SELECT
         FROM blueteam.poam_items p
-        WHERE p.control_id = c.control_id AND p.status IN ('open', 'in_progress')
+        WHERE p.tenant_id = c.tenant_id AND p.control_id = c.control_id AND p.status IN ('open', 'in_progress')
     ) AS "planned!"
 FROM blueteam.compliance_controls c
+WHERE tenant_id = (SELECT blueteam.tenant_of_new())

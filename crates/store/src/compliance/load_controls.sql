@@ -1,4 +1,4 @@
--- Writes the requirements as the catalog has them. What people said of a requirement stays, and so
+-- Writes the tenant's requirements as the catalog has them. What people said of a requirement stays, and so
 -- does a note that is there before the type of its evidence is.
 --
 -- $1 requirements, $2 family IDs, $3 families, $4 wordings, $5 types of evidence, $6 notes
@@ -21,7 +21,7 @@ SELECT
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]
 ) AS entry (id, family_id, family, requirement, evidence_type, notes)
-ON CONFLICT (control_id) DO UPDATE
+ON CONFLICT (tenant_id, control_id) DO UPDATE
 SET
     family_id = excluded.family_id,
     family = excluded.family,

@@ -1,4 +1,4 @@
--- Lists the alerts that were not acknowledged in time and whose next tier is due. Locks them, and
+-- Lists the tenant's alerts that were not acknowledged in time and whose next tier is due. Locks them, and
 -- passes over those that another session holds.
 --
 -- $1 severities and $2 the microseconds that each allows, $3 number of tiers, $4 microseconds after
@@ -12,7 +12,8 @@ CROSS JOIN LATERAL (
     FROM blueteam.escalations e
     WHERE e.alert_id = a.alert_id
 ) reached
-WHERE a.acknowledged IS NOT TRUE
+WHERE a.tenant_id = (SELECT blueteam.tenant_of_new())
+  AND a.acknowledged IS NOT TRUE
   -- An advisory's alert is closed by the response to it: somebody has seen it.
   AND NOT (a.rule_id = 'advisory' AND a.state = 'closed')
   AND coalesce(reached.tier, 0) < $3

@@ -1,5 +1,6 @@
 //! Writing rows that may be there already.
 
+use model::TenantId;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -24,6 +25,9 @@ struct Columns {
     instance_id: Vec<Option<Uuid>>,
     cui_accessed: Vec<bool>,
     metadata: Vec<String>,
+    tenant_id: Vec<Uuid>,
+    /// The id instead, where another tenant's event has the row's.
+    other_id: Vec<Uuid>,
 }
 
 impl Columns {
@@ -53,6 +57,8 @@ impl Columns {
             columns
                 .metadata
                 .push(if json.is_empty() { "{}" } else { json }.to_owned());
+            columns.tenant_id.push(row.tenant.0);
+            columns.other_id.push(row.other_id());
         }
 
         columns
@@ -60,30 +66,79 @@ impl Columns {
 }
 
 /// Writes the rows that are not there yet, whatever the table's key is; returns how many.
+///
+/// Where another tenant's event has the id and the time of a row, that is no duplicate: nobody may
+/// keep another tenant's event out, or learn of it, by sending the same id. The row is written
+/// under another id.
 pub(super) async fn insert_ignoring_known(
     conn: &mut PgConnection,
     rows: &[AuditRow<'_>],
 ) -> Result<u64, sqlx::Error> {
-    let c = Columns::of(rows);
-    let done = sqlx::query_file!(
-        "src/events/insert_ignoring_known.sql",
-        &c.event_id,
-        &c.timestamp,
-        &c.category,
-        &c.action,
-        &c.result,
-        &c.user_id as &[Option<Uuid>],
-        &c.session_id as &[Option<String>],
-        &c.ip_address as &[Option<String>],
-        &c.user_agent as &[Option<String>],
-        &c.resource_type as &[Option<String>],
-        &c.resource_id as &[Option<String>],
-        &c.instance_id as &[Option<Uuid>],
-        &c.cui_accessed,
-        &c.metadata,
-    )
-    .execute(conn)
-    .await?;
+    let columns = Columns::of(rows);
+    let is_of_default = rows.iter().all(|row| row.tenant == TenantId::DEFAULT);
+    let written = if is_of_default {
+        columns.insert_for_default(conn).await?
+    } else {
+        columns.insert(conn, false).await?
+    };
+    if written == rows.len() as u64 {
+        return Ok(written);
+    }
+    Ok(written + columns.insert(conn, true).await?)
+}
 
-    Ok(done.rows_affected())
+impl Columns {
+    /// Inserts the rows whose key is free, of the tenant that a row has which names none.
+    async fn insert_for_default(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
+        let done = sqlx::query_file!(
+            "src/events/insert_ignoring_known.sql",
+            &self.event_id,
+            &self.timestamp,
+            &self.category,
+            &self.action,
+            &self.result,
+            &self.user_id as &[Option<Uuid>],
+            &self.session_id as &[Option<String>],
+            &self.ip_address as &[Option<String>],
+            &self.user_agent as &[Option<String>],
+            &self.resource_type as &[Option<String>],
+            &self.resource_id as &[Option<String>],
+            &self.instance_id as &[Option<Uuid>],
+            &self.cui_accessed,
+            &self.metadata,
+        )
+        .execute(conn)
+        .await?;
+
+        Ok(done.rows_affected())
+    }
+
+    /// Inserts the rows whose key is free; `taken`: those whose key is another tenant's, under
+    /// their other id.
+    async fn insert(&self, conn: &mut PgConnection, taken: bool) -> Result<u64, sqlx::Error> {
+        let done = sqlx::query_file!(
+            "src/events/insert_of_tenants.sql",
+            &self.event_id,
+            &self.timestamp,
+            &self.category,
+            &self.action,
+            &self.result,
+            &self.user_id as &[Option<Uuid>],
+            &self.session_id as &[Option<String>],
+            &self.ip_address as &[Option<String>],
+            &self.user_agent as &[Option<String>],
+            &self.resource_type as &[Option<String>],
+            &self.resource_id as &[Option<String>],
+            &self.instance_id as &[Option<Uuid>],
+            &self.cui_accessed,
+            &self.metadata,
+            &self.tenant_id,
+            &self.other_id,
+            taken,
+        )
+        .execute(conn)
+        .await?;
+
+        Ok(done.rows_affected())
+    }
 }

@@ -1,4 +1,4 @@
--- Counts the folded alerts that no summary has named, for channels whose first one has waited long
+-- Counts the tenant's folded alerts that no summary has named, for channels whose first one has waited long
 -- enough and whose last summary is old enough.
 --
 -- $1 how long alerts wait, $2 the time between two summaries, both in microseconds
@@ -12,17 +12,19 @@ SELECT
     max(f.at) AS "last!: Ts"
 FROM blueteam.rate_limited_alerts f
 JOIN blueteam.alert_history a USING (alert_id)
-WHERE f.told_by IS NULL
+WHERE f.tenant_id = (SELECT blueteam.tenant_of_new())
+  AND f.told_by IS NULL
   AND (
       SELECT min(o.at)
       FROM blueteam.rate_limited_alerts o
-      WHERE o.channel = f.channel AND o.told_by IS NULL
+      WHERE o.tenant_id = f.tenant_id AND o.channel = f.channel AND o.told_by IS NULL
   ) <= now() - $1::bigint * interval '1 microsecond'
   AND NOT EXISTS (
       SELECT
       FROM blueteam.rate_limited_alerts t
       JOIN blueteam.notifications d ON d.delivery_id = t.told_by
-      WHERE t.channel = f.channel
+      WHERE t.tenant_id = f.tenant_id
+        AND t.channel = f.channel
         AND d.created_at > now() - $2::bigint * interval '1 microsecond'
   )
 GROUP BY f.channel, a.severity, a.rule_id

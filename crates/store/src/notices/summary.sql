@@ -5,7 +5,7 @@
 WITH last AS (
     SELECT received, accepted
     FROM blueteam.scheduled_notifications
-    WHERE kind = 'digest'
+    WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND kind = 'digest'
     ORDER BY at DESC
     LIMIT 1
 ),
@@ -14,17 +14,17 @@ total AS (
         coalesce(sum(received), 0)::bigint AS received,
         coalesce(sum(accepted), 0)::bigint AS accepted
     FROM blueteam.sources
-    WHERE source_id <> $2
+    WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND source_id <> $2
 )
 SELECT
     coalesce(
         (SELECT greatest(t.received - l.received, 0) FROM last l, total t),
-        (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
+        (SELECT count(*) FROM blueteam.audit_events WHERE created_at > $1)
         + (SELECT count(*) FROM blueteam.log_events WHERE created_at > $1)
     ) AS "entries!",
     coalesce(
         (SELECT greatest(t.accepted - l.accepted, 0) FROM last l, total t),
-        (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
+        (SELECT count(*) FROM blueteam.audit_events WHERE created_at > $1)
         + (SELECT count(*) FROM blueteam.log_events WHERE created_at > $1)
     ) AS "events!",
     (

@@ -11,7 +11,7 @@ WITH noted AS (
         coalesce(sum(received), 0)::bigint,
         coalesce(sum(accepted), 0)::bigint
     FROM blueteam.sources
-    WHERE source_id <> $5
+    WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND source_id <> $5
     ON CONFLICT DO NOTHING
     RETURNING kind
 ),

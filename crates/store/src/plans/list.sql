@@ -26,4 +26,5 @@ SELECT
     closing_evidence,
     created_at AS "created_at: Ts"
 FROM blueteam.poam_items
+WHERE tenant_id = (SELECT blueteam.tenant_of_new())
 ORDER BY scheduled_completion NULLS LAST, created_at, poam_id

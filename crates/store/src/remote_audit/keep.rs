@@ -104,7 +104,7 @@ pub async fn keep(
         sqlx::query!(
             "INSERT INTO blueteam.remote_audit_positions (source_id, position)
              VALUES ($1, $2)
-             ON CONFLICT (source_id) DO UPDATE
+             ON CONFLICT (tenant_id, source_id) DO UPDATE
              SET position = excluded.position, updated_at = now()",
             source_id,
             serde_json::to_value(position)?,
@@ -141,7 +141,9 @@ pub async fn position(
     source_id: &str,
 ) -> Result<Option<Position>, StoreError> {
     let saved = sqlx::query_scalar!(
-        "SELECT position FROM blueteam.remote_audit_positions WHERE source_id = $1",
+        "SELECT position
+         FROM blueteam.remote_audit_positions
+         WHERE source_id = $1 AND tenant_id = blueteam.tenant_of_new()",
         source_id
     );
     Ok(saved

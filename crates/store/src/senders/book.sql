@@ -20,7 +20,7 @@ SELECT $1, peer, host, $2, $2, lines, events, unparsed, lines, unparsed, in_a_ro
 FROM unnest(
     $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]
 ) AS batch (peer, host, lines, events, unparsed, in_a_row)
-ON CONFLICT (source_id, peer, host) DO UPDATE
+ON CONFLICT (tenant_id, source_id, peer, host) DO UPDATE
 SET
     last_seen_at = greatest(stored.last_seen_at, excluded.last_seen_at),
     lines = stored.lines + excluded.lines,

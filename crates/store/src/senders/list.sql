@@ -1,4 +1,4 @@
--- Lists the senders of a source, or of all: of each peer its sum, then its machines.
+-- Lists the tenant's senders of a source, or of all: of each peer its sum, then its machines.
 --
 -- $1 source, or NULL
 
@@ -19,5 +19,5 @@ SELECT
     unread_since AS "unread_since: Ts",
     silent_since AS "silent_since: Ts"
 FROM blueteam.source_senders
-WHERE source_id = $1 OR $1::text IS NULL
+WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND (source_id = $1 OR $1::text IS NULL)
 ORDER BY source_id, peer, host

@@ -29,7 +29,7 @@ VALUES (
     $9,
     $10
 )
-ON CONFLICT (source_id) DO UPDATE
+ON CONFLICT (tenant_id, source_id) DO UPDATE
 SET
     last_received_at = greatest(stored.last_received_at, excluded.last_received_at),
     last_event_at = greatest(stored.last_event_at, excluded.last_event_at),

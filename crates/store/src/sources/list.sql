@@ -1,4 +1,4 @@
--- Lists the sources with their counts and the gaps that matter.
+-- Lists the sources of the tenant with their counts and the gaps that matter.
 
 SELECT
     s.source_id,
@@ -21,13 +21,17 @@ SELECT
         SELECT min(started_at)
         FROM blueteam.source_gaps g
         WHERE g.source_id = s.source_id
+          AND g.tenant_id = s.tenant_id
           AND g.cause IN ('silence', 'outage')
           AND g.ended_at IS NULL
     ) AS "silent_since?: Ts",
     (
         SELECT coalesce(sum(lost), 0)::bigint
         FROM blueteam.source_gaps g
-        WHERE g.source_id = s.source_id AND g.cause = 'dropped'
+        WHERE g.source_id = s.source_id
+          AND g.tenant_id = s.tenant_id
+          AND g.cause = 'dropped'
     ) AS "dropped!"
 FROM blueteam.sources s
+WHERE s.tenant_id = (SELECT blueteam.tenant_of_new())
 ORDER BY s.source_id

@@ -13,7 +13,7 @@ SELECT
 FROM unnest(
     $1::text[], $2::text[], $3::text[]
 ) WITH ORDINALITY AS given (section, title, content, n)
-ON CONFLICT (section) WHERE format IS NOT NULL DO UPDATE
+ON CONFLICT (tenant_id, section) WHERE format IS NOT NULL DO UPDATE
 SET
     title = excluded.title,
     content = excluded.content,

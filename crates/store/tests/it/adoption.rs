@@ -70,6 +70,15 @@ async fn a_database_of_migration_030_is_adopted_with_all_it_holds() {
             .is_empty()
     );
 
+    // Whoever owns it writes what they like into it, so it is one tenant's.
+    let second = try_sql(
+        &mut conn,
+        "INSERT INTO users.tenants (name) VALUES ('other')",
+    )
+    .await;
+    let refusal = second.unwrap_err().to_string();
+    assert!(refusal.contains("there can be no second one"), "{refusal}");
+
     // Its key is event_id alone: the same id at another time is a duplicate here.
     let rows = [row(LOGIN, 1), row(LOGIN, 2)];
     assert_eq!(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{count, person, sql, try_sql};
 
-const ENTRIES: [Entry<'_>; 2] = [
+pub(crate) const ENTRIES: [Entry<'_>; 2] = [
     Entry {
         control_id: "3.3.1",
         family_id: "3.3",
@@ -26,7 +26,7 @@ const ENTRIES: [Entry<'_>; 2] = [
         assessor_notes: Some("no check looks at it"),
     },
 ];
-const OBJECTIVES: [&str; 3] = ["3.3.1[a]", "3.3.1[b]", "3.3.2[a]"];
+pub(crate) const OBJECTIVES: [&str; 3] = ["3.3.1[a]", "3.3.1[b]", "3.3.2[a]"];
 
 pub(crate) fn met(id: &str) -> NewDecision {
     NewDecision {

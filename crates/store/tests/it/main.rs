@@ -38,6 +38,7 @@ mod sources;
 mod stuck;
 mod tenant_scale;
 mod tenants;
+mod tenants_apart;
 mod unclean;
 mod upkeep;
 

@@ -235,10 +235,13 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
 
     store::stored_events::rebuild(
         &mut conn,
-        memory,
-        at(8000),
-        &read,
-        Some(&learned),
+        &store::stored_events::Past {
+            memory,
+            now: at(8000),
+            cursor: &read,
+            learned: Some(&learned),
+            tenant: None,
+        },
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -282,13 +285,16 @@ async fn windows_are_rebuilt_by_arrival_too() {
     let learned = read.snapshot.clone();
     store::stored_events::rebuild(
         &mut conn,
-        Lookback {
-            all: Span::mins(5),
-            logins: Span::mins(5),
+        &store::stored_events::Past {
+            memory: Lookback {
+                all: Span::mins(5),
+                logins: Span::mins(5),
+            },
+            now: at(8000),
+            cursor: &read,
+            learned: Some(&learned),
+            tenant: None,
         },
-        at(8000),
-        &read,
-        Some(&learned),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -335,10 +341,13 @@ async fn logins_are_seen_again_from_further_back() {
     let mut seen = Vec::new();
     store::stored_events::rebuild(
         &mut conn,
-        memory,
-        at(8000),
-        &read,
-        Some(&learned),
+        &store::stored_events::Past {
+            memory,
+            now: at(8000),
+            cursor: &read,
+            learned: Some(&learned),
+            tenant: None,
+        },
         |event, _| seen.push(event.timestamp),
     )
     .await

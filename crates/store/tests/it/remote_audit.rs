@@ -87,7 +87,10 @@ impl Both {
         };
 
         let service = "artemis".parse().unwrap();
-        let found = found.into_iter().map(|f| f.of(&service)).collect();
+        let found = found
+            .into_iter()
+            .map(|f| f.of(model::TenantId::DEFAULT, &service))
+            .collect();
         remote_audit::keep(&mut self.ours, found, Some(&next), &account)
             .await
             .unwrap();

@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::{at, count, id, person, sql, try_sql};
 
-const DEFAULT: &str = "00000000-0000-7000-8000-000000000001";
-const OTHER: &str = "00000000-0000-7000-8000-000000000002";
+pub(crate) const DEFAULT: &str = "00000000-0000-7000-8000-000000000001";
+pub(crate) const OTHER: &str = "00000000-0000-7000-8000-000000000002";
 
-const ADD_OTHER: &str = "INSERT INTO users.tenants (tenant_id, name) VALUES
+pub(crate) const ADD_OTHER: &str = "INSERT INTO users.tenants (tenant_id, name) VALUES
      ('00000000-0000-7000-8000-000000000002', 'other')";
 
 /// One row of each of two tenants in every table of [`SEEN`].
-async fn two_tenants(db: &TestDb) -> PgConnection {
+pub(crate) async fn two_tenants(db: &TestDb) -> PgConnection {
     let mut owner = db.connect().await;
     sql(&mut owner, ADD_OTHER).await;
     for tenant in [DEFAULT, OTHER] {
@@ -54,7 +54,7 @@ const SEEN: [&str; 8] = [
     "audit.audit_log",
 ];
 
-async fn act_for(conn: &mut PgConnection, tenant: &str) {
+pub(crate) async fn act_for(conn: &mut PgConnection, tenant: &str) {
     sql(conn, &format!("SET blueteam.tenant = '{tenant}'")).await;
 }
 

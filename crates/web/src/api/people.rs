@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::AuditRecord;
+use model::{AuditRecord, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -252,13 +252,17 @@ pub(crate) async fn recorded_outcome<T>(
     outcome: Outcome<T>,
 ) -> Result<Result<T, SignInError>, Problem> {
     if let Some(event) = outcome.event {
-        record(state, event).await?;
+        record(state, event, outcome.tenant).await?;
     }
     Ok(outcome.result)
 }
 
-pub(super) async fn record(state: &Shared, event: AuditRecord<'static>) -> Result<(), Problem> {
-    let recorded = state.ingest.record(event).await;
+pub(super) async fn record(
+    state: &Shared,
+    event: AuditRecord<'static>,
+    tenant: TenantId,
+) -> Result<(), Problem> {
+    let recorded = state.ingest.record(event, tenant).await;
     recorded.map(|_| ()).map_err(|error| {
         tracing::warn!(%error, "an attempt to sign in cannot be recorded");
         Problem::unavailable("what is done here cannot be recorded now")

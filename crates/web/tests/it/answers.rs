@@ -394,7 +394,9 @@ async fn an_end_finishes_what_was_begun() {
     )
     .unwrap();
     assert_eq!(
-        ingest.record(record.clone()).await,
+        ingest
+            .record(record.clone(), model::TenantId::DEFAULT)
+            .await,
         Ok(ingest::Recorded::Written)
     );
 
@@ -402,7 +404,7 @@ async fn an_end_finishes_what_was_begun() {
     run.stop().await;
     assert!(tokio::net::TcpStream::connect(run.to).await.is_err());
     assert_eq!(
-        ingest.record(record).await,
+        ingest.record(record, model::TenantId::DEFAULT).await,
         Err(ingest::IngestError::Closed)
     );
     assert_eq!(run.rows().await, 2);

@@ -56,6 +56,26 @@ impl Own {
     }
 }
 
+const OTHER: uuid::Uuid = uuid::Uuid::from_u128(2);
+
+/// Adds a tenant; returns a key of it.
+async fn other_tenant(pool: &sqlx::PgPool) -> String {
+    let key = app::auth::mint([77; 32]);
+    let sql = format!(
+        "INSERT INTO users.tenants (tenant_id, name) VALUES ('{OTHER}', 'other');
+         INSERT INTO users.users (username, email, tenant_id) VALUES ('o', 'o@x', '{OTHER}');
+         INSERT INTO users.api_keys (user_id, key_hash, key_name, key_prefix, scopes, tenant_id)
+         SELECT user_id, '{}', 'o', '{}', '{{events:write}}', tenant_id
+         FROM users.users WHERE username = 'o'",
+        key.hash, key.prefix
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(pool)
+        .await
+        .unwrap();
+    key.secret
+}
+
 async fn drained(run: &Running) {
     for _ in 0..600 {
         if run.ingest.spool_is_empty() {
@@ -167,7 +187,16 @@ async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
     })
     .await;
     assert_eq!(run.post(event(0)).await.status, 200);
+    let of_other = other_tenant(&pool).await;
+    let ours = std::mem::replace(&mut run.key, of_other.clone());
+    // What it says of itself is heard by nobody.
+    let claims = json!({ "category": "auth", "action": "login", "result": "failure",
+        "instance_id": model::TenantId::DEFAULT,
+        "metadata": { "tenant_id": model::TenantId::DEFAULT, "service": "default" } });
+    assert_eq!(run.post(claims.to_string()).await.status, 200);
     own.down().await;
+    assert_eq!(run.post(claims.to_string()).await.status, 202);
+    run.key = ours;
 
     let mut taken = Vec::new();
     let refused = loop {
@@ -217,7 +246,14 @@ async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
     mint(&pool, 1, "{events:write}", "NULL").await;
     let again = Running::on(pool, None, |s| s.ingest.spool_dir = spool).await;
     drained(&again).await;
-    assert_eq!(again.rows().await, 1 + taken.len() as i64 + 1);
+    assert_eq!(again.rows().await, 1 + taken.len() as i64 + 1 + 2);
+    let theirs = "SELECT count(*) FROM audit_events WHERE tenant_id = $1";
+    let theirs: i64 = sqlx::query_scalar(theirs)
+        .bind(OTHER)
+        .fetch_one(&again.pool)
+        .await
+        .unwrap();
+    assert_eq!(theirs, 2, "the spool remembers whose they are");
 
     let mut left: Vec<_> = std::fs::read_dir(&run.spool)
         .unwrap()

@@ -1,9 +1,10 @@
-//! Two tenants at one door: what is one's is for the other as if it were not there (decision 0049).
+//! Two tenants at one door: what is one's is for the other as if it were not there (decisions 0049
+//! and 0054).
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, PATIENCE, failure};
 use super::people::{Browser, body_for, signed_in};
 
 /// In every row of the first tenant.
@@ -165,5 +166,154 @@ async fn get(browser: &mut Browser, path: &str) -> String {
     match answer.body {
         Value::String(text) => text,
         other => other.to_string(),
+    }
+}
+
+/// A second tenant with an account that sends.
+const OTHER: &str = "
+    INSERT INTO users.tenants (tenant_id, name)
+        VALUES ('00000000-0000-7000-8000-000000000002', 'other');
+    INSERT INTO users.users (username, email, tenant_id)
+        VALUES ('sender', 's@x.test', '00000000-0000-7000-8000-000000000002')";
+
+/// The events of each alert of brute force, by tenant and entity.
+async fn brute_force(conn: &mut sqlx::PgConnection) -> Vec<(String, String, i64)> {
+    sqlx::query_as(
+        "SELECT t.name, a.entity_value, a.event_count
+         FROM blueteam.alert_history a JOIN users.tenants t USING (tenant_id)
+         WHERE a.rule_id = 'brute_force'
+         ORDER BY 1, 2",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap()
+}
+
+async fn comes(conn: &mut sqlx::PgConnection, expected: &[(&str, &str, i64)]) {
+    let since = std::time::Instant::now();
+    loop {
+        let found = brute_force(conn).await;
+        let is_there = found.len() == expected.len()
+            && found
+                .iter()
+                .zip(expected)
+                .all(|((t, e, n), (tenant, entity, events))| {
+                    t == tenant && e == entity && n == events
+                });
+        if is_there {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{found:?}, not {expected:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// The same attack against both, with a kill in between; the lists of sources and channels, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_tenant_has_its_own_events_and_alerts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let config = format!(
+        "[[collect.files]]\npath = \"{}\"\nformat = \"syslog\"\ntenant = \"other\"",
+        path.display()
+    );
+    let mut daemon = Daemon::new(&config).await;
+    let mut conn = daemon.connect().await;
+    // While there is one tenant: a command on the machine names none.
+    let our_key = daemon.key();
+    conn.execute(sqlx::raw_sql(OTHER)).await.unwrap();
+    let key = app::auth::mint([9; 32]);
+    let made = format!(
+        "INSERT INTO users.api_keys (user_id, key_hash, key_name, key_prefix, scopes, tenant_id)
+         SELECT user_id, '{}', 'k', '{}', '{{events:write}}', tenant_id
+         FROM users.users WHERE username = 'sender'",
+        key.hash, key.prefix
+    );
+    conn.execute(sqlx::raw_sql(AssertSqlSafe(made)))
+        .await
+        .unwrap();
+    let ours = daemon.client_with(our_key.clone());
+    let theirs = daemon.client_with(key.secret.clone());
+
+    // Three and three are not six, whatever an event says of whose it is.
+    let mut claims = failure("203.0.113.7", "root");
+    claims["instance_id"] = "00000000-0000-7000-8000-000000000001".into();
+    claims["metadata"]["tenant_id"] = "00000000-0000-7000-8000-000000000001".into();
+    claims["metadata"]["producer"] = "eqmon".into();
+    claims["metadata"]["producer_seq"] = 1.into();
+    for _ in 0..3 {
+        ours.send(&[failure("203.0.113.7", "root")]).await;
+        theirs.send(&[claims.clone()]).await;
+    }
+    for _ in 0..6 {
+        ours.send(&[failure("203.0.113.5", "root")]).await;
+        theirs.send(&[failure("203.0.113.5", "root")]).await;
+    }
+    let both = [("default", "203.0.113.5", 6), ("other", "203.0.113.5", 6)];
+    comes(&mut conn, &both).await;
+
+    // Killed, each goes on where it was: one's alert grows, the other's window has three.
+    daemon.kill();
+    daemon.start().await;
+    let mut conn = daemon.connect().await;
+    let ours = daemon.client_with(our_key);
+    let theirs = daemon.client_with(key.secret);
+    theirs
+        .send(&[
+            failure("203.0.113.5", "root"),
+            claims.clone(),
+            claims.clone(),
+        ])
+        .await;
+    ours.send(&[
+        failure("203.0.113.7", "root"),
+        failure("203.0.113.7", "root"),
+    ])
+    .await;
+    comes(&mut conn, &[both[0], ("other", "203.0.113.5", 7)]).await;
+    theirs.send(&[claims]).await;
+    let last = ("other", "203.0.113.7", 6);
+    comes(&mut conn, &[both[0], ("other", "203.0.113.5", 7), last]).await;
+
+    // A file that is the other's; nobody is told of its alerts by channels that it does not have.
+    let now = model::Clock::now(&model::SystemClock);
+    let line =
+        format!("{now} web sshd[7]: Failed password for root from 203.0.113.9 port 4 ssh2\n");
+    std::fs::write(&path, line.repeat(6)).unwrap();
+    let count = |text: &'static str| sqlx::query_scalar::<_, i64>(text);
+    let since = std::time::Instant::now();
+    while brute_force(&mut conn).await.len() < 4 {
+        assert!(since.elapsed() < PATIENCE, "no alert of the file");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    for (text, expected) in [
+        (
+            "SELECT count(*) FROM blueteam.log_events JOIN users.tenants USING (tenant_id) WHERE name = 'default'",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM blueteam.notifications JOIN users.tenants USING (tenant_id) WHERE name = 'other'",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM blueteam.sources JOIN users.tenants USING (tenant_id)
+           WHERE name = 'default' AND (source_id LIKE 'producer:%' OR source_id LIKE 'syslog:%')",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM blueteam.sources JOIN users.tenants USING (tenant_id)
+           WHERE name = 'other' AND (source_id = 'producer:eqmon' OR source_id LIKE 'syslog:%')",
+            2,
+        ),
+        (
+            "SELECT count(*) FROM blueteam.security_incidents WHERE entity_value = '203.0.113.5'",
+            2,
+        ),
+    ] {
+        assert_eq!(
+            count(text).fetch_one(&mut conn).await.unwrap(),
+            expected,
+            "{text}"
+        );
     }
 }

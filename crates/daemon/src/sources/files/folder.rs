@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::{Options, run as follow};
 use crate::context::FoundSources;
+use crate::tenancy;
 
 /// How often new files are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ pub(super) async fn run(
                 ..options.clone()
             };
             let child = stop.child_token();
-            found.insert(own.name());
+            found.insert(own.source());
             running.spawn(follow(own, child.clone()));
             followed.insert(
                 path,
@@ -160,7 +161,7 @@ async fn end_missing(
             ..options.clone()
         };
         let name = own.name();
-        found.remove(&name);
+        found.remove(&own.source());
         // Whoever removes a log may do so to hide, so people hear of it.
         let message = format!("{name}: the file is gone; nothing more comes from it");
         warn!("{message}");
@@ -169,8 +170,11 @@ async fn end_missing(
             .tell_of(Component::Collector, &name, message);
 
         let noted = async {
-            let mut conn = store::connect(&options.database).await?;
-            store::sources::set_gone(&mut conn, &name, options.clock.now()).await
+            let (mut conn, _) =
+                tenancy::connect(&options.database, options.tenant.as_ref()).await?;
+            Ok::<_, anyhow::Error>(
+                store::sources::set_gone(&mut conn, &name, options.clock.now()).await?,
+            )
         };
         if let Err(cause) = noted.await {
             warn!("{name}: cannot record that the file is gone: {cause}");

@@ -26,6 +26,7 @@ use super::record::{Content, Place, Record, decode};
 use super::{LAST_TRY, LINGER};
 use crate::log_pipeline::{Beside, Intake, Run};
 use crate::spool_backlog::SpoolBacklog;
+use crate::tenancy::{self, TenantSource};
 use app::self_audit::{Component, Failures};
 
 /// Bytes of the spool that are stored at once.
@@ -39,8 +40,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(super) struct Sink {
     pub database: PgConnectOptions,
-    /// The source's name in the ledger.
-    pub name: String,
+    /// The source in the ledger.
+    pub source: TenantSource,
     pub format: &'static Format,
     pub every: Option<Span>,
     pub service: Option<ServiceName>,
@@ -123,19 +124,18 @@ impl Drain {
     async fn open(&mut self) -> anyhow::Result<&mut Open> {
         if self.open.is_none() {
             let sink = &self.sink;
-            let mut conn = store::connect(&sink.database)
-                .await
-                .context("cannot connect to the database")?;
+            let tenant = sink.source.tenant.as_ref();
+            let (mut conn, _) = tenancy::connect(&sink.database, tenant).await?;
             let intake = Intake::open(
                 &mut conn,
-                sink.name.clone(),
+                sink.source.name.clone(),
                 sink.format,
                 sink.every,
                 sink.calendar.clone(),
                 sink.settle,
             )
             .await?;
-            let stored = store::log_events::position(&mut conn, &sink.name).await?;
+            let stored = store::log_events::position(&mut conn, &sink.source.key()).await?;
             self.open = Some(Open {
                 conn,
                 intake: intake
@@ -185,7 +185,7 @@ impl Drain {
     }
 
     async fn try_store(&mut self, records: &[Record<'_>]) -> anyhow::Result<()> {
-        let name = self.sink.name.clone();
+        let (name, key) = (self.sink.source.name.clone(), self.sink.source.key());
         let open = self.open().await?;
         let Work { runs, gaps, last } = Work::of(records.iter().cloned(), open.stored);
         let Some(last) = last else { return Ok(()) };
@@ -195,10 +195,7 @@ impl Drain {
         }
 
         let at = json!(last);
-        let position = Position {
-            collector: name.clone(),
-            at,
-        };
+        let position = Position { collector: key, at };
 
         if runs.is_empty() {
             store::log_events::insert(&mut tx, &[], Some(&position), None).await?;
@@ -245,13 +242,19 @@ pub(super) async fn run(
             Ok(true) => failures = 0,
             Ok(false) if ended.is_cancelled() => {
                 if let Err(cause) = drain.lock().await.store_held(true).await {
-                    warn!("{}: the last events cannot be stored: {cause:#}", sink.name);
+                    warn!(
+                        "{}: the last events cannot be stored: {cause:#}",
+                        sink.source.name
+                    );
                 }
                 return;
             }
             Ok(false) => {
                 if let Err(cause) = drain.lock().await.store_held(false).await {
-                    warn!("{}: held events cannot be stored: {cause:#}", sink.name);
+                    warn!(
+                        "{}: held events cannot be stored: {cause:#}",
+                        sink.source.name
+                    );
                 }
                 tokio::select! {
                     () = shelf.filled.notified() => {}
@@ -264,7 +267,7 @@ pub(super) async fn run(
                 if failures == 1 || failures.is_multiple_of(120) {
                     warn!(
                         "{}: messages wait in the spool for the database: {cause:#}",
-                        sink.name
+                        sink.source.name
                     );
                 }
                 if ended.is_cancelled()
@@ -276,7 +279,7 @@ pub(super) async fn run(
                         .unwrap_or_default();
                     info!(
                         "{}: {left} messages stay in the spool for the next start",
-                        sink.name
+                        sink.source.name
                     );
 
                     return;
@@ -299,7 +302,7 @@ pub(super) async fn run_to_end(drain: Drain, shelf: Arc<Shelf>, stop: &Cancellat
             Err(cause) => {
                 warn!(
                     "{}: messages wait in the spool for the database: {cause:#}",
-                    sink.name
+                    sink.source.name
                 );
                 let _ = timeout(Duration::from_secs(30), stop.cancelled()).await;
             }
@@ -316,7 +319,7 @@ async fn drain_step(
 ) -> anyhow::Result<bool> {
     let records = shelf.with(|spool| Ok(spool.records())).await?;
     if records == 0 {
-        sink.waiting.record(&sink.name, None);
+        sink.waiting.record(&sink.source.name, None);
         return Ok(false);
     }
 
@@ -335,17 +338,19 @@ async fn drain_step(
         Ok(Some(batch)) => batch,
         Ok(None) => return Ok(false),
         Err(damaged) => {
-            let message = format!("{}: {damaged}", sink.name);
+            let message = format!("{}: {damaged}", sink.source.name);
             error!("{message}");
             sink.failures
-                .tell_of(Component::Collector, &sink.name, message);
+                .tell_of(Component::Collector, &sink.source.name, message);
             return Ok(true);
         }
     };
 
     let records = decode_batch(sink, &batch);
-    sink.waiting
-        .record(&sink.name, records.first().map(|record| record.received));
+    sink.waiting.record(
+        &sink.source.name,
+        records.first().map(|record| record.received),
+    );
     drain.lock().await.store(&records).await?;
     drop(records);
     shelf.with(move |spool| spool.advance(&batch)).await?;
@@ -362,7 +367,7 @@ fn decode_batch<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
             // Whole by its checksum, so another version of the program wrote it.
             error!(
                 "{}: a record of the spool cannot be read: {} bytes",
-                sink.name,
+                sink.source.name,
                 payload.len()
             );
         }

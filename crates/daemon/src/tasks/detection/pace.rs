@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use model::{DetectionUpdate, Phase};
+use model::Phase;
+
+use super::engines::Change;
 
 /// How long a commit may take before the next read is smaller.
 const COMMIT_MAX: Duration = Duration::from_secs(1);
@@ -19,7 +21,7 @@ pub(super) struct Pace {
     events_max: u64,
     /// Ends of detections that a later commit writes. Of a detection whose end is not written the
     /// database says that it is open, and after a restart the clock ends it again.
-    closes: VecDeque<DetectionUpdate>,
+    closes: VecDeque<Change>,
 }
 
 impl Pace {
@@ -54,10 +56,10 @@ impl Pace {
 
     /// What to commit now of changes that the clock alone caused: all of them, but only so many
     /// ends, those that have waited for longest first.
-    pub(super) fn of_clock(&mut self, changes: Vec<DetectionUpdate>) -> Vec<DetectionUpdate> {
+    pub(super) fn of_clock(&mut self, changes: Vec<Change>) -> Vec<Change> {
         let (closes, mut now): (Vec<_>, Vec<_>) = changes
             .into_iter()
-            .partition(|change| change.phase == Phase::Closed && !change.opened);
+            .partition(|(_, change)| change.phase == Phase::Closed && !change.opened);
         self.closes.extend(closes);
 
         let some = self.closes.len().min(CLOSES_MAX);
@@ -66,7 +68,7 @@ impl Pace {
     }
 
     /// All ends that wait.
-    pub(super) fn take_closes(&mut self) -> Vec<DetectionUpdate> {
+    pub(super) fn take_closes(&mut self) -> Vec<Change> {
         self.closes.drain(..).collect()
     }
 }
@@ -74,14 +76,15 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use model::{
-        Detection, Entity, EntityKind, EventId, Fingerprint, RuleId, Severity, Source, Timestamp,
+        Detection, DetectionUpdate, Entity, EntityKind, EventId, Fingerprint, RuleId, Severity,
+        Source, TenantId, Timestamp,
     };
     use uuid::Uuid;
 
     use super::*;
 
-    fn change(n: u128, phase: Phase) -> DetectionUpdate {
-        DetectionUpdate {
+    fn change(n: u128, phase: Phase) -> Change {
+        let update = DetectionUpdate {
             opened: phase == Phase::Opened,
             phase,
             detection: Detection {
@@ -106,7 +109,8 @@ mod tests {
                 episode: 0,
             },
             events: Vec::new(),
-        }
+        };
+        (TenantId::DEFAULT, update)
     }
 
     #[test]
@@ -144,7 +148,7 @@ mod tests {
 
         let first = pace.of_clock(changes);
         assert_eq!(first.len(), 1001);
-        assert_eq!(first[0].phase, Phase::Opened, "what opens comes first");
+        assert_eq!(first[0].1.phase, Phase::Opened, "what opens comes first");
         assert!(pace.has_closes());
 
         let second = pace.of_clock(vec![change(3000, Phase::Closed)]);
@@ -153,7 +157,7 @@ mod tests {
             .iter()
             .chain(&second)
             .chain(&rest)
-            .map(|change| change.detection.fingerprint.0.as_u128())
+            .map(|(_, change)| change.detection.fingerprint.0.as_u128())
             .collect();
         assert_eq!(ended, (0..2500).chain([3000]).collect::<Vec<_>>());
         assert!(!pace.has_closes());

@@ -3,16 +3,19 @@
 use anyhow::Context as _;
 use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
-use model::{Source, Span};
-use notify::Silences;
+use model::{Source, Span, TenantId, Timestamp};
 use serde_json::Value;
 use store::baselines::Baseline;
-use store::reader::{self, Check, Cursor, SetAside, Start, Witness};
+use store::reader::{self, Check, Cursor, SetAside, Snapshot, Start, Witness};
+use store::stored_events::Past;
+use store::tenants::Tenant;
+use store::users::UserFacts;
 use store::{Connection as _, PgConnection, StoreError};
 use tracing::{error, info, warn};
 
+use super::engines::{Engines, by_tenant};
 use super::pace::Pace;
-use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, alert_router, sane_time};
+use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, alert_router, sane_time, silences_of};
 use crate::source_accounting::AuditTableLedger;
 use app::self_audit::Component;
 
@@ -30,25 +33,31 @@ fn from_baseline(baseline: Baseline) -> Option<StoredProfile> {
     })
 }
 
+fn to_users(facts: Vec<UserFacts>) -> Users {
+    Users::new(facts.into_iter().map(|f| {
+        (
+            f.user_id,
+            User {
+                name: Some(f.username),
+                role: Some(f.role),
+                tenant: f.home_instance_id,
+            },
+        )
+    }))
+}
+
 impl Monitor {
-    /// Rebuilds the engine: profiles and open detections as stored, windows from the stored past.
+    /// Rebuilds the engines: profiles and open detections as stored, windows from the stored past.
     pub(super) async fn start(options: &Options, mut conn: PgConnection) -> anyhow::Result<Self> {
         let began = std::time::Instant::now();
         let rules = store::rules::settings(&mut conn).await?;
-        let mut engine = (options.engine)(&rules)?;
+        let tenants = store::tenants::list(&mut conn).await?;
+        let mut engines = Engines::new(tenants.iter().map(|tenant| tenant.id), || {
+            (options.engine)(&rules)
+        })?;
         let mut cursor = reader::initialize(&mut conn, CURSOR, Start::Beginning).await?;
         let now = options.clock.now();
         let rebase = Self::compare(options, &mut conn, &cursor).await?;
-        let users = Self::users(&mut conn).await?;
-        engine.set_users(users);
-
-        for baseline in store::baselines::load(&mut conn).await? {
-            if let Some(stored) = from_baseline(baseline) {
-                engine.restore_profile(stored);
-            } else {
-                warn!("cannot read a stored user profile: learning it again");
-            }
-        }
 
         // The stored profiles know the events that this snapshot sees.
         let learned = match cursor
@@ -65,45 +74,27 @@ impl Monitor {
             None => None,
         };
 
-        let lookback = engine.lookback();
-        let max_ahead = options.max_clock_ahead;
-        let events = store::stored_events::rebuild(
-            &mut conn,
-            lookback,
-            now,
-            &cursor,
-            learned.as_ref(),
-            |event, learned| {
-                let fixed = sane_time(event, now, max_ahead);
-                engine.rebuild(fixed.as_ref().unwrap_or(event), learned);
-            },
-        )
-        .await
-        .map_err(Unreadable)?;
-
-        for detection in store::alerts::open_detections(&mut conn).await? {
-            let title = detection.title.clone();
-            let rule = detection.rule_id.clone();
-            let monitors = monitors::ALL.iter().any(|m| m.rule_id() == rule);
-            if !engine.restore(Restored {
-                detection,
-                hold_until: None,
-            }) && !monitors
-            {
-                tracing::debug!(
-                    "an open alert that the engine does not keep stays as it is: {title}"
-                );
+        // Each tenant by itself: how much one of them has sent must not push out what another's
+        // windows hold.
+        let several = tenants.len() > 1;
+        let mut events = 0;
+        for tenant in engines.tenants() {
+            store::tenants::act_for(&mut conn, tenant).await?;
+            let stored = Stored {
+                options,
+                now,
+                cursor: &cursor,
+                learned: learned.as_ref(),
+                only: several.then_some(tenant),
+            };
+            if let Some(engine) = engines.of(tenant) {
+                events += stored.restore(&mut conn, engine).await?;
             }
         }
+        store::tenants::act_for(&mut conn, TenantId::DEFAULT).await?;
 
         if rebase {
-            cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
-        }
-
-        if !options.expect_unheard {
-            let known = store::sources::list(&mut conn).await?;
-            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
-            engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
+            cursor = Self::rebase(options, &mut conn, &cursor, &mut engines, &tenants).await?;
         }
 
         info!(
@@ -113,17 +104,18 @@ impl Monitor {
         );
 
         // A source whose past is read right now is not silent.
-        engine.resume(options.clock.now());
+        engines.resume(options.clock.now());
 
         let committed = cursor.witness();
         let ledger =
             AuditTableLedger::open(&mut conn, options.calendar.clone(), options.settle).await?;
         let silences_stamp = store::silences::stamp(&mut conn).await?;
-        let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
+        let silences = silences_of(&mut conn, &engines.tenants(), now).await?;
 
         Ok(Self {
             conn,
-            engine,
+            engines,
+            tenants,
             ledger,
             pace: Pace::new(options.batch),
             cursor,
@@ -180,25 +172,31 @@ impl Monitor {
         options: &Options,
         conn: &mut PgConnection,
         cursor: &Cursor,
-        engine: &mut Engine,
+        engines: &mut Engines,
+        tenants: &[Tenant],
     ) -> anyhow::Result<Cursor> {
         let now = options.clock.now();
+        let silences = silences_of(conn, &engines.tenants(), now).await?;
         let mut tx = conn.begin().await.map_err(StoreError::from)?;
         let polled = reader::rebase(&mut tx, cursor, |event| {
             let fixed = sane_time(event, now, options.max_clock_ahead);
-            engine.push(fixed.as_ref().unwrap_or(event));
+            engines.push(fixed.as_ref().unwrap_or(event));
         })
         .await
         .map_err(Unreadable)?;
         reader::record_set_aside(&mut tx, &polled.set_aside).await?;
 
-        let mut changes = Vec::new();
-        engine.drain(false, |change| changes.push(change));
-        let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
+        let changes = by_tenant(engines.drain());
         store::alerts::take_turn(&mut tx).await?;
-        alert_router(options, &silences)
-            .apply(&mut tx, &changes)
-            .await?;
+        for tenant in tenants {
+            let Some(changes) = changes.get(&tenant.id) else {
+                continue;
+            };
+            store::tenants::act_for_now(&mut tx, tenant.id).await?;
+            alert_router(options, &silences, tenant)
+                .apply(&mut tx, changes)
+                .await?;
+        }
 
         // Profiles were saved in ids that mean nothing here; they are saved again with the next
         // checkpoint.
@@ -210,18 +208,12 @@ impl Monitor {
         Ok(saved)
     }
 
-    pub(super) async fn users(conn: &mut PgConnection) -> anyhow::Result<Users> {
+    /// The users of a tenant. Leaves the connection working for `default`.
+    pub(super) async fn users(conn: &mut PgConnection, tenant: TenantId) -> anyhow::Result<Users> {
+        store::tenants::act_for(conn, tenant).await?;
         let facts = store::users::all_facts(conn).await?;
-        Ok(Users::new(facts.into_iter().map(|f| {
-            (
-                f.user_id,
-                User {
-                    name: Some(f.username),
-                    role: Some(f.role),
-                    tenant: f.home_instance_id,
-                },
-            )
-        })))
+        store::tenants::act_for(conn, TenantId::DEFAULT).await?;
+        Ok(to_users(facts))
     }
 
     /// After a read failed because of its rows: has readers leave out those that the server cannot
@@ -246,6 +238,71 @@ impl Monitor {
         }
 
         Ok(())
+    }
+}
+
+/// What the database has of a tenant's engine.
+struct Stored<'a> {
+    options: &'a Options,
+    now: Timestamp,
+    cursor: &'a Cursor,
+    /// What the stored profiles know.
+    learned: Option<&'a Snapshot>,
+    /// The tenant, where there are several.
+    only: Option<TenantId>,
+}
+
+impl Stored<'_> {
+    /// Rebuilds the engine of the tenant that the connection works for; returns from how many
+    /// events.
+    async fn restore(&self, conn: &mut PgConnection, engine: &mut Engine) -> anyhow::Result<u64> {
+        let options = self.options;
+        let facts = store::users::all_facts(conn).await?;
+        engine.set_users(to_users(facts));
+        for baseline in store::baselines::load(conn).await? {
+            if let Some(stored) = from_baseline(baseline) {
+                engine.restore_profile(stored);
+            } else {
+                warn!("cannot read a stored user profile: learning it again");
+            }
+        }
+
+        let past = Past {
+            memory: engine.lookback(),
+            now: self.now,
+            cursor: self.cursor,
+            learned: self.learned,
+            tenant: self.only,
+        };
+        let max_ahead = options.max_clock_ahead;
+        let events = store::stored_events::rebuild(conn, &past, |event, learned| {
+            let fixed = sane_time(event, self.now, max_ahead);
+            engine.rebuild(fixed.as_ref().unwrap_or(event), learned);
+        })
+        .await
+        .map_err(Unreadable)?;
+
+        for detection in store::alerts::open_detections(conn).await? {
+            let title = detection.title.clone();
+            let rule = detection.rule_id.clone();
+            let monitors = monitors::ALL.iter().any(|m| m.rule_id() == rule);
+            if !engine.restore(Restored {
+                detection,
+                hold_until: None,
+            }) && !monitors
+            {
+                tracing::debug!(
+                    "an open alert that the engine does not keep stays as it is: {title}"
+                );
+            }
+        }
+
+        if !options.expect_unheard {
+            let known = store::sources::list(conn).await?;
+            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
+            engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
+        }
+        Ok(events)
     }
 }
 

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use model::{Clock as _, ServiceName, Span, SystemClock};
+use model::{Clock as _, ServiceName, Span, SystemClock, TenantId};
 use serde_json::json;
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
@@ -183,7 +183,8 @@ pub(super) async fn enroll_link(
         && let Some(event) = recovery::event(made, api.session.actor())?
     {
         // What cannot be recorded is not done: the session is not kept.
-        record(&state, event).await?;
+        let tenant = api.session.actor().tenant.map(TenantId).unwrap_or_default();
+        record(&state, event, tenant).await?;
     }
     api.answer(made.map(|made| invitation(&made))).await
 }
