@@ -139,8 +139,9 @@ pub(crate) enum Serves {
     People,
 }
 
-/// The routes of an address. What belongs to the other one is not there.
-pub(crate) fn router(state: Arc<State>, serves: Serves) -> Router {
+/// The routes of an address. What belongs to the other one is not there. `pages`: those of the
+/// console.
+pub(crate) fn router(state: Arc<State>, serves: Serves, pages: Router<Arc<State>>) -> Router {
     let mut routes = Router::new();
     if serves != Serves::Machines {
         if state.acknowledge.is_some() {
@@ -149,7 +150,7 @@ pub(crate) fn router(state: Arc<State>, serves: Serves) -> Router {
         }
         if state.console.is_some() {
             routes = routes.merge(people_routes(&state));
-            routes = routes.merge(crate::console::router());
+            routes = routes.merge(pages);
         }
     }
 

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
 use crate::api::{Serves, State, router};
+use crate::console;
 use crate::peer::Peer;
 use crate::{Pools, Settings, Timeouts};
 
@@ -130,7 +131,7 @@ pub async fn serve(
     };
     let listening = |door, serves| Listening {
         door,
-        router: router(Arc::clone(&state), serves),
+        router: router(Arc::clone(&state), serves, console::router()),
         max_connections: settings.max_connections,
         timeouts: settings.timeouts.clone(),
     };

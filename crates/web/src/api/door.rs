@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Router, middleware, routing};
 
 use super::State as Shared;
 use super::v1::answers;
 use super::v1::operation::{Operation, op};
 use super::{oidc, passkeys, people};
+use crate::error::Problem;
+use crate::peer::Peer;
 
 /// Who a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +49,7 @@ macro_rules! routes {
         pub(super) fn router(state: &Arc<Shared>) -> Router<Arc<Shared>> {
             let counted = middleware::from_fn_with_state::<_, _, (State<Arc<Shared>>, Request)>(
                 Arc::clone(state),
-                people::count_strangers,
+                count_strangers,
             );
             Router::new()
                 $(.route($path, routing::$method($handler)))*
@@ -114,6 +118,22 @@ routes! {
 pub(super) fn is_for_anybody(path: &str) -> bool {
     let mut open = ROUTES.iter();
     open.any(|route| route.access == Access::Anybody && route.path == path)
+}
+
+/// In front of what needs no session: counts requests by their network. Others count by session.
+async fn count_strangers(
+    State(state): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    if let (Some(console), Some(Peer(peer))) = (&state.console, peer)
+        && is_for_anybody(request.uri().path())
+        && let Err(wait) = console.count_stranger(peer.ip())
+    {
+        return Problem::too_fast(wait).into_response();
+    }
+    next.run(request).await
 }
 
 #[cfg(test)]

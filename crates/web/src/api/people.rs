@@ -10,10 +10,9 @@ use app::sign_in::{
     Attempt, Chosen, Client, Notice, Outcome, Person, SignIn, SignInError, SignedIn,
 };
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{AuditRecord, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -278,22 +277,6 @@ pub(crate) async fn person(state: &Shared, asking: &Asking) -> Result<Person, Pr
         counted.map_err(Problem::too_fast)?;
     }
     Ok(person)
-}
-
-/// In front of what needs no session: counts requests by their network. Others count by session.
-pub(super) async fn count_strangers(
-    State(state): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    if let (Some(console), Some(Peer(peer))) = (&state.console, peer)
-        && super::door::is_for_anybody(request.uri().path())
-        && let Err(wait) = console.count_stranger(peer.ip())
-    {
-        return Problem::too_fast(wait).into_response();
-    }
-    next.run(request).await
 }
 
 pub(super) fn begun(signed: &SignedIn, more: &serde_json::Value) -> Response {
