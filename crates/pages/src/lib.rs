@@ -7,6 +7,7 @@
 //! A page works without a script: its controls are links and forms. The script (`assets/console.js`)
 //! adds keys, selection and a counter of what is new.
 
+mod account;
 mod alerts;
 pub mod assets;
 mod compliance;
@@ -19,6 +20,7 @@ mod sources;
 mod today;
 mod words;
 
+pub use account::{AccountPage, FactorRow, SessionRow};
 pub use alerts::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Told};
 pub use askama::Template;
 pub use compliance::{CompliancePage, FamilyRow, Requirement, RequirementPage, ScoreCard};

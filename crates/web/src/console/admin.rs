@@ -1,10 +1,13 @@
 //! Accounts, keys, sessions, and one's own.
 
+use std::sync::Arc;
+
 use app::{accounts, keys};
 use axum::response::Response;
-use pages::{Cell, ListPage};
+use pages::{AccountPage, Cell, FactorRow, ListPage, SessionRow};
 
 use super::{Desk, NoPage, Visit, html};
+use crate::error::Problem;
 
 /// The pages of administration.
 const BESIDE: [(&str, &str); 3] = [
@@ -143,26 +146,38 @@ pub(super) async fn sessions(mut visit: Visit) -> Result<Response, NoPage> {
     )))
 }
 
-/// `GET /account`: one's own sessions.
+/// `GET /account`: one's own factors and sessions.
 pub(super) async fn account(visit: Visit) -> Result<Response, NoPage> {
     let person = visit.person.clone();
-    let console = std::sync::Arc::clone(&visit.console);
+    let console = Arc::clone(&visit.console);
     let ((), desk) = visit.finish(Ok(())).await?;
-    let sessions = console
-        .door
-        .own_sessions(&person)
-        .await
-        .map_err(crate::error::Problem::from)?;
-    let page = ListPage {
-        about: format!(
-            "Signed in as {} ({}). These are your sessions. If one isn't yours, ask an administrator to end it \
-             (`blueteam sessions revoke`).",
-            desk.viewer.username, desk.viewer.role
-        ),
-        columns: SESSION_COLUMNS.to_vec(),
-        rows: session_rows(&desk, &sessions),
-        empty: "You have no session.".to_owned(),
-        beside: Vec::new(),
+    let door = &console.door;
+    let factors = door.own_factors(&person).await.map_err(Problem::from)?;
+    let sessions = door.own_sessions(&person).await.map_err(Problem::from)?;
+    let page = AccountPage {
+        factors: factors
+            .iter()
+            .map(|factor| FactorRow {
+                name: factor.name.clone(),
+                kind: match factor.kind.as_str() {
+                    "passkey" => "passkey",
+                    _ => "authenticator app",
+                },
+                added: desk.when(factor.created_at),
+                last_used: factor.last_used.map(|at| desk.when(at)),
+            })
+            .collect(),
+        sessions: sessions
+            .iter()
+            .map(|session| SessionRow {
+                from: session.ip_address.clone().unwrap_or_default(),
+                with: session.user_agent.clone().unwrap_or_default(),
+                by: session.factors.join(", "),
+                since: desk.when(session.created_at),
+                last_used: desk.when(session.seen_at),
+            })
+            .collect(),
+        may_add_passkey: door.has_passkeys(),
         frame: desk.frame("My account", ""),
     };
     Ok(html(&page))

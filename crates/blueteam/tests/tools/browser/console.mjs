@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const [base, cookie, ...paths] = process.argv.slice(2);
+let passkeySession = null;
 const wrong = new Set();
 
 const browser = await chromium.launch({
@@ -16,7 +17,7 @@ const browser = await chromium.launch({
 
 async function context(colorScheme, width, more) {
   const made = await browser.newContext({ colorScheme, viewport: { width, height: 900 }, ...more });
-  await made.addCookies([{ name: '__Host-blueteam', value: cookie, url: base.replace('http:', 'https:'), secure: true }]);
+  await made.addCookies([{ name: '__Host-blueteam', value: passkeySession ?? cookie, url: base.replace('http:', 'https:'), secure: true }]);
   const page = await made.newPage();
   page.on('console', (message) => {
     if (message.type() === 'error') wrong.add(`${page.url()}: ${message.text()}`);
@@ -80,6 +81,36 @@ for (const [scheme, width] of [['light', 1280], ['dark', 320]]) {
   await page.click('button.primary');
   const said = await page.textContent('.notice');
   if (!said.includes('acknowledged 1 alert')) wrong.add(`without a script: ${said}`);
+  await made.close();
+}
+
+// A passkey is added, and lets in by itself: one press, no password.
+{
+  const [made, page] = await context('light', 1280);
+  const session = await made.newCDPSession(page);
+  await session.send('WebAuthn.enable');
+  await session.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true,
+      isUserVerified: true, automaticPresenceSimulation: true,
+    },
+  });
+  await page.goto(`${base}/account`);
+  await page.fill('#passkey-name', 'of the test');
+  await page.click('#add-passkey');
+  await page.waitForFunction(() => document.querySelector('#passkey-said').textContent !== '');
+  const added = await page.textContent('#passkey-said');
+  if (!added.includes('is added')) wrong.add(`passkey: ${added}`);
+  await made.clearCookies();
+  await page.goto(`${base}/sign-in?next=/alerts`);
+  await page.click('[data-passkey]');
+  await page.waitForURL(`${base}/alerts`, { timeout: 15000 }).catch(async () => {
+    wrong.add(`by passkey: ${await page.textContent('[data-said]')}`);
+  });
+  await page.goto(`${base}/account`);
+  if (!(await page.textContent('main')).includes('of the test')) wrong.add('the passkey is not listed');
+  // The session of the cookie that was given may have ended: the last steps take this one.
+  passkeySession = (await made.cookies()).find((one) => one.name === '__Host-blueteam')?.value;
   await made.close();
 }
 
