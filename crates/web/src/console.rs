@@ -34,6 +34,7 @@ use pages::{Frame, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
 use crate::api::State as Shared;
 use crate::api::people::{Asking, door, no_store};
 use crate::error::Problem;
+use crate::percent::percent;
 
 pub(crate) use form::Fields;
 
@@ -204,7 +205,7 @@ impl NoPage {
 impl IntoResponse for NoPage {
     fn into_response(self) -> Response {
         match self {
-            Self::Door(path, back) => see_other(&format!("{path}?next={}", form::percent(&back))),
+            Self::Door(path, back) => see_other(&format!("{path}?next={}", percent(&back))),
             Self::Message(status, title, text) => {
                 let page = MessagePage::new(title, &text, Some(("/", "Go to Today")));
                 (status, html(&page)).into_response()

@@ -8,6 +8,7 @@ mod api;
 mod console;
 mod error;
 mod peer;
+mod percent;
 mod server;
 mod settings;
 

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use pages::Notice;
 
 use super::NoPage;
+use crate::percent::percent;
 
 /// The fields of a form, in the order in which they came.
 #[derive(Debug, Default)]
@@ -74,21 +75,6 @@ pub(crate) fn local_place(place: &str) -> String {
     } else {
         "/".to_owned()
     }
-}
-
-/// A text as a part of a query.
-pub(crate) fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 /// An address with another query: the fields that have a value.

@@ -21,6 +21,7 @@ use super::{Api, Needs};
 use crate::api::State as Shared;
 use crate::api::people::no_store;
 use crate::error::Problem;
+use crate::percent::percent;
 
 /// The most entries of a page.
 pub(super) const LIMIT_MAX: u32 = 200;
@@ -370,20 +371,6 @@ fn next_link(page: &Page, next: &str) -> Option<HeaderValue> {
     }
     link.push_str(">; rel=\"next\"");
     HeaderValue::from_str(&link).ok()
-}
-
-fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]
