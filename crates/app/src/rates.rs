@@ -1,4 +1,4 @@
-//! How many requests somebody may send within a minute: also who has a good session or key, so that
+//! How many requests a sender may make within a minute: also who has a good session or key, so that
 //! one person's program does not take the others' share of the database.
 
 use std::collections::HashMap;

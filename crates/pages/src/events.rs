@@ -72,8 +72,6 @@ pub struct EventsPage {
     pub rows: Option<Vec<EventRow>>,
     /// Where the list goes on.
     pub pager: Pager,
-    /// The address at which the same is had as CSV and NDJSON.
-    pub export: Option<String>,
     /// What is said when nothing was found.
     pub empty: String,
 }

@@ -29,7 +29,7 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use model::Timestamp;
-use pages::{Frame, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
+use pages::{Cell, Frame, ListPage, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
 
 use crate::api::State as Shared;
 use crate::api::people::{Asking, door, no_store};
@@ -260,6 +260,13 @@ pub(crate) struct Visit {
     desk: Desk,
 }
 
+/// A table, and what is said where it has no row.
+struct Table {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+    empty: &'static str,
+}
+
 /// What every page of a person's visit shows.
 struct Desk {
     viewer: Viewer,
@@ -280,6 +287,18 @@ impl Desk {
     /// Whether the reader's role may do something.
     fn may(&self, action: Action, resource: Resource) -> bool {
         self.rights.contains(&(action, resource))
+    }
+
+    /// A page of one table.
+    fn table(&self, title: &str, active: &'static str, about: &str, table: Table) -> ListPage {
+        ListPage {
+            about: about.to_owned(),
+            columns: table.columns,
+            rows: table.rows,
+            empty: table.empty.to_owned(),
+            beside: Vec::new(),
+            frame: self.frame(title, active),
+        }
     }
 
     /// What is around a page.

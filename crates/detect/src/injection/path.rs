@@ -262,7 +262,7 @@ const SYSTEM_FOLDERS: [&str; 24] = [
 ];
 
 /// Files of servers that say where they keep things, or what was asked of them.
-const SERVER_FILES: [&str; 23] = [
+const SERVER_FILES: [&str; 22] = [
     "access.log",
     "error.log",
     "config.inc.php",
@@ -271,7 +271,6 @@ const SERVER_FILES: [&str; 23] = [
     "httpd.conf.php",
     "mysql.err",
     "hostname.err",
-    "php.ini~",
     "proftpd.conf",
     "proftpd.system.log",
     "pure-ftpd.conf",
@@ -405,9 +404,12 @@ fn matches_pattern(path: &str, pattern: &str) -> bool {
             .all(|(name, pattern)| matches_segment(name.as_bytes(), pattern.as_bytes()))
 }
 
+/// Stars in a row are one: each of them would be tried with each length, and whoever sends the pattern
+/// would choose how long that takes.
 fn matches_segment(name: &[u8], pattern: &[u8]) -> bool {
     match pattern {
         [] => name.is_empty(),
+        [b'*', b'*', ..] => matches_segment(name, &pattern[1..]),
         [b'*', rest @ ..] => (0..=name.len()).any(|skip| matches_segment(&name[skip..], rest)),
         [first, rest @ ..] => {
             name.first().is_some_and(|c| *first == b'?' || first == c)

@@ -140,6 +140,22 @@ fn padding_hides_no_code() {
     assert_eq!(find_code(&event), None);
 }
 
+/// Nobody makes a pattern that takes long to judge.
+#[test]
+fn a_pattern_of_many_stars_is_judged_at_once() {
+    let began = std::time::Instant::now();
+    for pattern in [
+        "/e??/*****************************x",
+        "/e??/*?*?*?*?*?*?*?*?*?*?*?*?*?*x",
+    ] {
+        let target = format!("/a?f={pattern}");
+        for _ in 0..100 {
+            assert_eq!(code_in_target(&target), None, "{target}");
+        }
+    }
+    assert!(began.elapsed().as_secs() < 5);
+}
+
 #[test]
 fn the_prefilter_passes_few_ordinary_targets() {
     for target in [

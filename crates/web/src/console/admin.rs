@@ -6,7 +6,7 @@ use app::{accounts, keys};
 use axum::response::Response;
 use pages::{AccountPage, Cell, FactorRow, ListPage, SessionRow};
 
-use super::{Desk, NoPage, Visit, html};
+use super::{Desk, NoPage, Table, Visit, html};
 use crate::error::Problem;
 
 /// The pages of administration.
@@ -16,19 +16,22 @@ const BESIDE: [(&str, &str); 3] = [
     ("/admin/sessions", "Sessions"),
 ];
 
-fn list(
+fn table(
     desk: &Desk,
     title: &str,
     about: &str,
-    table: (Vec<&'static str>, Vec<Vec<Cell>>),
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
 ) -> ListPage {
+    let empty = "None.";
+    let table = Table {
+        columns,
+        rows,
+        empty,
+    };
     ListPage {
-        about: about.to_owned(),
-        columns: table.0,
-        rows: table.1,
-        empty: "None.".to_owned(),
         beside: BESIDE.to_vec(),
-        frame: desk.frame(title, "Admin"),
+        ..desk.table(title, "Admin", about, table)
     }
 }
 
@@ -71,7 +74,7 @@ pub(super) async fn users(mut visit: Visit) -> Result<Response, NoPage> {
     ];
     let about =
         "Accounts of people and services. Use `blueteam users` to create, change or disable them.";
-    Ok(html(&list(&desk, "Accounts", about, (columns, rows))))
+    Ok(html(&table(&desk, "Accounts", about, columns, rows)))
 }
 
 /// `GET /admin/keys`.
@@ -111,7 +114,7 @@ pub(super) async fn keys(mut visit: Visit) -> Result<Response, NoPage> {
     ];
     let about =
         "API keys of machines and people. Use `blueteam keys` to create, rotate or revoke them.";
-    Ok(html(&list(&desk, "API keys", about, (columns, rows))))
+    Ok(html(&table(&desk, "API keys", about, columns, rows)))
 }
 
 fn session_rows(desk: &Desk, sessions: &[accounts::SessionRow]) -> Vec<Vec<Cell>> {
@@ -138,11 +141,12 @@ pub(super) async fn sessions(mut visit: Visit) -> Result<Response, NoPage> {
     let (found, desk) = visit.finish(found).await?;
     let rows = session_rows(&desk, &found);
     let about = "Who is signed in. Use `blueteam sessions revoke` to end a session.";
-    Ok(html(&list(
+    Ok(html(&table(
         &desk,
         "Sessions",
         about,
-        (SESSION_COLUMNS.to_vec(), rows),
+        SESSION_COLUMNS.to_vec(),
+        rows,
     )))
 }
 

@@ -193,7 +193,6 @@ pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPag
         error,
         rows,
         pager,
-        export: None,
         empty,
         frame: desk.frame("Events", "Events"),
     };

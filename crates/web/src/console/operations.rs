@@ -4,31 +4,12 @@ use std::sync::Arc;
 
 use app::{advisories, monitors, notifications, rules, silences, sources};
 use axum::response::Response;
-use pages::{Cell, Level, ListPage, SourceRow, SourcesPage};
+use pages::{Cell, Level, SourceRow, SourcesPage};
 
-use super::{Desk, NoPage, Visit, html};
+use super::{Desk, NoPage, Table, Visit, html};
 
 /// Notifications that are shown: what people look for are the latest.
 const NOTIFICATIONS: u32 = 200;
-
-/// A page of one table.
-fn list(
-    desk: &Desk,
-    title: &str,
-    active: &'static str,
-    about: &str,
-    table: (Vec<&'static str>, Vec<Vec<Cell>>),
-    empty: &str,
-) -> ListPage {
-    ListPage {
-        about: about.to_owned(),
-        columns: table.0,
-        rows: table.1,
-        empty: empty.to_owned(),
-        beside: Vec::new(),
-        frame: desk.frame(title, active),
-    }
-}
 
 /// `GET /sources`.
 pub(super) async fn sources(mut visit: Visit) -> Result<Response, NoPage> {
@@ -46,10 +27,7 @@ fn source(desk: &Desk, listed: &sources::Listed) -> SourceRow {
     let row = &listed.row;
     let mut trouble = Vec::new();
     if row.rejected > 0 {
-        trouble.push(format!(
-            "{} could not be read",
-            pages::count_of(row.rejected, "entry").replace("entrys", "entries")
-        ));
+        trouble.push(format!("entries that could not be read: {}", row.rejected));
     }
     if !listed.partly_unread.is_empty() {
         trouble.push("some senders' lines are not understood".to_owned());
@@ -104,15 +82,8 @@ pub(super) async fn rules(mut visit: Visit) -> Result<Response, NoPage> {
         "Last fired",
         "Requirements",
     ];
-    let mut page = list(
-        &desk,
-        "Rules",
-        "Rules",
-        "What is looked for in events. Use `blueteam rules` to turn a rule on or off, test it, or run it on past \
-         events.",
-        (columns, rows),
-        "There are no rules.",
-    );
+    let mut page = desk.table("Rules", "Rules", "What is looked for in events. Use `blueteam rules` to turn a rule on or off, test it, or run it on past \
+         events.", Table { columns, rows, empty: "There are no rules." });
     page.beside = vec![("/silences", "Silences"), ("/monitors", "Monitors")];
     Ok(html(&page))
 }
@@ -145,13 +116,15 @@ pub(super) async fn silences(mut visit: Visit) -> Result<Response, NoPage> {
         "Until",
         "Alerts covered",
     ];
-    let page = list(
-        &desk,
+    let page = desk.table(
         "Silences",
         "Rules",
         "Notifications that someone chose to hold back. The alerts are still recorded.",
-        (columns, rows),
-        "No silences are in effect.",
+        Table {
+            columns,
+            rows,
+            empty: "No silences are in effect.",
+        },
     );
     Ok(html(&page))
 }
@@ -195,13 +168,15 @@ pub(super) async fn notifications(mut visit: Visit) -> Result<Response, NoPage> 
         "Delivered",
         "Error",
     ];
-    let page = list(
-        &desk,
+    let page = desk.table(
         "Notifications",
         "Alerts",
         "Who was notified, through which channel, and whether it arrived: the latest 200.",
-        (columns, rows),
-        "No notifications yet.",
+        Table {
+            columns,
+            rows,
+            empty: "No notifications yet.",
+        },
     );
     Ok(html(&page))
 }
@@ -242,13 +217,15 @@ pub(super) async fn monitors(mut visit: Visit) -> Result<Response, NoPage> {
         "Over since",
         "Measured",
     ];
-    let page = list(
-        &desk,
+    let page = desk.table(
         "Monitors",
         "Rules",
         "Values measured on a schedule; a monitor above its threshold raises an alert.",
-        (columns, rows),
-        "There are no monitors.",
+        Table {
+            columns,
+            rows,
+            empty: "There are no monitors.",
+        },
     );
     Ok(html(&page))
 }
@@ -281,13 +258,6 @@ pub(super) async fn advisories(mut visit: Visit) -> Result<Response, NoPage> {
     let columns = vec![
         "Advisory", "Severity", "Package", "Where", "Fixed in", "State", "Owner", "Found",
     ];
-    let page = list(
-        &desk,
-        "Advisories",
-        "Compliance",
-        "Vulnerable packages that are installed (3.14.3). `blueteam advisories respond` answers one.",
-        (columns, rows),
-        "No installed package is known to be vulnerable, or no inventory has been imported.",
-    );
+    let page = desk.table("Advisories", "Compliance", "Vulnerable packages that are installed (3.14.3). `blueteam advisories respond` answers one.", Table { columns, rows, empty: "No installed package is known to be vulnerable, or no inventory has been imported." });
     Ok(html(&page))
 }

@@ -395,9 +395,12 @@ async fn a_passkey_is_registered_signs_in_unlocks_and_is_removed() {
     // A recovery takes them all away.
     let link = json_of(&daemon, &["users", "recover", "dana", "--json"]);
     let link = link["code"].as_str().unwrap();
-    let (mut anew, _) = Browser::enroll(&daemon, 5, "eleven green kettles agree", link).await;
-    assert_eq!(factors_of(&mut anew).await.len(), 1);
-    assert_eq!(anew.sign_in(&mut second).await.kind(), "passkey-refused");
+    let (mut recovered, _) = Browser::enroll(&daemon, 5, "eleven green kettles agree", link).await;
+    assert_eq!(factors_of(&mut recovered).await.len(), 1);
+    assert_eq!(
+        recovered.sign_in(&mut second).await.kind(),
+        "passkey-refused"
+    );
     assert_eq!(run(&daemon, &["users", "show", "dana"]).0, 0);
 
     let events = recorded(&mut conn).await;

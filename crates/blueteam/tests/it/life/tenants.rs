@@ -275,7 +275,7 @@ async fn each_tenant_has_its_own_events_and_alerts() {
     let last = ("other", "203.0.113.7", 6);
     comes(&mut conn, &[both[0], ("other", "203.0.113.5", 7), last]).await;
 
-    // A file that is the other's; nobody is told of its alerts by channels that it does not have.
+    // A file that belongs to the other tenant, which has no channels and so no notifications.
     let now = model::Clock::now(&model::SystemClock);
     let line =
         format!("{now} web sshd[7]: Failed password for root from 203.0.113.9 port 4 ssh2\n");
