@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::actor::{Action, Denied, Resource};
 use crate::sign_in::directory_issuer;
+use crate::tenants::within_plan;
 use crate::{AppError, Session};
 
 pub use store::accounts::{AccountRow, SessionRow};
@@ -99,7 +100,9 @@ pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Invi
         expires_at: request.expires_at,
     };
     let mut tx = store::begin(conn, actor).await?;
-    let user_id = store::accounts::create(&mut tx, actor, &account).await?;
+    let user_id = store::accounts::create(&mut tx, actor, &account)
+        .await
+        .map_err(within_plan)?;
     let invitation = invite(
         &mut tx,
         actor,
@@ -306,7 +309,9 @@ pub async fn enable(session: &mut Session, name: &str) -> Result<AccountRow, App
     let account = find(session, name).await?;
     guard_rank(session, &account)?;
     let (conn, actor) = session.change(Action::Write, Resource::Users)?;
-    store::accounts::enable(conn, actor, account.user_id).await?;
+    store::accounts::enable(conn, actor, account.user_id)
+        .await
+        .map_err(within_plan)?;
     Ok(account)
 }
 

@@ -7,16 +7,16 @@ mod import;
 use std::path::Path;
 
 use advisories::{feeds, inventory};
-use model::Span;
 use model::text::sanitize;
-use store::StoreError;
+use model::{Span, TenantId, TenantName};
+use store::{PgConnection, StoreError};
 
 use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
 pub use ::advisories::Advisory;
 pub use fetch::fetch;
-pub use import::{Defects, Done, Source, import, read_file};
+pub use import::{Defects, Done, Source, import, read_file, refresh_all};
 pub use store::advisories::{Filter, Match, Origin};
 
 /// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is
@@ -73,6 +73,8 @@ pub struct Input {
     pub format: Option<String>,
     /// How often.
     pub every: Span,
+    /// Of an inventory, whose it is; none: `default`'s.
+    pub tenant: Option<TenantName>,
 }
 
 /// Returns what the configuration asks to import, inventories first: advisories are then matched at
@@ -85,6 +87,7 @@ pub fn inputs(config: &config::Advisories) -> Vec<Input> {
             origin: entry.from.clone(),
             format: entry.format.clone(),
             every: entry.interval,
+            tenant: entry.tenant().cloned(),
         }
     };
 
@@ -149,6 +152,7 @@ pub async fn import_all(
 ) -> Result<Vec<Imported>, AppError> {
     let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     request.check()?;
+    check_whose(conn, request.kind).await?;
 
     let mut all = Vec::with_capacity(request.from.len());
     for origin in request.from {
@@ -166,6 +170,18 @@ pub async fn import_all(
     }
 
     Ok(all)
+}
+
+/// What publishers say concerns every tenant, so that `default` alone changes it.
+async fn check_whose(conn: &mut PgConnection, kind: Kind) -> Result<(), AppError> {
+    let is_default = store::tenants::acting(conn).await? == Some(TenantId::DEFAULT);
+    if kind == Kind::Feed && !is_default {
+        return Err(AppError::conflict(
+            "feeds concern every tenant, and are changed for `default` alone; inventories are a \
+                tenant's own",
+        ));
+    }
+    Ok(())
 }
 
 /// A name for what comes from a file or an address.
@@ -370,10 +386,13 @@ pub async fn retire(
 
     let origin = select_origin(store::advisories::origins(conn).await?, name, kind)?;
     let kind: Kind = origin.kind.parse().map_err(anyhow::Error::from)?;
+    check_whose(conn, kind).await?;
     let shown = sanitize(name);
+    let acting = store::tenants::acting_name(conn).await?;
+    let tenant = acting.filter(|name| !name.is_default());
     let is_configured = inputs(config)
         .iter()
-        .any(|input| input.kind == kind && input.name == name);
+        .any(|input| input.kind == kind && input.name == name && input.tenant == tenant);
     if is_configured {
         return Err(AppError::conflict(format!(
             "`{shown}` is in [advisories] of the configuration, so that the daemon would read \

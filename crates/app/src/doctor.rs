@@ -19,6 +19,7 @@ mod permissions;
 mod ports;
 mod rules;
 mod sources;
+mod tenants;
 mod versions;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -73,6 +74,7 @@ pub const ALL: &[&Part] = &[
     &certificates::PART,
     &sources::PART,
     &rules::PART,
+    &tenants::PART,
 ];
 
 /// How long a part may take. All are looked at together.
@@ -249,7 +251,15 @@ impl Site {
     /// A session of its own for each part, so that none waits for another.
     async fn session(&self) -> anyhow::Result<Session> {
         match &self.database {
-            Ok(database) => Session::open(database, self.actor.clone()).await,
+            Ok(database) => Session::open(database, self.actor.clone(), None).await,
+            Err(why) => anyhow::bail!("{why}"),
+        }
+    }
+
+    /// The same for what is about all organizations.
+    async fn organizations(&self) -> anyhow::Result<Session> {
+        match &self.database {
+            Ok(database) => crate::tenants::open(database, self.actor.clone()).await,
             Err(why) => anyhow::bail!("{why}"),
         }
     }

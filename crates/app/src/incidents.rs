@@ -3,16 +3,16 @@
 use model::{IncidentId, IncidentStatus};
 
 use crate::actor::{Action, Resource};
-use crate::short_ids::pick;
+use crate::short_ids::{pick, range};
 use crate::{AppError, Session};
-use store::Before;
+use store::{Before, PgConnection};
 
 pub use store::incidents::{Incident, StatusChange};
 
 /// The longest reason, in characters.
 const REASON_MAX: usize = 4000;
-/// Incidents among which one is looked for by the beginning of its ID.
-const LOOKED_AT: u32 = 100_000;
+/// Incidents whose IDs begin alike, of which one is enough to say that there are several.
+const ALIKE: u32 = 2;
 
 /// The newest incidents first, at most `limit`; closed ones only when asked for.
 pub async fn list(
@@ -42,7 +42,7 @@ pub async fn page(
 /// The incident with this ID, or with these first characters of it.
 pub async fn show(session: &mut Session, id: &str) -> Result<Incident, AppError> {
     let conn = session.read(Resource::Incidents)?;
-    find(store::incidents::list(conn, true, LOOKED_AT).await?, id)
+    find(conn, id).await
 }
 
 /// An incident that was moved on.
@@ -70,7 +70,7 @@ pub async fn advance(
         )));
     }
 
-    let before = find(store::incidents::list(conn, true, LOOKED_AT).await?, id)?;
+    let before = find(conn, id).await?;
     if to <= before.status {
         return Err(AppError::conflict(format!(
             "the incident is {} already, and an incident moves on only",
@@ -90,14 +90,18 @@ pub async fn history(
     id: &str,
 ) -> Result<(IncidentId, Vec<StatusChange>), AppError> {
     let conn = session.read(Resource::Incidents)?;
-    let incident = find(store::incidents::list(conn, true, LOOKED_AT).await?, id)?;
+    let incident = find(conn, id).await?;
     let changes = store::incidents::status_changes(conn, incident.incident_id).await?;
     Ok((incident.incident_id, changes))
 }
 
-fn find(all: Vec<Incident>, id: &str) -> Result<Incident, AppError> {
+async fn find(conn: &mut PgConnection, id: &str) -> Result<Incident, AppError> {
+    let alike = match range(id) {
+        Some(ids) => store::incidents::between(conn, ids, ALIKE).await?,
+        None => Vec::new(),
+    };
     pick(
-        all,
+        alike,
         id,
         |incident| incident.incident_id.0,
         "incident",

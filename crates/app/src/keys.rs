@@ -17,6 +17,7 @@ use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use crate::actor::{Action, Denied, Resource};
+use crate::tenants::within_plan;
 use crate::{AppError, Session, auth, permissions};
 
 /// What a key of a machine may be allowed to do.
@@ -179,6 +180,16 @@ pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Crea
     }
 }
 
+/// The account that owns keys for which no owner is named: names are given once in the whole
+/// installation, so that another tenant than `default` has one of its own.
+async fn owner_of(conn: &mut PgConnection) -> Result<String, AppError> {
+    let tenant = store::tenants::acting_name(conn).await?;
+    Ok(match tenant.filter(|name| !name.is_default()) {
+        Some(name) => format!("{OWNER}@{name}"),
+        None => OWNER.to_owned(),
+    })
+}
+
 async fn create_for_machine(
     session: &mut Session,
     request: &Request<'_>,
@@ -193,7 +204,10 @@ async fn create_for_machine(
         Some(owner) => store::users::named(conn, owner)
             .await?
             .ok_or_else(|| AppError::not_found(format!("there is no user `{owner}`")))?,
-        None => store::users::ensure_service(conn, actor, OWNER).await?,
+        None => {
+            let owner = owner_of(conn).await?;
+            store::users::ensure_service(conn, actor, &owner).await?
+        }
     };
 
     let mut random = [0; 32];
@@ -211,7 +225,9 @@ async fn create_for_machine(
     };
 
     let namesake = find_namesake(conn, request.name).await?;
-    let key_id = store::keys::create(conn, actor, &key).await?;
+    let key_id = store::keys::create(conn, actor, &key)
+        .await
+        .map_err(within_plan)?;
     Ok(Created {
         secret: minted.secret,
         key_id,
@@ -275,7 +291,9 @@ async fn create_for_person(
         },
     };
     let namesake = find_namesake(conn, request.name).await?;
-    let key_id = store::person_keys::create(conn, actor, &key).await?;
+    let key_id = store::person_keys::create(conn, actor, &key)
+        .await
+        .map_err(within_plan)?;
     Ok(Created {
         secret: token.expose().to_owned(),
         key_id,

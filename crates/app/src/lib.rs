@@ -50,6 +50,7 @@ pub mod sources;
 pub mod spools;
 pub mod status;
 pub mod temp_files;
+pub mod tenants;
 pub mod tls;
 pub mod today;
 pub mod upgrade;

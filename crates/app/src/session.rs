@@ -1,6 +1,6 @@
 //! A connection to the database on behalf of an actor: what use cases take.
 
-use model::Actor;
+use model::{Actor, TenantId, TenantName};
 use store::{Connection as _, Isolation, PersonTransaction, PgConnection, StoreError};
 
 use crate::actor::{Action, Denied, Resource, Rights, require};
@@ -14,6 +14,8 @@ pub struct Session {
     actor: Actor,
     /// What a signed-in person may do; none for those whose way says it.
     rights: Option<Rights>,
+    /// Whether it is for `default` because none of several tenants was named.
+    assumes_tenant: bool,
 }
 
 #[derive(Debug)]
@@ -44,9 +46,40 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// Opens a session for a person, in the operator's role.
-    pub async fn open(database: &Database, actor: Actor) -> anyhow::Result<Self> {
-        Ok(Self::new(database.connect(Role::Operator).await?, actor))
+    /// Opens a session for a person at the machine, in the operator's role, for the tenant that they
+    /// name. Where they name none it is for the only one there is, or for `default`.
+    pub async fn open(
+        database: &Database,
+        actor: Actor,
+        tenant: Option<&TenantName>,
+    ) -> anyhow::Result<Self> {
+        let mut conn = database.connect(Role::Operator).await?;
+        let named = match tenant {
+            Some(name) => {
+                let found = store::tenants::find(&mut conn, name).await?;
+                let found = found.ok_or_else(|| {
+                    AppError::not_found(format!(
+                        "there is no tenant `{name}`; `blueteam tenants list` shows all"
+                    ))
+                })?;
+                Some(found)
+            }
+            None => None,
+        };
+        let is_assumed = named.is_none() && store::tenants::acting(&mut conn).await?.is_none();
+        if let Some(tenant) = named.or(is_assumed.then_some(TenantId::DEFAULT)) {
+            store::tenants::act_for(&mut conn, tenant).await?;
+        }
+
+        Ok(Self {
+            assumes_tenant: is_assumed,
+            ..Self::new(conn, actor)
+        })
+    }
+
+    /// Whether there are several tenants and none was named, so that it is for `default`.
+    pub const fn assumes_tenant(&self) -> bool {
+        self.assumes_tenant
     }
 
     /// A session on a connection that is open already.
@@ -55,6 +88,7 @@ impl Session {
             conn: Conn::Own(conn),
             actor,
             rights: None,
+            assumes_tenant: false,
         }
     }
 
@@ -77,6 +111,7 @@ impl Session {
             conn: Conn::Lent(tx),
             actor,
             rights: Some(rights),
+            assumes_tenant: false,
         })
     }
 

@@ -1,9 +1,28 @@
 //! IDs that people shorten to their first characters.
 
+use std::ops::RangeInclusive;
+
 use model::text::sanitize;
 use uuid::Uuid;
 
 use crate::AppError;
+
+/// The ids that begin with `prefix`, with or without dashes; none where it begins no id.
+pub(crate) fn range(prefix: &str) -> Option<RangeInclusive<Uuid>> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').collect();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let filled = |with: char| {
+        let rest = 32_usize.checked_sub(digits.len())?;
+        let text: String = digits
+            .chars()
+            .chain(std::iter::repeat_n(with, rest))
+            .collect();
+        Uuid::try_parse(&text).ok()
+    };
+    Some(filled('0')?..=filled('f')?)
+}
 
 /// Returns the one of `all` whose ID begins with `prefix`, with or without dashes. The errors name
 /// the things as `what`, and the command that lists them as `listed_by`.
@@ -43,6 +62,29 @@ mod tests {
             Uuid::from_u128(0x0199_f3b0_u128 << 96),
         ];
         pick(all, prefix, |id| *id, "thing", "blueteam things")
+    }
+
+    #[test]
+    fn a_range_holds_what_begins_so_and_nothing_else() {
+        let (one, other) = (0x0199_f3a2_u128 << 96, 0x0199_f3b0_u128 << 96);
+        let within = |prefix: &str, id: u128| {
+            range(prefix).is_some_and(|ids| ids.contains(&Uuid::from_u128(id)))
+        };
+        assert!(within("0199F3A", one) && !within("0199F3A", other));
+        assert!(within("0199-f3b", other | 0xffff) && within("0", one));
+        let whole = Uuid::from_u128(one).to_string();
+        assert!(within(&whole, one) && !within(&whole, one + 1));
+        for none in [
+            "",
+            "-",
+            "g",
+            "0199 ",
+            "é",
+            &format!("{whole}0"),
+            &"0".repeat(99),
+        ] {
+            assert_eq!(range(none), None, "{none:?}");
+        }
     }
 
     #[test]

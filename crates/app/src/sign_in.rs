@@ -122,6 +122,9 @@ pub enum SignInError {
          (`blueteam users link`)"
     )]
     NameTaken,
+    /// Their organization has as many accounts as its plan allows.
+    #[error("your organization's plan allows no more accounts: ask an administrator")]
+    PlanFull,
     /// The account is disabled or past its end.
     #[error("your account is disabled: ask an administrator")]
     Disabled,

@@ -113,7 +113,7 @@ fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
 fn check_scope(scope: &SilenceScope) -> Result<(), AppError> {
     if scope.is_empty() {
         return Err(AppError::invalid(
-            "say what is covered: --rule, --source, --tenant, --entity, or several of them",
+            "say what is covered: --rule, --source, --instance, --entity, or several of them",
         ));
     }
     Ok(())

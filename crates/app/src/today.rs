@@ -8,8 +8,8 @@ pub use store::overview::AlertCount;
 use crate::actor::{Action, Resource};
 use crate::{AppError, Session};
 
-/// The most that is listed: whoever has more works off these first.
-const LISTED_MAX: u32 = 200;
+/// The most that is listed: whoever has more works off these first, and the page stays light.
+const LISTED_MAX: u32 = 50;
 
 /// The day.
 #[derive(Debug)]

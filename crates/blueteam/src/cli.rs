@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches, Parser};
+use model::TenantName;
 
 mod advisories;
 mod alerts;
@@ -34,6 +35,7 @@ mod session;
 mod sessions;
 mod sources;
 mod status;
+mod tenants;
 mod tls;
 mod upkeep;
 mod users;
@@ -51,8 +53,12 @@ struct Cli {
     /// The configuration file
     #[arg(long, global = true, env = "BLUETEAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The organization that the command is about, where several use this installation; `default`
+    /// without it
+    #[arg(long, global = true, env = "BLUETEAM_TENANT", value_name = "NAME")]
+    tenant: Option<TenantName>,
     /// Ask the API of a daemon elsewhere instead of the database here: lists of alerts, incidents,
-    /// users, keys and sources, `events search`, `compliance status` and `gaps`, and `alerts
+    /// users, keys, tenants and sources, `events search`, `compliance status` and `gaps`, and `alerts
     /// ack`. https:// beyond this machine
     #[arg(long, global = true, value_name = "URL", requires = "key_file")]
     server: Option<String>,
@@ -114,6 +120,7 @@ const ALL: &[&Command] = &[
     &sessions::COMMAND,
     &policy::COMMAND,
     &keys::COMMAND,
+    &tenants::COMMAND,
     &tls::COMMAND,
     &replay::COMMAND,
     &backtest::COMMAND,
@@ -133,6 +140,7 @@ const ELSEWHERE: &[&Command] = &[
     &compliance::COMMAND,
     &users::COMMAND,
     &keys::COMMAND,
+    &tenants::COMMAND,
 ];
 
 /// The program with its commands, as clap has it.
@@ -173,6 +181,7 @@ pub fn main() -> ExitCode {
         state_dir,
         given_state_dir: state_dir.filter(|_| is_given),
         remote: cli.remote(),
+        tenant: cli.tenant.as_ref(),
     };
 
     let result = run(&matches, globals);

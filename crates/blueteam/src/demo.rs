@@ -145,13 +145,13 @@ async fn play_scenario(
 
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
-    let mut session = Session::open(&database, Actor::task("blueteam demo")).await?;
+    let mut session = Session::open(&database, Actor::task("blueteam demo"), None).await?;
     let key = issue_key(&mut session).await?;
     append_log(state, activity)?;
     post_events(listen, &key, activity, progress).await?;
 
     let made_up_person = Actor::task(app::demo::WHO);
-    let mut office = Session::open(&database, made_up_person).await?;
+    let mut office = Session::open(&database, made_up_person, None).await?;
     let outcome = looked_at(&mut session, &mut office, loaded, state, activity).await;
     session.close().await;
     office.close().await;

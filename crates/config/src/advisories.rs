@@ -1,7 +1,7 @@
 //! `[advisories]`: feeds of security advisories, and inventories of components.
 
 use ::advisories::{feeds, inventory};
-use model::Span;
+use model::{Span, TenantName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -30,6 +30,16 @@ pub struct Entry {
     /// How often it is read.
     #[serde(default = "default_interval")]
     pub interval: Span,
+    /// Of an inventory, whose components they are, by the tenant's name; `default` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
+}
+
+impl Entry {
+    /// Whose components they are; none for the tenant `default`.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.tenant.as_ref().filter(|name| !name.is_default())
+    }
 }
 
 fn default_interval() -> Span {
@@ -72,8 +82,17 @@ impl Advisories {
                 if entry.name.trim().is_empty() || entry.name.len() > 200 {
                     problem("name", "must have from 1 to 200 characters".to_owned());
                 }
-                if entries.iter().take(i).any(|other| other.name == entry.name) {
+                let is_same =
+                    |other: &Entry| (&other.name, other.tenant()) == (&entry.name, entry.tenant());
+                if entries.iter().take(i).any(is_same) {
                     problem("name", "is used twice".to_owned());
+                }
+                if list == "feeds" && entry.tenant.is_some() {
+                    problem(
+                        "tenant",
+                        "what publishers say concerns every tenant; only inventories have one"
+                            .to_owned(),
+                    );
                 }
                 if !is_readable(&entry.from) {
                     problem(

@@ -17,6 +17,7 @@ pub mod rules_folder;
 pub mod scheduled_notifications;
 pub mod self_check;
 pub mod source_health;
+pub mod subscriptions;
 pub mod upkeep;
 pub mod watchdog;
 
@@ -41,6 +42,7 @@ pub const ALL: &[&Task] = &[
     &scheduled_notifications::TASK,
     &self_check::TASK,
     &source_health::TASK,
+    &subscriptions::TASK,
     &upkeep::TASK,
     &watchdog::TASK,
 ];

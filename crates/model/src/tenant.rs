@@ -34,7 +34,7 @@ impl fmt::Display for TenantId {
 }
 
 /// A tenant's name: 1 to 63 lower-case letters, digits, `_` and `-`, of which the first is a letter
-/// or a digit. The database checks the same.
+/// or a digit. Not an id, which names an instance of an application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantName(String);
@@ -42,8 +42,8 @@ pub struct TenantName(String);
 /// A text that names no tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a tenant's name has 1 to 63 lower-case letters, digits, `_` or `-`, and begins with a letter \
-     or a digit"
+    "a tenant's name has 1 to 63 lower-case letters, digits, `_` or `-`, begins with a letter or a \
+     digit, and is not an id"
 )]
 pub struct NoTenantName;
 
@@ -68,7 +68,10 @@ impl FromStr for TenantName {
             .bytes()
             .all(|b| is_plain(b) || matches!(b, b'_' | b'-'));
 
-        if begins && allowed && text.len() <= MAX {
+        // What looks like an id is one, of something else.
+        let is_id = Uuid::try_parse(text).is_ok();
+
+        if begins && allowed && text.len() <= MAX && !is_id {
             Ok(Self(text.to_owned()))
         } else {
             Err(NoTenantName)
@@ -110,7 +113,8 @@ mod tests {
         }
 
         let long = "a".repeat(64);
-        for bad in ["", "-a", "_", "Acme", "a b", "a.b", "é", "a\n", &long] {
+        let id = "7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10";
+        for bad in [id, "", "-a", "_", "Acme", "a b", "a.b", "é", "a\n", &long] {
             assert_eq!(bad.parse::<TenantName>(), Err(NoTenantName), "{bad:?}");
         }
     }

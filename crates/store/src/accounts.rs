@@ -117,8 +117,8 @@ pub async fn create(
 ) -> Result<Uuid, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO users.users (username, email, full_name, role, expires_at)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO users.users (username, email, full_name, role, expires_at, tenant_id)
+         VALUES ($1, $2, $3, $4, $5, blueteam.tenant_of_new())
          RETURNING user_id",
         account.username,
         account.email,

@@ -1,4 +1,7 @@
 //! Security advisories, the components in use, and where they match (3.14.3).
+//!
+//! What publishers say is everybody's, and is kept for the tenant `default`. Inventories, and what is
+//! found in them, are those of the tenant that the connection works for.
 
 mod matches;
 
@@ -229,7 +232,10 @@ pub async fn retire(
          SET
              retired_by = $3, retired_at = now(), retired_reason = $4, digest = repeat('0', 64),
              failed = NULL, failed_at = NULL
-         WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+           AND kind = $1
+           AND name = $2
+           AND retired_at IS NULL",
         kind,
         name,
         actor.to_string(),
@@ -252,12 +258,22 @@ pub async fn retire(
         settle_matches(conn).await?;
         forget_the_time_before(conn).await?;
     } else {
-        sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name)
-            .execute(conn)
-            .await?;
+        delete_components(conn, name).await?;
     }
 
     Ok(true)
+}
+
+async fn delete_components(conn: &mut PgConnection, inventory: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM blueteam.components
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new()) AND inventory = $1",
+        inventory
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
 }
 
 /// Replaces the components of an inventory. Must run in a transaction.
@@ -267,12 +283,7 @@ pub async fn save_components(
     components: &[StoredComponent],
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
-    sqlx::query!(
-        "DELETE FROM blueteam.components WHERE inventory = $1",
-        import.name
-    )
-    .execute(&mut *conn)
-    .await?;
+    delete_components(conn, import.name).await?;
 
     let column = |of: fn(&StoredComponent) -> &String| {
         components.iter().map(|c| of(c).clone()).collect::<Vec<_>>()
@@ -302,7 +313,7 @@ async fn note_import(
     sqlx::query!(
         "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by)
          VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (kind, name) DO UPDATE
+         ON CONFLICT (tenant_id, kind, name) DO UPDATE
          SET
              origin = excluded.origin, digest = excluded.digest, items = excluded.items,
              imported_by = excluded.imported_by, imported_at = now(), failed = NULL,
@@ -329,7 +340,10 @@ pub async fn unchanged(
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.advisory_sources SET imported_at = now(), failed = NULL, failed_at = NULL
-          WHERE kind = $1 AND name = $2 AND digest = $3",
+          WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+            AND kind = $1
+            AND name = $2
+            AND digest = $3",
         kind,
         name,
         digest
@@ -351,7 +365,7 @@ pub async fn note_failure(
              kind, name, origin, digest, items, imported_by, failed, failed_at
          )
          VALUES ($1, $2, $3, repeat('0', 64), 0, $4, $5, now())
-         ON CONFLICT (kind, name) DO UPDATE
+         ON CONFLICT (tenant_id, kind, name) DO UPDATE
          SET failed = excluded.failed, failed_at = excluded.failed_at",
         import.kind,
         import.name,
@@ -374,7 +388,8 @@ pub async fn save_uncovered(
     sqlx::query!(
         "UPDATE blueteam.advisory_sources
          SET uncovered = coalesce($1::jsonb -> name, '{}')
-         WHERE kind = 'inventory'
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
+           AND kind = 'inventory'
            AND uncovered IS DISTINCT FROM coalesce($1::jsonb -> name, '{}')",
         counts
     )
@@ -384,7 +399,7 @@ pub async fn save_uncovered(
     Ok(())
 }
 
-/// Where everything comes from, by kind and name.
+/// Where everything comes from, by kind and name: every feed, and the tenant's inventories.
 pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT
@@ -392,6 +407,7 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
                failed, uncovered AS "uncovered: Json<BTreeMap<String, u64>>", retired_by,
                retired_at AS "retired_at: Ts", retired_reason
            FROM blueteam.advisory_sources
+           WHERE tenant_id = (SELECT blueteam.tenant_of_new()) OR kind = 'feed'
            ORDER BY kind, name"#
     )
     .fetch_all(conn)
@@ -415,12 +431,13 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
         .collect())
 }
 
-/// Returns every component in use.
+/// Returns every component that the tenant uses.
 pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>, StoreError> {
     let rows = sqlx::query_as!(
         StoredComponent,
         "SELECT inventory, ecosystem, distribution, name, version
          FROM blueteam.components
+         WHERE tenant_id = (SELECT blueteam.tenant_of_new())
          ORDER BY inventory, ecosystem, distribution, name, version"
     );
     Ok(rows.fetch_all(conn).await?)

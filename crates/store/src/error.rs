@@ -119,6 +119,22 @@ impl StoreError {
         }
     }
 
+    /// What the server says, if it refused a statement. It may quote values.
+    pub fn database_message(&self) -> Option<&str> {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => Some(error.message()),
+            _ => None,
+        }
+    }
+
+    /// Whether the server refused what this database cannot have (`feature_not_supported`).
+    pub fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.code().as_deref() == Some("0A000"),
+            _ => false,
+        }
+    }
+
     /// Whether another session holds what was asked for: worth trying again soon.
     pub fn is_conflict(&self) -> bool {
         match self {

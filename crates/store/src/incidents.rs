@@ -1,7 +1,10 @@
 //! Incidents, as far as alerts open them.
 
+use std::ops::RangeInclusive;
+
 use model::{Actor, Entity, IncidentId, IncidentStatus, Severity, Timestamp};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::db::{Ts, begin};
 use crate::{Before, StoreError};
@@ -136,12 +139,33 @@ pub async fn page(
     before: Option<Before>,
     limit: u32,
 ) -> Result<Vec<Incident>, StoreError> {
+    select(conn, closed_too, before, None, limit).await
+}
+
+/// The incidents, closed ones too, with an id from the first to the last of these, at most `limit`.
+pub async fn between(
+    conn: &mut PgConnection,
+    ids: RangeInclusive<Uuid>,
+    limit: u32,
+) -> Result<Vec<Incident>, StoreError> {
+    select(conn, true, None, Some(ids), limit).await
+}
+
+async fn select(
+    conn: &mut PgConnection,
+    closed_too: bool,
+    before: Option<Before>,
+    ids: Option<RangeInclusive<Uuid>>,
+    limit: u32,
+) -> Result<Vec<Incident>, StoreError> {
     let rows = sqlx::query_file!(
         "src/incidents/list.sql",
         closed_too,
         i64::from(limit),
         before.map(|before| Ts(before.at)) as Option<Ts>,
-        before.map(|before| before.id)
+        before.map(|before| before.id),
+        ids.as_ref().map(|ids| *ids.start()),
+        ids.as_ref().map(|ids| *ids.end())
     )
     .fetch_all(conn)
     .await?;

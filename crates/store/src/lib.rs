@@ -51,6 +51,7 @@ pub mod silences;
 pub mod sources;
 pub mod ssp_sections;
 pub mod stored_events;
+pub mod subscriptions;
 pub mod tenants;
 pub mod upkeep;
 pub mod users;

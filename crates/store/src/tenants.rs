@@ -1,11 +1,11 @@
 //! Tenants: the organizations that use this installation, and for which of them a connection works
 //! (decision 0049).
 
-use model::{AlertId, TenantId, TenantName, Timestamp};
+use model::{Actor, AlertId, TenantId, TenantName, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::db::Ts;
+use crate::db::{Ts, begin};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +42,56 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Tenant>, StoreError> {
         .collect()
 }
 
-/// The tenant of that name.
+/// The tenant of that name, whichever the connection works for.
 pub async fn find(
     conn: &mut PgConnection,
     name: &TenantName,
 ) -> Result<Option<TenantId>, StoreError> {
-    let id = sqlx::query_scalar!(
-        "SELECT tenant_id FROM users.tenants WHERE name = $1",
-        name.as_str()
-    )
-    .fetch_optional(conn)
-    .await?;
+    let id = sqlx::query_scalar!("SELECT blueteam.tenant_named($1)", name.as_str())
+        .fetch_one(conn)
+        .await?;
     Ok(id.map(TenantId))
+}
+
+/// Makes a tenant. None where one of that name is there.
+pub async fn create(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    name: &TenantName,
+    title: Option<&str>,
+) -> Result<Option<TenantId>, StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    let id = sqlx::query_scalar!(
+        "INSERT INTO users.tenants (name, title)
+         VALUES ($1, $2)
+         ON CONFLICT (name) DO NOTHING
+         RETURNING tenant_id",
+        name.as_str(),
+        title
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(id.map(TenantId))
+}
+
+/// Gives a tenant another title.
+pub async fn set_title(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: TenantId,
+    title: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    sqlx::query!(
+        "UPDATE users.tenants SET title = $2 WHERE tenant_id = $1",
+        id.0,
+        title
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Whose an account is, by its name; none where there is no such account.
@@ -89,6 +127,14 @@ pub async fn acting(conn: &mut PgConnection) -> Result<Option<TenantId>, StoreEr
         .fetch_one(conn)
         .await?;
     Ok(id.map(TenantId))
+}
+
+/// The name of the tenant that the connection works for.
+pub async fn acting_name(conn: &mut PgConnection) -> Result<Option<TenantName>, StoreError> {
+    let acting = acting(conn).await?;
+    let all = list(conn).await?;
+    let found = all.into_iter().find(|tenant| Some(tenant.id) == acting);
+    Ok(found.map(|tenant| tenant.name))
 }
 
 /// From now on the connection works for a tenant: what it writes is that tenant's.

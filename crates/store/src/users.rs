@@ -80,8 +80,10 @@ pub async fn ensure_service(
     let mut tx = begin(conn, actor).await?;
 
     sqlx::query!(
-        "INSERT INTO users.users (username, email, role, is_service)
-         SELECT $1::text, $1::text || '@service.invalid', 'user', true
+        "INSERT INTO users.users (username, email, role, is_service, tenant_id)
+         SELECT
+             $1::text, replace($1::text, '@', '.') || '@service.invalid', 'user', true,
+             blueteam.tenant_of_new()
          WHERE NOT EXISTS (SELECT FROM users.users WHERE lower(username) = lower($1::text))",
         username
     )

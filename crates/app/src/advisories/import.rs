@@ -293,8 +293,17 @@ impl Refreshed {
     }
 }
 
-/// Matches all advisories against all components, and writes what was found. Must run in a
-/// transaction.
+/// Matches the inventories of a connection's tenant with all advisories, as after an import, in a
+/// transaction of its own. Returns how many matches are new, or open again.
+pub async fn refresh_all(conn: &mut PgConnection, actor: &Actor) -> anyhow::Result<u64> {
+    let mut tx = store::begin(conn, actor).await?;
+    let refreshed = refresh(&mut tx, actor).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(refreshed.found)
+}
+
+/// Matches all advisories against all components of the tenant, and writes what was found. Must run
+/// in a transaction.
 pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Result<Refreshed> {
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
     for mut stored in store::advisories::components(tx).await? {

@@ -12,10 +12,11 @@ use super::assessment_package::AssessmentData;
 use super::poam;
 use crate::actor::{Action, Resource};
 use crate::export::{self, Exported};
+use crate::rates::REPORTS_AT_ONCE;
 use crate::{AppError, Session};
 
-/// One at a time: each takes seconds of a core, and a connection of those on which people work.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// Few at a time: each takes seconds of a core, and a connection of those on which people work.
+static TURN: Semaphore = Semaphore::const_new(REPORTS_AT_ONCE);
 
 /// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ pub async fn write(
     session.require(Action::Export, resource)?;
     let Ok(_turn) = TURN.try_acquire() else {
         return Err(AppError::conflict(
-            "another report is being written: try again in a moment",
+            "other reports are being written: try again in a moment",
         ));
     };
     let bytes = match (report, form) {

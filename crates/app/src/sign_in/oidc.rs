@@ -433,7 +433,14 @@ impl SignIn {
             ..client_actor(by, client)
         };
         let mut conn = self.connect().await?;
-        let entered = store::external::enter(&mut conn, &actor, vouched).await?;
+        let entered = store::external::enter(&mut conn, &actor, vouched).await;
+        if let Err(error) = &entered
+            && error.constraint() == Some(crate::tenants::WITHIN_PLAN)
+        {
+            tracing::warn!(by, "cannot make an account: {error}");
+            return Err(SignInError::PlanFull);
+        }
+        let entered = entered?;
         let user_id = match entered {
             Entered::Found(id) => id,
             Entered::Created(id) => {

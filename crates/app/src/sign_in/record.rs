@@ -45,6 +45,7 @@ pub(super) fn attempt_event(
             | SignInError::TooMany(_)
             | SignInError::Provider(_)
             | SignInError::NotMapped
+            | SignInError::PlanFull
             | SignInError::NameTaken
             | SignInError::Disabled
             | SignInError::PasskeyRefused

@@ -44,7 +44,14 @@ pub(super) fn all() -> impl Iterator<Item = (String, String)> {
 }
 
 /// Options before the command that take a value.
-const WITH_VALUE: [&str; 2] = ["--state-dir", "--config"];
+const WITH_VALUE: [&str; 6] = [
+    "--state-dir",
+    "--config",
+    "--tenant",
+    "--server",
+    "--key-file",
+    "--ca-file",
+];
 
 /// The arguments with the present names, and the warnings about old ones.
 pub(super) fn present(args: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
@@ -55,7 +62,7 @@ pub(super) fn present(args: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
 
 /// Gives options their present names, up to `--`, after which there are none.
 fn present_options(args: &mut [OsString]) -> Option<String> {
-    let mut warning = None;
+    let mut warning = instance_option(args);
     for arg in args.iter_mut().take_while(|arg| *arg != "--") {
         let Some(text) = arg.to_str() else { continue };
         let renamed = RENAMED_OPTIONS.iter().find_map(|(old, new)| {
@@ -73,6 +80,27 @@ fn present_options(args: &mut [OsString]) -> Option<String> {
     }
 
     warning
+}
+
+/// `--tenant` with an id was what is `--instance` now: an application's own tenant. No organization is
+/// called like an id.
+fn instance_option(args: &mut [OsString]) -> Option<String> {
+    let is_id = |text: &str| uuid::Uuid::try_parse(text).is_ok();
+    let end = args.iter().position(|arg| *arg == "--");
+    let at = (0..end.unwrap_or(args.len())).find(|at| {
+        let text = |at: usize| args.get(at).and_then(|arg| arg.to_str());
+        let apart = text(*at) == Some("--tenant") && text(*at + 1).is_some_and(is_id);
+        apart
+            || text(*at)
+                .and_then(|arg| arg.strip_prefix("--tenant="))
+                .is_some_and(is_id)
+    })?;
+    let given = args
+        .get(at)?
+        .to_str()?
+        .replacen("--tenant", "--instance", 1);
+    *args.get_mut(at)? = given.into();
+    Some("warning: `--tenant ID` is now `--instance ID`; --tenant names an organization".to_owned())
 }
 
 fn present_command(args: Vec<OsString>) -> (Vec<OsString>, Option<String>) {

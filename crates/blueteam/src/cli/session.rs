@@ -12,7 +12,7 @@ use app::database::Database;
 use app::remote::{Remote, Target};
 use config::Loaded;
 use config::StateDir;
-use model::Actor;
+use model::{Actor, TenantName};
 use serde::de::DeserializeOwned;
 
 use super::out::usage;
@@ -26,6 +26,8 @@ pub(super) struct Globals<'a> {
     pub given_state_dir: Option<&'a Path>,
     /// The daemon elsewhere that is asked instead of the database.
     pub remote: Option<Target<'a>>,
+    /// The organization that a command is about.
+    pub tenant: Option<&'a TenantName>,
 }
 
 /// Returns the configuration file: the given one, or that of the installed service for those who
@@ -93,8 +95,45 @@ pub(super) fn with_session<T>(
     block_on(async {
         let database = Database::existing(&loaded, &state).await?;
         let done = async {
-            let mut session = Session::open(&database, actor).await?;
+            let mut session = Session::open(&database, actor, globals.tenant).await?;
+            note_tenant(&session);
             let done = work(&mut session, &loaded).await;
+            session.close().await;
+            done
+        };
+
+        let done = done.await;
+        database.leave().await?;
+        done
+    })
+}
+
+/// Says for whom a command works that names none of several organizations.
+fn note_tenant(session: &Session) {
+    if session.assumes_tenant() {
+        out::note(
+            "note: several organizations use this installation, and this is about `default`; \
+             --tenant names another (`blueteam tenants list`)",
+        );
+    }
+}
+
+/// Does `work` as the operator who looks after the organizations of an installation.
+pub(super) fn with_organizations<T>(
+    globals: Globals<'_>,
+    on_behalf_of: Option<&str>,
+    work: impl AsyncFnOnce(&Database, &mut Session) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    if globals.tenant.is_some() {
+        usage!("--tenant: `tenants` is about all organizations; name one as its argument");
+    }
+    let actor = current_operator(on_behalf_of)?;
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    block_on(async {
+        let database = Database::existing(&loaded, &state).await?;
+        let done = async {
+            let mut session = app::tenants::open(&database, actor).await?;
+            let done = work(&database, &mut session).await;
             session.close().await;
             done
         };
@@ -122,8 +161,9 @@ pub(super) fn with_session_if_any<T>(
             Err(error) => return Err(error),
         };
 
-        let done = match Session::open(&database, actor).await {
+        let done = match Session::open(&database, actor, globals.tenant).await {
             Ok(mut session) => {
+                note_tenant(&session);
                 let done = work(Ok(&mut session), &loaded).await;
                 session.close().await;
                 done

@@ -12,6 +12,7 @@ mod api;
 mod certificates;
 mod clock;
 mod console;
+mod console_figures;
 mod daemon;
 mod databases;
 mod deliveries;

@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
     ADVISORY, Actor, Clock, ControlId, Detection, DetectionUpdate, Entity, EntityKind, Fingerprint,
-    Phase, Severity, Source, Timestamp,
+    Phase, Severity, Source, TenantId, Timestamp,
 };
 use notify::{Routing, Silences};
 use store::advisories::{Import, Match};
+use store::tenants::Tenant;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
-use app::advisories::{Input, fetch, import};
+use app::advisories::{Input, Kind, fetch, import, refresh_all};
 use app::alert_routing::AlertRouter;
 
 /// The task.
@@ -71,12 +72,23 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What has been done since the start.
+struct Progress {
+    /// When each input was last asked for.
+    tried: Vec<Option<Timestamp>>,
+    /// As of when the feeds were that a tenant's inventories were compared with.
+    compared: BTreeMap<TenantId, Vec<(String, Timestamp)>>,
+}
+
 /// Imports what is due until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut tried: Vec<Option<Timestamp>> = vec![None; options.inputs.len()];
+    let mut progress = Progress {
+        tried: vec![None; options.inputs.len()],
+        compared: BTreeMap::new(),
+    };
     let mut failing = false;
     loop {
-        match sync_feeds(&options, &mut tried).await {
+        match sync_feeds(&options, &mut progress).await {
             Ok(()) => failing = false,
             Err(_) if failing => {}
             Err(cause) => {
@@ -92,14 +104,39 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn sync_feeds(options: &Options, tried: &mut [Option<Timestamp>]) -> anyhow::Result<()> {
+async fn sync_feeds(options: &Options, progress: &mut Progress) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
-    read_due(options, &mut conn, tried).await?;
-    open_findings(options, &mut conn).await?;
-    close_findings(options, &mut conn).await?;
+    let tenants = store::tenants::list(&mut conn).await?;
+    read_due(options, &mut conn, &tenants, &mut progress.tried).await?;
+
+    for tenant in &tenants {
+        store::tenants::act_for(&mut conn, tenant.id).await?;
+        // Whoever imports a feed, here or by a command, has compared it with the inventories of
+        // `default` alone.
+        if tenant.id != TenantId::DEFAULT {
+            let feeds = feeds_read(&mut conn).await?;
+            if progress.compared.get(&tenant.id) != Some(&feeds) {
+                refresh_all(&mut conn, &Actor::task(ACTOR)).await?;
+                progress.compared.insert(tenant.id, feeds);
+            }
+        }
+        open_findings(options, &mut conn, tenant).await?;
+        close_findings(options, &mut conn, tenant).await?;
+    }
     // Closing politely is optional: an error changes nothing.
     let _ = conn.close().await;
     Ok(())
+}
+
+/// The feeds, and when each was last read.
+async fn feeds_read(conn: &mut PgConnection) -> anyhow::Result<Vec<(String, Timestamp)>> {
+    let origins = store::advisories::origins(conn).await?;
+    let feeds = origins
+        .into_iter()
+        .filter(|o| o.kind == Kind::Feed.as_str());
+    Ok(feeds
+        .map(|o| (o.name, o.retired_at.unwrap_or(o.imported_at)))
+        .collect())
 }
 
 /// Reads what is due; what cannot be read holds up nothing and is tried again when it is due the
@@ -107,6 +144,7 @@ async fn sync_feeds(options: &Options, tried: &mut [Option<Timestamp>]) -> anyho
 async fn read_due(
     options: &Options,
     conn: &mut PgConnection,
+    tenants: &[Tenant],
     tried: &mut [Option<Timestamp>],
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
@@ -120,6 +158,15 @@ async fn read_due(
         .filter(|(input, tried)| due(**tried, input))
     {
         *tried = Some(now);
+        let Some(tenant) = tenant_of(input, tenants) else {
+            warn!(
+                "the inventory `{}` is of a tenant that does not exist; `blueteam tenants list` \
+                    shows all",
+                input.name
+            );
+            continue;
+        };
+        store::tenants::act_for(conn, tenant).await?;
         let read = async {
             let text = fetch(&input.origin).await?;
             let source = app::advisories::Source {
@@ -170,8 +217,20 @@ async fn read_due(
     Ok(())
 }
 
+/// Whose an input is; none where there is no such tenant.
+fn tenant_of(input: &Input, tenants: &[Tenant]) -> Option<TenantId> {
+    match &input.tenant {
+        None => Some(TenantId::DEFAULT),
+        Some(name) => tenants.iter().find(|t| t.name == *name).map(|t| t.id),
+    }
+}
+
 /// Writes the alerts of matches that have none yet.
-async fn open_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+async fn open_findings(
+    options: &Options,
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let mut by_inventory: BTreeMap<String, Vec<Match>> = BTreeMap::new();
@@ -210,7 +269,7 @@ async fn open_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Re
         }
     }
 
-    apply_findings(options, &mut tx, &changes).await?;
+    apply_findings(options, &mut tx, tenant, &changes).await?;
     for (matches, fingerprint) in &told {
         store::advisories::told(&mut tx, matches, model::AlertId(fingerprint.0)).await?;
     }
@@ -225,7 +284,11 @@ async fn open_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Re
 }
 
 /// Closes alerts all of whose matches are dealt with.
-async fn close_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+async fn close_findings(
+    options: &Options,
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+) -> anyhow::Result<()> {
     let over = store::advisories::over(conn, ADVISORY.as_str()).await?;
     if over.is_empty() {
         return Ok(());
@@ -245,7 +308,7 @@ async fn close_findings(options: &Options, conn: &mut PgConnection) -> anyhow::R
         })
         .collect();
 
-    apply_findings(options, &mut tx, &changes).await?;
+    apply_findings(options, &mut tx, tenant, &changes).await?;
     tx.commit().await.map_err(StoreError::from)?;
     options.deliveries.notify_one();
 
@@ -255,6 +318,7 @@ async fn close_findings(options: &Options, conn: &mut PgConnection) -> anyhow::R
 async fn apply_findings(
     options: &Options,
     conn: &mut PgConnection,
+    tenant: &Tenant,
     changes: &[DetectionUpdate],
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
@@ -262,7 +326,7 @@ async fn apply_findings(
     let router = AlertRouter {
         routing: &options.routing,
         silences: &silences,
-        tenant: None,
+        tenant: (tenant.id != TenantId::DEFAULT).then_some(&tenant.name),
         now,
         business_hours: options.calendar.clone().period(now).open,
         stale_before: Timestamp::MIN,

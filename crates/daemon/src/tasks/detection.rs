@@ -378,6 +378,13 @@ fn sane_time<'a>(
     })
 }
 
+/// Whether the tenants are the same; a title is for documents.
+fn is_same_tenants(now: &[Tenant], before: &[Tenant]) -> bool {
+    let of =
+        |tenants: &[Tenant]| -> Vec<_> { tenants.iter().map(|t| (t.id, t.name.clone())).collect() };
+    of(now) == of(before)
+}
+
 impl Monitor {
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
@@ -415,7 +422,7 @@ impl Monitor {
     /// tenant was added.
     async fn setting_changed(&mut self) -> anyhow::Result<bool> {
         Ok(store::rules::settings(&mut self.conn).await? != self.rules
-            || store::tenants::list(&mut self.conn).await? != self.tenants)
+            || !is_same_tenants(&store::tenants::list(&mut self.conn).await?, &self.tenants))
     }
 
     /// Sees to events of tenants that no engine is for. A tenant that was just added gets an engine

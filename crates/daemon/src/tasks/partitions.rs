@@ -30,8 +30,8 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     ))))
 }
 
-/// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`,
-/// unless that is 0. Empties raw lines that are older than `keep_raw`.
+/// Makes partitions ahead of time, and drops those of logs that are older than `keep_months` and
+/// than any tenant has subscribed to, unless that is 0. Empties raw lines that are older than `keep_raw`.
 async fn run_partitions(
     database: PgConnectOptions,
     keep_months: u16,
@@ -61,7 +61,11 @@ async fn run_partitions(
         }
 
         let dropped = async {
-            store::log_events::drop_old(&mut store::connect(&database).await?, keep_months).await
+            let mut conn = store::connect(&database).await?;
+            // One partition holds the events of every tenant: the one that keeps them longest decides.
+            let plans = store::subscriptions::longest_retention(&mut conn).await?;
+            let months = keep_months.max(plans.unwrap_or(0));
+            store::log_events::drop_old(&mut conn, months).await
         };
         match dropped.await {
             Ok(months) if months.is_empty() => {}

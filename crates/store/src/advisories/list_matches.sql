@@ -45,7 +45,8 @@ SELECT
     m.created_at AS "created_at: Ts"
 FROM blueteam.advisory_matches m
 JOIN blueteam.advisories a USING (feed, advisory_id)
-WHERE ($1 OR m.state <> 'closed')
+WHERE m.tenant_id = (SELECT blueteam.tenant_of_new())
+  AND ($1 OR m.state <> 'closed')
   AND ($2::text IS NULL OR m.inventory = $2)
   AND (
       $3::text IS NULL

@@ -99,7 +99,8 @@ pub async fn save_matches(
              updated_at = now(),
              reason = 'no longer in the inventory in this version, '
                  'or no advisory that is still published names it'
-         WHERE m.state <> 'closed'
+         WHERE m.tenant_id = (SELECT blueteam.tenant_of_new())
+           AND m.state <> 'closed'
            AND (m.vulnerability, m.inventory, m.ecosystem, m.name, m.version) NOT IN (
                SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
                FROM jsonb_to_recordset($2) AS f (
@@ -191,7 +192,7 @@ pub async fn decide(
              decided_by = $8,
              decided_at = now(),
              updated_at = now()
-         WHERE match_id = ANY ($1)",
+         WHERE match_id = ANY ($1) AND tenant_id = (SELECT blueteam.tenant_of_new())",
         ids,
         decision.state,
         decision.resolution,
@@ -235,7 +236,8 @@ pub async fn over(conn: &mut PgConnection, rule: &str) -> Result<Vec<AlertId>, S
     let ids = sqlx::query_scalar!(
         "SELECT h.alert_id
          FROM blueteam.alert_history h
-         WHERE h.state = 'open'
+         WHERE h.tenant_id = (SELECT blueteam.tenant_of_new())
+           AND h.state = 'open'
            AND h.rule_id = $1
            AND NOT EXISTS (
                SELECT

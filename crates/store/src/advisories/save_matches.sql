@@ -46,7 +46,7 @@ written AS (
     )
     SELECT *
     FROM best
-    ON CONFLICT (vulnerability, inventory, ecosystem, name, version) DO UPDATE
+    ON CONFLICT (tenant_id, vulnerability, inventory, ecosystem, name, version) DO UPDATE
     SET
         feed = excluded.feed,
         advisory_id = excluded.advisory_id,
@@ -94,7 +94,7 @@ written AS (
            AND m.decided_at < (
                SELECT s.imported_at
                FROM blueteam.advisory_sources s
-               WHERE s.kind = 'inventory' AND s.name = m.inventory
+               WHERE s.tenant_id = m.tenant_id AND s.kind = 'inventory' AND s.name = m.inventory
            )
        )
     RETURNING alert_id

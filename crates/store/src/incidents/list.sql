@@ -1,7 +1,7 @@
 -- Lists incidents, the newest first.
 --
 -- $1 whether closed ones are listed too, $2 most incidents, $3 and $4 time and id of the incident
--- after which the list goes on
+-- after which the list goes on, $5 and $6 the first and the last id
 
 SELECT
     incident_id,
@@ -23,5 +23,6 @@ SELECT
 FROM blueteam.security_incidents i
 WHERE ($1 OR status <> 'closed')
   AND ($3::timestamptz IS NULL OR (detected_at, incident_id) < ($3, $4::uuid))
+  AND ($5::uuid IS NULL OR incident_id BETWEEN $5 AND $6::uuid)
 ORDER BY detected_at DESC, incident_id DESC
 LIMIT $2

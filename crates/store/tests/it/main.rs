@@ -36,6 +36,7 @@ mod servers;
 mod silences;
 mod sources;
 mod stuck;
+mod subscriptions;
 mod tenant_scale;
 mod tenants;
 mod tenants_apart;

@@ -191,6 +191,7 @@ impl From<SignInError> for Problem {
                 tracing::warn!("a sign-in by the OpenID Connect provider failed: {text}");
                 Self::new(StatusCode::UNAUTHORIZED, text).kind("provider-refused")
             }
+            SignInError::PlanFull => Self::new(StatusCode::FORBIDDEN, text).kind("plan-full"),
             SignInError::NotMapped => Self::new(StatusCode::FORBIDDEN, text).kind("not-mapped"),
             SignInError::NameTaken => Self::new(StatusCode::CONFLICT, text).kind("name-taken"),
             SignInError::Disabled => Self::new(StatusCode::FORBIDDEN, text).kind("disabled"),

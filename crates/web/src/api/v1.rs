@@ -145,6 +145,9 @@ routes! {
         op("Shows a source").gives(&answers::SOURCE).tagged();
     get "/api/v1/monitors", Read System => operations::monitors,
         op("Lists monitors").lists(&answers::MONITOR);
+    get "/api/v1/tenants", Read System => operations::tenants,
+        op("Lists organizations: your own, with its plan and how much of it is used")
+            .lists(&answers::TENANT);
     get "/api/v1/upkeep", Read System => operations::upkeep,
         op("Shows how blueteam is looked after").gives(&answers::UPKEEP);
     get "/api/v1/advisories", Read Compliance => compliance::advisories,

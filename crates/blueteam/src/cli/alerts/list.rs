@@ -25,9 +25,9 @@ pub(super) struct ListArgs {
     /// Made of events of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
-    /// Whose events are all of this tenant (their instance_id)
+    /// Whose events are all of this tenant of an application (their instance_id)
     #[arg(long, value_name = "ID")]
-    tenant: Option<Uuid>,
+    instance: Option<Uuid>,
     /// Of this rule
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
@@ -127,7 +127,7 @@ impl ListArgs {
             self.severity.map(|severity| severity.as_str().to_owned()),
         );
         add("service", self.service.clone());
-        add("tenant", self.tenant.map(|tenant| tenant.to_string()));
+        add("tenant", self.instance.map(|id| id.to_string()));
         add("rule_id", self.rule.clone());
         add("acknowledged", self.unacked.then(|| "false".to_owned()));
         add("since", self.since.map(|since| since.to_string()));
@@ -140,7 +140,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     let filter = alerts::Filter {
         severity: args.severity,
         service: args.service.clone(),
-        tenant: args.tenant,
+        tenant: args.instance,
         rule_id: args.rule.clone().map(|id| RuleId(id.into())),
         state: args.state,
         acknowledged: args.unacked.then_some(false),

@@ -52,9 +52,9 @@ struct ScopeArgs {
     /// Alerts from this source of events: audit_db, syslog, nginx, php_error, postgres, agent
     #[arg(long)]
     source: Option<String>,
-    /// Alerts whose events are all of this tenant (their instance_id)
+    /// Alerts whose events are all of this tenant of an application (their instance_id)
     #[arg(long, value_name = "ID")]
-    tenant: Option<Uuid>,
+    instance: Option<Uuid>,
     /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, user:ID,
     /// session:ID
     #[arg(long)]
@@ -66,7 +66,7 @@ impl ScopeArgs {
         SilenceScope {
             rule_id: self.rule.clone().map(|id| RuleId(id.into())),
             source: self.source.clone(),
-            tenant: self.tenant,
+            tenant: self.instance,
             entity: self.entity.clone(),
         }
     }
@@ -79,7 +79,7 @@ impl ScopeArgs {
   SEC-12
   blueteam silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
   --for 2h --reason 'kernel updates'
-  blueteam silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
+  blueteam silences add --kind maintenance --instance 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
   --for 2h --reason 'they are moving'
   blueteam silences add --kind exception --rule after_hours --entity user:jsmith --for 90d \
   --reason 'night shift'

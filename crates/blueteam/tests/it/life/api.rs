@@ -362,6 +362,21 @@ async fn nobody_overwrites_what_they_have_not_seen_and_nothing_is_done_twice() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412]);
 
+    // Where a version may be left out, it counts if it is sent.
+    for path in [
+        "/api/v1/users/dana/unlock",
+        "/api/v1/users/dana/enroll-link",
+    ] {
+        let stale = send(&chief, Method::POST, path, &tag, None).await;
+        assert_eq!(
+            (stale.status, stale.kind().as_str()),
+            (412, "changed"),
+            "{path}"
+        );
+        let blind = send(&chief, Method::POST, path, &[], None).await;
+        assert!(blind.status < 300, "{path}: {}", blind.text);
+    }
+
     // Whoever may not learns nothing about what the body should be.
     let user = signed_in(&daemon, "user").await;
     for (kind, body) in [("application/json", "no json"), ("text/plain", "x")] {
@@ -382,6 +397,29 @@ async fn nobody_overwrites_what_they_have_not_seen_and_nothing_is_done_twice() {
     let long = json!({"username": "x".repeat(2_000_000)});
     let long = send(&chief, Method::POST, "/api/v1/users", &[], Some(&long)).await;
     assert_eq!((long.status, long.kind().as_str()), (413, "too-large"));
+}
+
+/// Typesetting takes the processor: the third report at once waits for its turn, and everything else
+/// goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_third_report_at_once_is_asked_to_come_again() {
+    let daemon = Daemon::new("").await;
+    let chief = signed_in(&daemon, "system_admin").await;
+    let report = || get(&chief, "/api/v1/reports/ssp?format=pdf");
+    let (one, two, three, four) = tokio::join!(report(), report(), report(), report());
+    let all = [one, two, three, four];
+    let refused: Vec<&Reply> = all.iter().filter(|reply| reply.status == 429).collect();
+    let statuses: Vec<u16> = all.iter().map(|reply| reply.status).collect();
+    assert!((1..=2).contains(&refused.len()), "{statuses:?}");
+    for reply in refused {
+        assert_eq!(
+            (reply.kind().as_str(), reply.header("retry-after")),
+            ("busy", "5")
+        );
+    }
+    // A place is given back.
+    assert!(all.iter().any(|reply| reply.status == 200));
+    assert_eq!(report().await.status, 200);
 }
 
 /// Checks an answer against what the document says of it.

@@ -438,11 +438,21 @@ async fn who_guesses_passwords_is_told_nothing_locked_out_and_seen() {
 
 /// Makes an account of that role, sets it up and signs it in.
 pub(super) async fn signed_in(daemon: &Daemon, role: &str) -> Browser {
-    let name = role.replace('_', "-");
+    signed_in_as(daemon, &role.replace('_', "-"), role, None).await
+}
+
+/// The same of that name, and of another tenant than `default`.
+pub(super) async fn signed_in_as(
+    daemon: &Daemon,
+    name: &str,
+    role: &str,
+    tenant: Option<&str>,
+) -> Browser {
     let email = format!("{name}@example.com");
-    let args = [
-        "users", "create", &name, "--email", &email, "--role", role, "--json",
+    let mut args = vec![
+        "users", "create", name, "--email", &email, "--role", role, "--json",
     ];
+    args.extend(tenant.iter().flat_map(|tenant| ["--tenant", tenant]));
     let link = json_of(daemon, &args)["code"].as_str().unwrap().to_owned();
     let mut browser = Browser::of(daemon);
     let begun = browser

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::daemon::{Daemon, PATIENCE, failure};
-use super::people::{Browser, body_for, signed_in};
+use super::people::{Browser, body_for, signed_in, signed_in_as};
 
 /// In every row of the first tenant.
 const MARK: &str = "tangerine";
@@ -316,4 +316,208 @@ async fn each_tenant_has_its_own_events_and_alerts() {
             "{text}"
         );
     }
+}
+
+/// What a command says, on both ways, and how it ends.
+fn said(daemon: &Daemon, args: &[&str]) -> (String, Option<i32>) {
+    let out = daemon.command().args(args).output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (String::from_utf8(text).unwrap(), out.status.code())
+}
+
+fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
+    let out = daemon.command().args(args).output().unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{args:?}: {errors}");
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// The first day of an organization, by commands alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organization_is_made_by_a_command_and_lives_apart() {
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let _ours = signed_in(&daemon, "system_admin").await;
+
+    let (text, code) = said(
+        &daemon,
+        &["tenants", "create", "acme", "--title", "Acme LLC"],
+    );
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("made the tenant `acme`"), "{text}");
+    // Nobody would hear of its alerts.
+    assert!(text.contains("[alerts.organizations.acme]"), "{text}");
+    // A part that has no time on a busy machine says so.
+    let since = std::time::Instant::now();
+    while !said(&daemon, &["doctor"])
+        .0
+        .contains("nobody is notified of alerts of the tenant acme")
+    {
+        assert!(since.elapsed() < PATIENCE);
+    }
+    for (args, code, expected) in [
+        (
+            &["tenants", "create", "acme"][..],
+            1,
+            "there is a tenant `acme` already",
+        ),
+        (&["tenants", "create", "Acme"], 2, "lower-case"),
+        (&["tenants", "show", "acne"], 1, "there is default, acme"),
+        (
+            &["alerts", "list", "--tenant", "acne"],
+            1,
+            "there is no tenant `acne`",
+        ),
+        (&["tenants", "list", "--tenant", "acme"], 2, "--tenant"),
+        (&["tenants", "limits", "acme"], 2, "name a limit"),
+        (
+            &["tenants", "limits", "acme", "--retention-months", "2"],
+            2,
+            "90 days",
+        ),
+        (
+            &["tenants", "limits", "acme", "--users", "0"],
+            2,
+            "at least 1",
+        ),
+    ] {
+        let (text, got) = said(&daemon, args);
+        assert_eq!(got, Some(code), "{args:?}: {text}");
+        assert!(text.contains(expected), "{args:?}: {text}");
+    }
+
+    // Its administrator sees it and nothing else, and its record has begun.
+    let mut theirs = signed_in_as(&daemon, "dana", "system_admin", Some("acme")).await;
+    let listed = get(&mut theirs, "/api/v1/tenants").await;
+    assert!(
+        listed.contains("Acme LLC") && !listed.contains("default"),
+        "{listed}"
+    );
+    let accounts = get(&mut theirs, "/api/v1/users").await;
+    assert!(
+        accounts.contains("dana") && !accounts.contains("system-admin"),
+        "{accounts}"
+    );
+    let gaps = json_of(
+        &daemon,
+        &["compliance", "show", "3.1.1", "--json", "--tenant", "acme"],
+    );
+    assert!(gaps.to_string().contains("3.1.1"), "{gaps}");
+
+    // The other one's administrator is not its own: it keeps one.
+    let (text, code) = said(
+        &daemon,
+        &[
+            "users", "disable", "dana", "--reason", "a test", "--tenant", "acme",
+        ],
+    );
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("last system administrator"), "{text}");
+
+    // Events by its key are its own, and so are their alerts.
+    let args = [
+        "--tenant",
+        "acme",
+        "keys",
+        "create",
+        "shop",
+        "--scope",
+        "events:write",
+        "--service",
+        "shop",
+    ];
+    let out = daemon.command().args(args).output().unwrap();
+    let key = String::from_utf8(out.stdout).unwrap().trim().to_owned();
+    let sender = daemon.client_with(key);
+    for _ in 0..6 {
+        sender.send(&[failure("203.0.113.5", "root")]).await;
+    }
+    comes(&mut conn, &[("acme", "203.0.113.5", 6)]).await;
+    let theirs = json_of(&daemon, &["alerts", "list", "--json", "--tenant", "acme"]);
+    assert!(theirs.to_string().contains("203.0.113.5"), "{theirs}");
+    let (text, code) = said(&daemon, &["alerts", "list"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("203.0.113.5"), "{text}");
+    assert!(text.contains("this is about `default`"), "{text}");
+    let variable = daemon
+        .command()
+        .args(["alerts", "list", "--json"])
+        .env("BLUETEAM_TENANT", "acme")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&variable.stdout).contains("203.0.113.5"));
+
+    // The next user and the next key are refused; an event never is.
+    let limits = [
+        "tenants", "limits", "acme", "--plan", "small", "--users", "1", "--keys", "1", "--events",
+        "3",
+    ];
+    let (text, code) = said(&daemon, &limits);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("users: 1 of 1") && text.contains("one more is refused"),
+        "{text}"
+    );
+    for args in [
+        &[
+            "users", "create", "eve", "--email", "e@x.test", "--role", "user", "--tenant", "acme",
+        ][..],
+        &[
+            "keys",
+            "create",
+            "two",
+            "--scope",
+            "events:write",
+            "--tenant",
+            "acme",
+        ],
+        &[
+            "keys", "create", "two", "--owner", "dana", "--tenant", "acme",
+        ],
+    ] {
+        let (text, code) = said(&daemon, args);
+        assert_eq!(code, Some(1), "{args:?}: {text}");
+        assert!(
+            text.contains("the plan allows 1") && text.contains("tenants limits"),
+            "{text}"
+        );
+    }
+    let elsewhere = ["keys", "create", "two", "--scope", "events:write"];
+    assert_eq!(said(&daemon, &elsewhere).1, Some(0));
+    sender.send(&[failure("203.0.113.6", "root")]).await;
+
+    // Counted within a minute, and shown.
+    let since = std::time::Instant::now();
+    loop {
+        let shown = json_of(&daemon, &["tenants", "show", "acme", "--json"]);
+        if shown["usage"]["events"].as_u64() >= Some(7) {
+            assert!(shown["usage"]["bytes"].as_u64() > Some(0), "{shown}");
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{shown}");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let (text, _) = said(&daemon, &["tenants", "show", "acme"]);
+    assert!(
+        text.contains("7 of 3 events this month: nothing is refused"),
+        "{text}"
+    );
+    let (text, _) = said(&daemon, &["tenants", "limits", "acme", "--users", "none"]);
+    assert!(text.contains("users: 1\n"), "{text}");
+    let (text, _) = said(
+        &daemon,
+        &["tenants", "rename", "acme", "--title", "Acme Precision"],
+    );
+    assert!(text.contains("Acme Precision"), "{text}");
+
+    // Who did it is on record, of the organization whose row it was.
+    let recorded: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit.audit_log JOIN users.tenants t USING (tenant_id)
+         WHERE t.name = 'acme' AND metadata ->> 'table' IN ('users.tenants', 'users.subscriptions')
+           AND actor IS NOT NULL",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(recorded, 4);
 }

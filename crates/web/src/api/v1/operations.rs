@@ -1,8 +1,8 @@
-//! Rules, sources, monitors and upkeep.
+//! Rules, sources, monitors, organizations and upkeep.
 
 use std::sync::Arc;
 
-use app::{monitors, rules, sources, upkeep};
+use app::{monitors, rules, sources, tenants, upkeep};
 use axum::extract::Path;
 use axum::response::Response;
 
@@ -56,4 +56,11 @@ pub(super) async fn monitors(mut api: Api, listing: Listing<Nothing>) -> Result<
 pub(super) async fn upkeep(mut api: Api) -> Result<Response, Problem> {
     let found = upkeep::show(&mut api.session).await;
     api.answer(found).await
+}
+
+pub(super) async fn tenants(mut api: Api, listing: Listing<Nothing>) -> Result<Response, Problem> {
+    let page = listing.page;
+    let found = tenants::list(&mut api.session).await;
+    let found = found.map(|all| page.cut(all, |one| one.name.to_string()));
+    api.page(page, found).await
 }
