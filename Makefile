@@ -1,5 +1,5 @@
 # Thin on purpose: what a target does is one line; what the machine lacks is scripts/setup's business.
-.PHONY: run demo test bench soak fuzz lint deb image release setup setup-tests setup-package
+.PHONY: run demo demo-serve test bench soak fuzz lint deb image release setup setup-tests setup-package
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 run: setup
@@ -7,6 +7,9 @@ run: setup
 
 demo: setup
 	cargo run --release -p blueteam -- demo
+
+demo-serve: setup
+	cargo run --release -p blueteam -- demo --serve
 
 test: setup-tests
 	cargo nextest run --workspace

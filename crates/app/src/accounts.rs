@@ -169,6 +169,43 @@ pub async fn make_link(session: &mut Session, name: &str) -> Result<Invitation, 
     invite(conn, actor, account.user_id, &account.username, purpose).await
 }
 
+/// The name of the first account where that of the operating system cannot be taken.
+const FIRST: &str = "administrator";
+
+/// Invites the first administrator, as long as nobody has set an account up: makes the account, named
+/// as the one of whoever acts, or another link for it.
+pub async fn invite_first(session: &mut Session) -> Result<Option<Invitation>, AppError> {
+    let all = list(session, Shown::default()).await?;
+    let mut people = all.iter().filter(|account| !account.is_service);
+    let is_set_up = |account: &AccountRow| {
+        account.has_password || account.last_login.is_some() || !account.factors.is_empty()
+    };
+    if people.clone().any(is_set_up) {
+        return Ok(None);
+    }
+    let is_administrator =
+        |account: &&AccountRow| account.is_active && account.role == Role::SystemAdmin.as_str();
+    if let Some(invited) = people.find(is_administrator) {
+        let name = invited.username.clone();
+        return make_link(session, &name).await.map(Some);
+    }
+
+    let own = Username::parse(&session.actor().name).map(|name| name.as_str().to_owned());
+    let is_free = |name: &String| {
+        let taken = |account: &AccountRow| account.username.eq_ignore_ascii_case(name);
+        !all.iter().any(taken)
+    };
+    let name = own.ok().filter(is_free).unwrap_or_else(|| FIRST.to_owned());
+    let request = Request {
+        username: &name,
+        email: &format!("{name}@localhost"),
+        full_name: None,
+        role: Role::SystemAdmin,
+        expires_at: None,
+    };
+    create(session, &request).await.map(Some)
+}
+
 /// Which accounts [`list`] shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
@@ -246,6 +283,28 @@ fn guard_rank(session: &Session, account: &AccountRow) -> Result<(), AppError> {
         because: format!("{} is {owner}", account.username),
     }
     .into())
+}
+
+/// Whether whoever asks may look after an account: theirs is of no lower rank.
+pub fn may_look_after(session: &Session, account: &AccountRow) -> bool {
+    guard_rank(session, account).is_ok()
+}
+
+/// The roles that whoever asks may give to a new account.
+pub fn roles_to_give(session: &Session) -> Vec<Role> {
+    let may_give = |role: &Role| {
+        session.rights().is_none_or(|rights| {
+            let change = RoleChange {
+                actor: rights.role,
+                is_own: false,
+                from: None,
+                to: Some(*role),
+                is_last_system_admin: false,
+            };
+            check_role_change(&change).is_ok()
+        })
+    };
+    Role::ALL.iter().copied().filter(may_give).collect()
 }
 
 /// Gives an account another role; its sessions end. Returns the account as it was.
@@ -455,18 +514,17 @@ pub async fn unlink(session: &mut Session, name: &str) -> Result<u64, AppError> 
 }
 
 /// Where people enter their enrollment codes.
-pub fn enrollment_page(loaded: &config::Loaded) -> String {
-    format!("{}/enroll", public_url(loaded))
+pub fn enrollment_page(config: &config::Config) -> String {
+    format!("{}/enroll", public_url(config))
 }
 
 /// Where people reach their part of the HTTP server, without a slash at its end.
-pub fn public_url(loaded: &config::Loaded) -> String {
-    let public = loaded.config.escalation.public_url.trim_end_matches('/');
+pub fn public_url(config: &config::Config) -> String {
+    let public = config.escalation.public_url.trim_end_matches('/');
     if !public.is_empty() {
         return public.to_owned();
     }
 
-    let config = &loaded.config;
     let listen = config.console.address().unwrap_or(config.ingest.listen);
     let port = listen.port();
     if listen.ip().is_loopback() {

@@ -7,13 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::tls::{ClientAuthorities, Pair, ServerCertificate, TlsError, TlsFiles, Validity};
+use crate::tls::{self, ClientAuthorities, Pair, ServerCertificate, TlsError, TlsFiles, Validity};
 use anyhow::Context as _;
 use model::{Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::actor::{Action, Resource};
 use crate::self_audit::{Component, Failures};
+use crate::{AppError, Session};
 use config::{Config, ConfigError, ConfigErrors, Place};
 pub use monitors::Expiry;
 
@@ -129,6 +131,29 @@ fn unreadable_authorities(config: &Config) -> Vec<ConfigError> {
 /// How long each of the configured certificates is valid.
 pub fn expiries(config: &Config) -> Vec<Expiry> {
     named(config).into_iter().map(to_expiry).collect()
+}
+
+/// A certificate as a page shows it.
+#[derive(Debug)]
+pub struct Shown {
+    /// How long it is valid.
+    pub expiry: Expiry,
+    /// What it is for.
+    pub names: Vec<String>,
+}
+
+/// Returns the configured certificates, with what they are for.
+pub async fn list(session: &Session, config: &Arc<Config>) -> Result<Vec<Shown>, AppError> {
+    session.require(Action::Read, Resource::System)?;
+    let config = Arc::clone(config);
+    let shown = tokio::task::spawn_blocking(move || {
+        let shown = |named: Named| Shown {
+            names: tls::names_of(&named.files.cert).unwrap_or_default(),
+            expiry: to_expiry(named),
+        };
+        named(&config).into_iter().map(shown).collect()
+    });
+    Ok(shown.await.map_err(anyhow::Error::from)?)
 }
 
 fn to_expiry(named: Named) -> Expiry {

@@ -6,8 +6,8 @@ use notify::{Channels, Kind, Notification};
 use store::outbox::ChannelTraits;
 use uuid::Uuid;
 
-use crate::AppError;
 use crate::actor::{Action, Resource, require};
+use crate::{AppError, Session};
 
 pub use notify::{Receipt, SendError};
 
@@ -26,9 +26,31 @@ pub async fn send_test(
     channels: &Channels,
     only: Option<Channel>,
     severity: Severity,
-    mut each: impl FnMut(Channel, Result<Receipt, SendError>),
+    each: impl FnMut(Channel, Result<Receipt, SendError>),
 ) -> Result<(), AppError> {
     require(actor, Action::Write, Resource::Channels)?;
+    send_permitted(TestPermit(actor.clone()), channels, only, severity, each).await
+}
+
+/// That someone may send a test message. A message takes as long as the other side does, and no
+/// transaction waits for that.
+#[derive(Debug)]
+pub struct TestPermit(Actor);
+
+/// Checks that whoever asks may send a test message.
+pub fn permit_test(session: &Session) -> Result<TestPermit, AppError> {
+    session.require(Action::Write, Resource::Channels)?;
+    Ok(TestPermit(session.actor().clone()))
+}
+
+/// The same as [`send_test`], for whoever may.
+pub async fn send_permitted(
+    TestPermit(actor): TestPermit,
+    channels: &Channels,
+    only: Option<Channel>,
+    severity: Severity,
+    mut each: impl FnMut(Channel, Result<Receipt, SendError>),
+) -> Result<(), AppError> {
     let wanted = only.map_or_else(|| channels.configured(), |channel| vec![channel]);
     if wanted.is_empty() {
         return Err(AppError::conflict(
@@ -36,7 +58,7 @@ pub async fn send_test(
         ));
     }
 
-    let message = test_message(actor, severity);
+    let message = test_message(&actor, severity);
     for channel in wanted {
         each(channel, channels.send(channel, &message).await);
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use config::{Config, StateDir};
 use identity::role::Permissions;
 use model::{Actor, Network, Origin, Via};
+use notify::Channels;
 pub use store::Isolation;
 use store::{PersonTransaction, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +19,7 @@ use crate::database::Pool;
 use crate::listing::CursorKey;
 use crate::person_keys::KeyHolder;
 use crate::rates::{self, Rates};
+use crate::rules::jobs::Backtests;
 use crate::sign_in::{Client, Person, SignIn, holder_of};
 use crate::{AppError, Session};
 
@@ -32,10 +34,14 @@ pub struct Console {
     pub config: Arc<Config>,
     /// Where evidence and keys are kept.
     pub state: StateDir,
+    /// The configured channels, to test them.
+    pub channels: Channels,
     /// What each role may do where nothing was changed.
     permissions: Arc<Permissions>,
     /// Signs where pages of lists end.
     pub cursors: CursorKey,
+    /// Backtests that people began.
+    pub backtests: Backtests,
     rates: Rates<Uuid>,
     networks: Rates<Network>,
     reports: Arc<Semaphore>,
@@ -58,8 +64,16 @@ impl Console {
             people,
             config,
             state,
+            channels: Channels::default(),
+            backtests: Backtests::default(),
             permissions: Arc::new(Permissions::built_in()),
         })
+    }
+
+    /// The same with channels that can be tested.
+    #[must_use]
+    pub fn with_channels(self, channels: Channels) -> Self {
+        Self { channels, ..self }
     }
 
     /// A transaction of the role that does people's work, for an actor.

@@ -4,6 +4,9 @@
 //! Everything goes the way that it goes for people; only who decides is made up, and every reason
 //! says so.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use compliance::{Catalog, poam, reports};
 use config::{Config, StateDir};
@@ -12,16 +15,19 @@ use model::{
     Alert, Clock as _, ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Source, Span,
     SystemClock, Timestamp,
 };
+use secrecy::SecretString;
 use store::alerts::AlertFilter;
 use store::compliance::{Changes, NewDecision};
 use uuid::Uuid;
 
-use crate::actor::{Action, Resource};
+use crate::actor::{Action, Resource, Role};
 use crate::compliance::assessment_package::AssessmentData;
 use crate::compliance::checks::{self, Surroundings};
 use crate::compliance::description::SYSTEM;
 use crate::compliance::{claims, evidence_store};
-use crate::{AppError, Session};
+use crate::database::{self, Database};
+use crate::sign_in::{self, Client, RecoveryCode, SignIn};
+use crate::{AppError, Session, accounts};
 
 /// The description of the made-up system.
 const DESCRIPTION: &str = include_str!("demo/system.toml");
@@ -59,6 +65,89 @@ pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, App
         has_log_lines: activity.iter().any(|a| a.source == Source::Syslog),
         alerts: store::alerts::list(conn, &AlertFilter::default(), limit).await?,
     })
+}
+
+/// Someone who is made up, and how they sign in: made for this demonstration, and gone with it.
+#[derive(Debug)]
+pub struct MadeUpPerson {
+    /// Their name.
+    pub username: &'static str,
+    /// Their role.
+    pub role: Role,
+    /// Their password.
+    pub password: SecretString,
+    /// For an authenticator app.
+    pub totp_secret: SecretString,
+    /// In place of its codes, each once.
+    pub recovery_codes: Vec<String>,
+}
+
+/// Someone of each role.
+const PEOPLE: [(&str, Role); 5] = [
+    ("sam", Role::SystemAdmin),
+    ("ada", Role::Admin),
+    ("max", Role::Manager),
+    ("uma", Role::User),
+    ("ari", Role::Assessor),
+];
+
+/// Makes someone of each role, with a password and a second factor that nobody else has.
+pub async fn people(
+    session: &mut Session,
+    database: &Database,
+    state: &StateDir,
+) -> anyhow::Result<Vec<MadeUpPerson>> {
+    let pool = store::pool(database.options(database::Role::Accounts)?, 1);
+    let door = SignIn::open(
+        pool,
+        Arc::new(SystemClock),
+        state,
+        sign_in::Settings::default(),
+    )?;
+    let client = Client {
+        address: Ipv4Addr::LOCALHOST.into(),
+        user_agent: Some("blueteam demo".to_owned()),
+    };
+    let mut people = Vec::with_capacity(PEOPLE.len());
+    for (username, role) in PEOPLE {
+        let request = accounts::Request {
+            username,
+            email: &format!("{username}@demo.example.com"),
+            full_name: Some("Made up by the demonstration"),
+            role,
+            expires_at: None,
+        };
+        let invitation = accounts::create(session, &request).await?;
+        let password = made_up_password()?;
+        let enrolled = door
+            .enroll_made_up(invitation.token.expose(), password.clone(), &client)
+            .await?;
+        let codes = enrolled.recovery_codes.iter().map(RecoveryCode::expose);
+        people.push(MadeUpPerson {
+            username,
+            role,
+            password,
+            totp_secret: enrolled.totp_secret,
+            recovery_codes: codes.collect(),
+        });
+    }
+    Ok(people)
+}
+
+/// A password of 100 random bits that each profile takes: characters of all classes.
+fn made_up_password() -> anyhow::Result<SecretString> {
+    // Without those that look alike.
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).context("cannot get random numbers from the system")?;
+    let mut password = "D3-".to_owned();
+    for (place, byte) in random.iter().enumerate() {
+        if place > 0 && place % 5 == 0 {
+            password.push('-');
+        }
+        password.push(char::from(LETTERS[usize::from(byte % 32)]));
+    }
+    Ok(password.into())
 }
 
 /// Runs the checks, decides on their proposals, makes plans, and reads all of it for a report. The

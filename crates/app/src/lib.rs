@@ -3,13 +3,16 @@
 //! Invariants: nothing here prints, parses arguments or knows HTTP. Pure crates decide, `store`
 //! holds the SQL; what is here opens the transaction, calls both, and returns data.
 
+pub mod about;
 pub mod accounts;
 pub mod ack_links;
 pub mod actor;
 pub mod advisories;
 pub mod alert_routing;
 pub mod alerts;
+pub mod audit_log;
 pub mod auth;
+pub mod backtests;
 pub mod breached;
 pub mod certificates;
 pub mod channels;
@@ -22,17 +25,20 @@ pub mod doctor;
 mod error;
 pub mod events;
 pub mod export;
+pub mod first_steps;
 pub mod health;
 pub mod idempotency;
 pub mod incidents;
 pub mod keys;
 pub mod listing;
+pub mod machine;
 pub mod monitors;
 pub mod names;
 pub mod notifications;
 pub mod password_policy;
 pub mod permissions;
 pub mod person_keys;
+pub mod preferences;
 pub mod private_ca;
 pub mod rates;
 pub mod recovery;
@@ -53,6 +59,7 @@ pub mod temp_files;
 pub mod tenants;
 pub mod tls;
 pub mod today;
+pub mod trends;
 pub mod upgrade;
 pub mod upkeep;
 

@@ -1,9 +1,11 @@
 //! Rule tests: the fixtures of the rules, and whether the rules pass them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use detect::fixtures::{self, Case, Verdict};
+pub use detect::fixtures::Verdict;
+use detect::fixtures::{self, Case};
 use detect::sigma::Sigma;
 use detect::{Engine, Settings};
 use model::text::sanitize;
@@ -178,6 +180,13 @@ pub fn test(config: &Config, only: Option<&str>) -> Result<Report, AppError> {
         tested,
         without_fixtures,
     })
+}
+
+/// The same for one rule, on a thread that nobody waits for.
+pub async fn test_aside(config: &Arc<Config>, only: &str) -> Result<Report, AppError> {
+    let (config, only) = (Arc::clone(config), only.to_owned());
+    let tested = tokio::task::spawn_blocking(move || test(&config, Some(&only)));
+    tested.await.map_err(anyhow::Error::from)?
 }
 
 fn check_has_fixtures(

@@ -2,6 +2,7 @@
 
 pub mod backtest;
 mod check;
+pub mod jobs;
 mod list;
 mod navigator;
 mod selection;

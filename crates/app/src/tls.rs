@@ -1,6 +1,7 @@
 //! Certificates of servers, which can be replaced while connections are open.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,6 +13,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use x509_parser::extensions::GeneralName;
 
 /// A certificate chain and its key, PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,32 @@ impl Validity {
     /// Reads it from the certificate file alone, so that the caller needs no access to the key.
     pub fn of(cert: &Path) -> Result<Self, TlsError> {
         read_chain(cert).map(|(_, validity)| validity)
+    }
+}
+
+/// The names and addresses that a certificate file's first certificate is for.
+pub fn names_of(cert: &Path) -> Result<Vec<String>, TlsError> {
+    let (chain, _) = read_chain(cert)?;
+    let Some((_, leaf)) = chain
+        .first()
+        .and_then(|der| x509_parser::parse_x509_certificate(der).ok())
+    else {
+        return Ok(Vec::new());
+    };
+    let names = leaf.subject_alternative_name().ok().flatten();
+    let names = names.map_or_else(Vec::new, |names| names.value.general_names.clone());
+    Ok(names.iter().filter_map(name_of).collect())
+}
+
+fn name_of(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => {
+            let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
+            let v6 = || <[u8; 16]>::try_from(*octets).map(IpAddr::from);
+            v4.or_else(|_| v6()).ok().map(|address| address.to_string())
+        }
+        _ => None,
     }
 }
 

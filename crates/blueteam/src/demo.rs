@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use app::compliance::assessment_package::AssessmentData;
 use app::database::Database;
+pub use app::demo::MadeUpPerson;
 use app::incidents::{self, Incident};
 use app::{Session, keys};
 use config::StateDir;
@@ -46,6 +47,15 @@ pub struct Outcome {
     pub differences: BTreeMap<Expected, i64>,
     /// The facts that the demonstration shows to an assessor.
     pub assessment: AssessmentData,
+}
+
+/// What runs on after the play, until it is stopped.
+#[derive(Debug)]
+pub struct Served {
+    /// Where, on this machine alone.
+    pub listen: SocketAddr,
+    /// Who signs in.
+    pub people: Vec<MadeUpPerson>,
 }
 
 /// The configuration: defaults, on a free port of this machine, with no one to notify.
@@ -82,14 +92,21 @@ pub fn configuration(state: &StateDir) -> Loaded {
     }
 }
 
-/// Runs the daemon, plays the activity, and ends the daemon. `progress` gets how many events are
-/// sent.
+/// What is told of the demonstration while it runs.
+pub struct Told<P, S> {
+    /// Gets how many events are sent.
+    pub progress: P,
+    /// Gets what came of it, where the daemon runs on until it is stopped.
+    pub served: Option<S>,
+}
+
+/// Runs the daemon, plays the activity, and ends the daemon: at once, or when it is stopped.
 pub async fn run(
     loaded: &std::sync::Arc<Loaded>,
     state: &StateDir,
     activity: &Activity,
     stop: CancellationToken,
-    progress: impl Fn(u64),
+    told: Told<impl Fn(u64), impl FnOnce(&Outcome, &Served)>,
 ) -> anyhow::Result<Outcome> {
     state.create()?;
     // There from the start, so that nothing warns of its absence.
@@ -118,7 +135,9 @@ pub async fn run(
 
     let play = async {
         let played = tokio::select! {
-            played = play_scenario(loaded, state, activity, started, progress) => played,
+            // First, so that a demonstration that runs until it is stopped ends well by that.
+            biased;
+            played = play_scenario(loaded, state, activity, started, told, &stop) => played,
             () = ended.cancelled() => Err(anyhow::anyhow!("the daemon ended before the \
                 demonstration did")),
             () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
@@ -138,7 +157,8 @@ async fn play_scenario(
     state: &StateDir,
     activity: &Activity,
     started: oneshot::Receiver<Ready>,
-    progress: impl Fn(u64),
+    told: Told<impl Fn(u64), impl FnOnce(&Outcome, &Served)>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
     let ready = started.await.context("the daemon did not start")?;
     let listen = ready.listen.context("the daemon does not listen")?;
@@ -148,16 +168,28 @@ async fn play_scenario(
     let mut session = Session::open(&database, Actor::task("blueteam demo"), None).await?;
     let key = issue_key(&mut session).await?;
     append_log(state, activity)?;
-    post_events(listen, &key, activity, progress).await?;
+    post_events(listen, &key, activity, told.progress).await?;
 
     let made_up_person = Actor::task(app::demo::WHO);
     let mut office = Session::open(&database, made_up_person, None).await?;
     let outcome = looked_at(&mut session, &mut office, loaded, state, activity).await;
+    let served = match (&outcome, told.served) {
+        (Ok(_), Some(tell)) => {
+            let people = app::demo::people(&mut session, &database, state).await;
+            Some((people.context("nobody can be made up")?, tell))
+        }
+        _ => None,
+    };
     session.close().await;
     office.close().await;
     database.leave().await?;
 
-    outcome
+    let outcome = outcome?;
+    if let Some((people, tell)) = served {
+        tell(&outcome, &Served { listen, people });
+        stop.cancelled().await;
+    }
+    Ok(outcome)
 }
 
 /// Makes the key that the demo sends its events with.

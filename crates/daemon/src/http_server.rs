@@ -104,6 +104,16 @@ fn sign_in_settings(loaded: &Loaded) -> sign_in::Settings {
     }
 }
 
+/// The channels that people may test. Those that carry alerts are other ones: a test waits for none.
+fn channels_to_test(loaded: &Loaded) -> notify::Channels {
+    let stdout = Box::new(std::io::stdout());
+    let opened = loaded.open_channels(stdout, false, &app::actor::hostname());
+    opened.unwrap_or_else(|error| {
+        tracing::warn!("nobody can test a channel in the console: {error:#}");
+        notify::Channels::default()
+    })
+}
+
 /// Opens it; it closes when `stop` says so.
 pub async fn open(
     loaded: &Loaded,
@@ -152,7 +162,8 @@ pub async fn open(
         Ok(door) => {
             let people = store::pool(database.options(Role::Operator)?, PEOPLE);
             let config = Arc::new(loaded.config.clone());
-            let console = Console::new(door, people, config, state.clone())?;
+            let console = Console::new(door, people, config, state.clone())?
+                .with_channels(channels_to_test(loaded));
             settings.console = Some(Arc::new(console));
         }
         // Events are taken in whether or not people can sign in.

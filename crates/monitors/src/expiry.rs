@@ -29,6 +29,13 @@ impl Expiry {
             || self.not_before.is_some_and(|from| from > now)
     }
 
+    /// Whole days that are left; none where it is not valid now.
+    pub fn days_left(&self, now: Timestamp) -> Option<u64> {
+        let (from, until) = (self.not_before?, self.not_after?);
+        let left = until.since(now).as_micros() / Span::days(1).as_micros();
+        (from <= now && now < until).then_some(left.unsigned_abs())
+    }
+
     /// What people should know of it; none while all is well.
     pub fn warning(&self, now: Timestamp) -> Option<String> {
         let (file, key) = (self.file.display(), &self.key);

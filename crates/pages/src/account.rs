@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::form::Form;
 use crate::frame::Frame;
 use crate::words::When;
 
@@ -45,4 +46,6 @@ pub struct AccountPage {
     pub sessions: Vec<SessionRow>,
     /// Whether browsers allow passkeys at this address.
     pub may_add_passkey: bool,
+    /// What its person may choose.
+    pub preferences: Form,
 }

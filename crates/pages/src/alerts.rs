@@ -91,6 +91,8 @@ pub struct AlertsPage {
     pub may_acknowledge: bool,
     /// The address of this list, to come back to.
     pub here: String,
+    /// Whether the list opens like this for its reader.
+    pub is_own: bool,
     /// Why there is no row: nothing happened, nothing matches, or nothing is connected.
     pub empty: String,
 }

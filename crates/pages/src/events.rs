@@ -72,6 +72,8 @@ pub struct EventsPage {
     pub rows: Option<Vec<EventRow>>,
     /// Where the list goes on.
     pub pager: Pager,
+    /// What else can be done with the search: path and words.
+    pub more: Vec<(String, &'static str)>,
     /// What is said when nothing was found.
     pub empty: String,
 }

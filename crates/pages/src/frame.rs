@@ -15,6 +15,8 @@ pub struct Viewer {
     pub menu: Vec<&'static str>,
     /// Seconds without activity after which the page hides itself.
     pub locks_after: u32,
+    /// Whether single keys do something.
+    pub has_shortcuts: bool,
 }
 
 /// An entry of the menu.
@@ -81,6 +83,17 @@ pub struct Notice {
     pub is_error: bool,
 }
 
+/// What is wrong with the machine, on the pages where it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Banner {
+    /// The text.
+    pub text: String,
+    /// Whether it cannot wait.
+    pub is_urgent: bool,
+    /// Where it is looked after: path and words.
+    pub way: Option<(&'static str, &'static str)>,
+}
+
 /// What is around a page.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -92,6 +105,8 @@ pub struct Frame {
     pub viewer: Viewer,
     /// What became of what was just done.
     pub notice: Option<Notice>,
+    /// What is wrong with the machine.
+    pub banners: Vec<Banner>,
     /// The zone of its times.
     pub zone: Zone,
     /// When it was made, as a sentence of its foot and of print.

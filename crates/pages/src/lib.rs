@@ -10,8 +10,11 @@
 mod account;
 mod alerts;
 pub mod assets;
+mod chart;
 mod compliance;
 mod events;
+mod first_steps;
+mod form;
 mod frame;
 mod incidents;
 mod plain;
@@ -23,11 +26,16 @@ mod words;
 pub use account::{AccountPage, FactorRow, SessionRow};
 pub use alerts::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Told};
 pub use askama::Template;
+pub use chart::{Bar, Chart, Series, TrendsPage};
 pub use compliance::{CompliancePage, FamilyRow, Requirement, RequirementPage, ScoreCard};
 pub use events::{EventQuestion, EventRow, EventsPage};
-pub use frame::{Frame, MENU, MenuEntry, Notice, Pager, Viewer};
+pub use first_steps::{FirstStep, FirstStepsPage};
+pub use form::{
+    ConfirmPage, Field, FieldKind, Form, RecordPage, ResumePage, SecretPage, Section, WorkPage,
+};
+pub use frame::{Banner, Frame, MENU, MenuEntry, Notice, Pager, Viewer};
 pub use incidents::{IncidentPage, IncidentRow, IncidentsPage, Step};
-pub use plain::{Cell, ListPage, MessagePage};
+pub use plain::{Cell, ListPage, MessagePage, Press};
 pub use sign_in::{LockedPage, SignInPage};
 pub use sources::{SourceRow, SourcesPage};
 pub use today::{Duty, TodayPage};

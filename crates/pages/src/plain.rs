@@ -32,11 +32,26 @@ impl MessagePage {
     }
 }
 
+/// A form of a button alone, in a row of a table.
+#[derive(Clone, Debug)]
+pub struct Press {
+    /// Where it is sent.
+    pub action: String,
+    /// The words of its button.
+    pub words: &'static str,
+    /// What it is done to, for whoever hears the page.
+    pub to: String,
+    /// What it carries.
+    pub hidden: Vec<(&'static str, String)>,
+}
+
 /// What stands in a table.
 #[derive(Clone, Debug)]
 pub enum Cell {
     /// Text.
     Text(String),
+    /// Text of several lines, as it is.
+    Lines(String),
     /// Text that leads somewhere: path and words.
     Link(String, String),
     /// Text about what is not as it should be.
@@ -47,6 +62,8 @@ pub enum Cell {
     Time(Option<When>),
     /// How pressing.
     Level(Level),
+    /// A button that does something to the row.
+    Press(Press),
 }
 
 impl From<&str> for Cell {

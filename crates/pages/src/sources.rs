@@ -10,6 +10,8 @@ use crate::words::When;
 pub struct SourceRow {
     /// Its name.
     pub id: String,
+    /// Where more of it is.
+    pub path: String,
     /// Its kind.
     pub kind: String,
     /// The machines that its lines name.

@@ -40,6 +40,8 @@ pub struct TodayPage {
     pub has_more: bool,
     /// Numbers of the day: what, how many, where.
     pub numbers: Vec<(&'static str, u64, &'static str)>,
+    /// How many of the five first steps are missing.
+    pub steps_missing: usize,
     /// What an empty list means: nothing happened, or nothing is connected.
     pub empty: String,
 }

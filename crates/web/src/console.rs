@@ -5,22 +5,34 @@
 //! calls use cases of `app` and fills a view model of `pages`. What changes something is a form that
 //! carries its reader's token. Whoever has no session is led to the door and back.
 
+mod account;
+mod accounts;
 mod admin;
 mod alerts;
+mod audit_log;
 mod compliance;
 mod door;
 mod events;
+mod first_steps;
 mod form;
 mod incidents;
+mod keys;
+mod notifications;
 mod operations;
+mod password_policy;
+mod rules;
+mod sources;
 mod today;
+mod trends;
+mod upkeep;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use app::actor::{Action, Denied, Resource};
 use app::console::{Console, Isolation, record_denied};
-use app::sign_in::{Person, SignInError};
+use app::preferences::{self, Preferences};
+use app::sign_in::{Client, Person, SignInError};
 use app::{AppError, Session};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -29,7 +41,12 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use model::Timestamp;
-use pages::{Cell, Frame, ListPage, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
+use uuid::Uuid;
+
+use pages::{
+    Cell, ConfirmPage, Frame, ListPage, MENU, MessagePage, Notice, Pager, Template, Viewer, When,
+    WorkPage, Zone,
+};
 
 use crate::api::State as Shared;
 use crate::api::people::{Asking, door, no_store};
@@ -91,6 +108,8 @@ pub struct Page {
 
 pages! {
     get "/", => today::show;
+    get "/first-steps", Read System => first_steps::show;
+    get "/trends", Read Alerts => trends::show;
     get "/alerts", Read Alerts => alerts::list;
     get "/alerts/{id}", Read Alerts => alerts::show;
     post "/alerts/acknowledge", Acknowledge Alerts => alerts::acknowledge;
@@ -99,20 +118,56 @@ pages! {
     get "/incidents/{id}", Read Incidents => incidents::show;
     post "/incidents/{id}/advance", Write Incidents => incidents::advance;
     get "/events", Read Events => events::search;
-    get "/sources", Read Sources => operations::sources;
-    get "/rules", Read Rules => operations::rules;
+    get "/events/counts", Read Events => events::counts;
+    get "/events/export", Export Events => events::export;
+    get "/sources", Read Sources => sources::list;
+    get "/sources/{id}", Read Sources => sources::show;
+    get "/rules", Read Rules => rules::list;
+    get "/rules/{id}", Read Rules => rules::show;
+    post "/rules/{id}/enable", Write Rules => rules::enable;
+    post "/rules/{id}/disable", Write Rules => rules::disable;
+    post "/rules/{id}/test", Write Rules => rules::test;
+    post "/rules/{id}/backtest", Read Events => rules::backtest;
+    get "/backtests", Read Rules => rules::backtests;
+    get "/backtests/{id}", Read Rules => rules::backtest_page;
+    get "/upkeep", Read System => upkeep::show;
+    get "/upkeep/review/{id}", Read System => upkeep::review;
+    post "/upkeep/review/{id}", Write Compliance => upkeep::sign;
     get "/silences", Read Silences => operations::silences;
-    get "/notifications", Read Alerts => operations::notifications;
+    get "/notifications", Read Alerts => notifications::list;
+    post "/notifications/resend", Write Channels => notifications::resend;
+    post "/notifications/test", Write Channels => notifications::test;
     get "/monitors", Read System => operations::monitors;
     get "/advisories", Read Compliance => operations::advisories;
     get "/compliance", Read Compliance => compliance::overview;
     get "/compliance/{id}", Read Compliance => compliance::requirement_page;
     get "/compliance/evidence", Read Evidence => compliance::evidence;
     get "/compliance/poam", Read Poam => compliance::plans;
-    get "/admin", Read Users => admin::users;
-    get "/admin/keys", Read Keys => admin::keys;
+    get "/admin", Read Users => accounts::list;
+    post "/admin/users", Write Users => accounts::create;
+    get "/admin/users/{id}", Read Users => accounts::show;
+    post "/admin/users/{id}/role", Write Users => accounts::set_role;
+    post "/admin/users/{id}/disable", Write Users => accounts::disable;
+    post "/admin/users/{id}/enable", Write Users => accounts::enable;
+    post "/admin/users/{id}/unlock", Write Users => accounts::unlock;
+    post "/admin/users/{id}/require-password-change", Write Users => accounts::require_password_change;
+    post "/admin/users/{id}/enroll-link", Write Users => accounts::enroll_link;
+    post "/admin/users/{id}/sign-out", Write Sessions => accounts::sign_out;
+    get "/admin/keys", Read Keys => keys::list;
+    post "/admin/keys", Write Keys => keys::create;
+    post "/admin/keys/{id}/rotate", Write Keys => keys::rotate;
+    post "/admin/keys/{id}/revoke", Write Keys => keys::revoke;
     get "/admin/sessions", Read Sessions => admin::sessions;
-    get "/account", => admin::account;
+    post "/admin/sessions/{id}/end", Write Sessions => admin::end_session;
+    get "/admin/policy", Read Policy => password_policy::show;
+    post "/admin/policy", Write Policy => password_policy::set;
+    get "/admin/log", Read AuditLog => audit_log::list;
+    get "/admin/log/export", Export AuditLog => audit_log::export;
+    get "/admin/certificates", Read System => admin::certificates;
+    get "/about", => admin::about;
+    get "/account", => account::show;
+    post "/account/preferences", => account::save;
+    post "/account/alert-filter", => account::save_alert_filter;
 }
 
 /// What the menu's entries show.
@@ -137,6 +192,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/sign-out", routing::post(door::sign_out))
         .route("/locked", routing::get(door::locked_page))
         .route("/unlock", routing::post(door::unlock))
+        .route("/confirm", routing::post(door::confirm))
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .layer(map_response(with_policy))
         .route("/assets/{name}", routing::get(asset))
@@ -192,6 +248,8 @@ async fn asset(Path(name): Path<String>) -> Response {
 pub(crate) enum NoPage {
     /// Whoever asks has no session, or none that is open: to this door, and back to there.
     Door(&'static str, String),
+    /// What is to be done asks for both factors once more: what was typed goes along.
+    Proof(Box<ConfirmPage>),
     /// Anything else: a page that says so.
     Message(StatusCode, &'static str, String),
 }
@@ -206,6 +264,7 @@ impl IntoResponse for NoPage {
     fn into_response(self) -> Response {
         match self {
             Self::Door(path, back) => see_other(&format!("{path}?next={}", percent(&back))),
+            Self::Proof(page) => (StatusCode::UNAUTHORIZED, html(&*page)).into_response(),
             Self::Message(status, title, text) => {
                 let page = MessagePage::new(title, &text, Some(("/", "Go to Today")));
                 (status, html(&page)).into_response()
@@ -257,7 +316,10 @@ pub(crate) struct Visit {
     console: Arc<Console>,
     session: Session,
     person: Person,
+    client: Client,
     desk: Desk,
+    /// The path that was asked for.
+    path: String,
 }
 
 /// A table, and what is said where it has no row.
@@ -276,6 +338,8 @@ struct Desk {
     /// The context of the tokens in this session's forms.
     token_context: String,
     notice: Option<Notice>,
+    /// What the reader has chosen.
+    chosen: Preferences,
 }
 
 impl Desk {
@@ -301,6 +365,22 @@ impl Desk {
         }
     }
 
+    /// A page of one table in which something is done.
+    fn work(&self, title: &str, active: &'static str, about: &str, table: Table) -> WorkPage {
+        WorkPage {
+            about: about.to_owned(),
+            columns: table.columns,
+            rows: table.rows,
+            empty: table.empty,
+            beside: Vec::new(),
+            filter: None,
+            files: Vec::new(),
+            pager: Pager::default(),
+            forms: Vec::new(),
+            frame: self.frame(title, active),
+        }
+    }
+
     /// What is around a page.
     fn frame(&self, title: &str, active: &'static str) -> Frame {
         Frame {
@@ -308,6 +388,7 @@ impl Desk {
             active,
             viewer: self.viewer.clone(),
             notice: self.notice.clone(),
+            banners: Vec::new(),
             zone: self.zone.clone(),
             as_of: self.when(self.now),
         }
@@ -354,27 +435,30 @@ impl FromRequestParts<Arc<Shared>> for Visit {
         };
         let counted = console.count_request(person.session_id);
         counted.map_err(Problem::too_fast)?;
-        let session = console
+        let mut session = console
             .session_of(&person, &asking.client, isolation)
             .await?;
-        let desk = desk_of(
-            &console,
-            &session,
-            &person,
-            state.clock.now(),
-            parts.uri.query(),
-        );
+        let chosen = preferences::of(&mut session, &person).await?;
+        let asked = Asked {
+            now: state.clock.now(),
+            query: parts.uri.query(),
+        };
+        let desk = desk_of(&console, &session, &person, chosen, &asked);
         let visit = Self {
             console,
             session,
             person,
+            client: asking.client,
             desk,
+            path: parts.uri.path().to_owned(),
         };
         match parts.extensions.get::<Needs>() {
             Some(Needs(None)) => Ok(visit),
             Some(Needs(Some((action, resource)))) => {
                 match visit.session.require(*action, *resource) {
-                    Ok(()) => Ok(visit),
+                    // Whoever only looks need not prove anything; what changes something asks
+                    // again, when it has what was typed.
+                    Ok(()) | Err(Denied::ProofNeeded { .. }) => Ok(visit),
                     Err(denied) => Err(visit.refused(denied).await),
                 }
             }
@@ -383,12 +467,28 @@ impl FromRequestParts<Arc<Shared>> for Visit {
     }
 }
 
+/// The context of the tokens of a session's forms.
+fn token_context(session: Uuid) -> String {
+    format!("form {session}")
+}
+
+/// The token of a session's forms.
+fn form_token(console: &Console, session: Uuid) -> String {
+    console.cursors.sign(&token_context(session), "")
+}
+
+/// What is asked, and when.
+struct Asked<'a> {
+    now: Timestamp,
+    query: Option<&'a str>,
+}
+
 fn desk_of(
     console: &Console,
     session: &Session,
     person: &Person,
-    now: Timestamp,
-    query: Option<&str>,
+    chosen: Preferences,
+    asked: &Asked<'_>,
 ) -> Desk {
     // What asks for both factors once more is offered all the same.
     let may = |action, resource| {
@@ -413,21 +513,24 @@ fn desk_of(
         })
         .collect();
 
-    let token_context = format!("form {}", person.session_id);
+    let of_house = &console.config.business_hours.time_zone;
+    let token_context = token_context(person.session_id);
     let lock_after = console.door.session_settings().lock_after;
     Desk {
         viewer: Viewer {
             username: person.username.clone(),
             role: person.role.replace('_', " "),
-            form_token: console.cursors.sign(&token_context, ""),
+            form_token: form_token(console, person.session_id),
             menu,
             locks_after: u32::try_from(lock_after.as_micros() / 1_000_000).unwrap_or(900),
+            has_shortcuts: chosen.keyboard_shortcuts,
         },
         rights,
-        zone: Zone::named(&console.config.business_hours.time_zone),
-        now,
+        zone: Zone::named(chosen.time_zone.as_deref().unwrap_or(of_house)),
+        now: asked.now,
         token_context,
-        notice: form::notice_of(query),
+        notice: form::notice_of(asked.query),
+        chosen,
     }
 }
 
@@ -455,6 +558,21 @@ impl Visit {
             Err(AppError::Denied(denied)) => Err(self.refused(denied).await),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The same for a form. Where both factors are asked for once more, it goes on after that with
+    /// what was typed.
+    async fn finish_form<T>(
+        self,
+        fields: &Fields,
+        result: Result<T, AppError>,
+    ) -> Result<(T, Desk), NoPage> {
+        if let Err(AppError::Denied(Denied::ProofNeeded { .. })) = &result {
+            let page = door::confirm_page(None, self.path.clone(), fields.typed());
+            self.session.close().await;
+            return Err(NoPage::Proof(Box::new(page)));
+        }
+        self.finish(result).await
     }
 
     async fn refused(mut self, denied: Denied) -> NoPage {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use identity::{PasswordPolicy, RecoveryCode, Token, TokenKind, TotpSecret};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use store::sign_in::{Credentials, Enrollment, LinkFacts, NewPassword, NewSession};
 
 use super::{Client, SignIn, SignInError, SignedIn, actor_of, person_of};
@@ -168,6 +168,42 @@ impl SignIn {
                 person: person_of(&credentials, session_id),
             },
             recovery_codes,
+        })
+    }
+}
+
+/// How someone who is made up signs in.
+#[derive(Debug)]
+pub(crate) struct MadeUp {
+    /// For an authenticator app.
+    pub totp_secret: SecretString,
+    /// In place of its codes.
+    pub recovery_codes: Vec<RecoveryCode>,
+}
+
+impl SignIn {
+    /// Sets an account up without a person and an app. The session that begins ends at once.
+    pub(crate) async fn enroll_made_up(
+        &self,
+        token: &str,
+        password: SecretString,
+        client: &Client,
+    ) -> Result<MadeUp, SignInError> {
+        let begun = self.begin_enrollment(token, client).await?;
+        let (link, credentials) = self.find_link(token).await?;
+        let sealed = link.sealed.as_deref().ok_or(SignInError::LinkGone)?;
+        let secret = self.seal.open(credentials.user_id, sealed)?;
+        let chosen = Chosen {
+            password,
+            code: secret.code_at(self.clock.now()).expose_secret().to_owned(),
+            notice: None,
+        };
+        let enrolled = self.complete_enrollment(token, &chosen, client).await?;
+        self.sign_out(enrolled.session.token.expose(), client)
+            .await?;
+        Ok(MadeUp {
+            totp_secret: begun.secret,
+            recovery_codes: enrolled.recovery_codes,
         })
     }
 }

@@ -135,7 +135,10 @@ impl Provider {
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
             client_secret: secret.context("console.oidc.client_secret_file is missing")?,
-            redirect_url: format!("{}{CALLBACK_PATH}", crate::accounts::public_url(loaded)),
+            redirect_url: format!(
+                "{}{CALLBACK_PATH}",
+                crate::accounts::public_url(&loaded.config)
+            ),
             scopes: settings.scopes.clone(),
             username_claim: settings.username_claim.clone(),
             groups_claim: settings.groups_claim.clone(),

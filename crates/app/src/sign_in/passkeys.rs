@@ -100,7 +100,7 @@ impl Passkeys {
     /// Returns what serves passkeys at the address that people type; none where browsers allow no
     /// passkeys: without a host name, or beyond this machine without TLS.
     pub fn from_config(loaded: &config::Loaded) -> anyhow::Result<Option<Self>> {
-        Self::at(&crate::accounts::public_url(loaded))
+        Self::at(&crate::accounts::public_url(&loaded.config))
     }
 
     fn at(url: &str) -> anyhow::Result<Option<Self>> {

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args as _;
 use model::{Clock as _, SystemClock};
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{Command, parsed};
 use super::{alerts, analysis, incidents, out, report, serve};
-use crate::demo::{self, Outcome};
+use crate::demo::{self, Outcome, Served, Told};
 use config::StateDir;
 use scenario::{Activity, Plan};
 
@@ -37,13 +38,18 @@ pub(super) const COMMAND: Command = Command {
 /// arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam demo\n  blueteam demo --keep\n  blueteam demo --package cmmc.zip"
+    after_help = "Examples:\n  blueteam demo\n  blueteam demo --serve\n  blueteam demo --keep\n  blueteam demo \
+        --package cmmc.zip"
 )]
 struct Args {
     /// Keep the state directory, to look at it with the other commands; one that is named with
     /// --state-dir is kept as well
     #[arg(long)]
     keep: bool,
+    /// Leave it running on this machine until Ctrl-C, with people of each role to sign in as: what they
+    /// sign in with is made up now, and printed
+    #[arg(long)]
+    serve: bool,
     /// Write what an assessor would be given to this file, which must not exist: a .zip, or the
     /// report alone as .pdf, .html or .md
     #[arg(long, value_name = "FILE")]
@@ -86,10 +92,17 @@ fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode> {
     let outcome = serve::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         serve::stop_on_signals(&stop)?;
-        Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| {
-            bar.set_position(sent);
-        }))
-        .await
+        let told = Told {
+            progress: |sent| bar.set_position(sent),
+            served: args.serve.then_some(|outcome: &Outcome, served: &Served| {
+                bar.finish_and_clear();
+                let shown = print_outcome(outcome, activity.expected.len());
+                if let Err(error) = shown.and_then(|_| print_people(served)) {
+                    out::note(format_args!("{error:#}"));
+                }
+            }),
+        };
+        Box::pin(demo::run(&loaded, &state, &activity, stop, told)).await
     });
 
     bar.finish_and_clear();
@@ -101,10 +114,40 @@ fn run(args: &Args, given: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
 
     let outcome = outcome?;
-    let code = print_outcome(&outcome, activity.expected.len())?;
+    let code = if args.serve {
+        // It was shown while the demonstration ran.
+        ExitCode::SUCCESS
+    } else {
+        print_outcome(&outcome, activity.expected.len())?
+    };
     write_report(args, &outcome, &state, is_kept)?;
 
     Ok(code)
+}
+
+/// Says where the demonstration runs, and who may sign in there.
+fn print_people(served: &Served) -> anyhow::Result<()> {
+    let place = format!("http://localhost:{}/", served.listen.port());
+    out::line(format_args!(
+        "\nThe demonstration runs at {place} until Ctrl-C. Sign in as one of these people, who are made \
+         up and gone with it; a recovery code takes the place of a code of an app, once:\n"
+    ))?;
+    for person in &served.people {
+        out::line(format_args!(
+            "  {:<4} {:<13} password {}   app {}",
+            person.username,
+            person.role,
+            person.password.expose_secret(),
+            person.totp_secret.expose_secret(),
+        ))?;
+        let codes: Vec<&str> = person.recovery_codes.iter().take(3).map(|c| &**c).collect();
+        out::line(format_args!(
+            "       {:<13} recovery codes {}",
+            "",
+            codes.join("  ")
+        ))?;
+    }
+    Ok(())
 }
 
 /// Makes the directory that the demonstration is asked to use. It must not hold anything: what is

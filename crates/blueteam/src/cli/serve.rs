@@ -1,6 +1,7 @@
 //! `blueteam serve` and `blueteam monitor`: the daemon.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,9 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use app::Session;
+use app::accounts::{self, Invitation};
+use app::actor::operator;
+use app::database::Database;
 use app::running::DAEMON_LOCK;
 use config::StateDir;
-use config::{Loaded, LogFormat};
+use config::{Config, Loaded, LogFormat};
 use daemon::{self, Control, Parts, Ready};
 
 use super::Command;
@@ -68,8 +73,18 @@ fn run(parts: Parts, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             config: config.map(Path::to_owned),
         };
 
-        daemon::run(Arc::new(loaded), &state, parts, control, |ready| {
+        let loaded = Arc::new(loaded);
+        let (of_greeting, people) = (Arc::clone(&loaded), parts == Parts::Everything);
+        daemon::run(loaded, &state, parts, control, |ready| {
             print_greeting(ready, &state, is_first);
+            // Only a terminal is looked at by whoever started this and by nobody else: a pipe may end in
+            // a journal or a file, and the code lets whoever reads it in (decision 0060).
+            if people && std::io::stdout().is_terminal() {
+                let (state, listen) = (state.clone(), ready.listen);
+                tokio::spawn(async move { greet_people(&of_greeting, &state, listen).await });
+            } else if is_first {
+                print_first_account(&state);
+            }
         })
         .await
     })?;
@@ -135,8 +150,7 @@ fn reload_on_hangup(reload: &Arc<Notify>) -> anyhow::Result<()> {
 
 /// Says that it is ready and, at the first start, how to send a first event.
 fn print_greeting(ready: &Ready, state: &StateDir, is_first: bool) {
-    let program = std::env::current_exe()
-        .map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
+    let program = program();
     let dir = state.path().display();
     let mut out = std::io::stdout().lock();
     let _ = writeln!(
@@ -161,14 +175,91 @@ Six of them within five minutes are a brute force attack:
 
   {program} --state-dir {dir} alerts list
 
-For people there are pages at http://{listen}/. This makes the first account, and prints the code to set it
-up with:
-
-  {program} --state-dir {dir} users create YOUR-NAME --email you@example.com --role system_admin
-
 Ctrl-C ends it; the next start goes on where this one stopped."
         );
     }
 
     let _ = out.flush();
+}
+
+/// Says how to make the first account.
+fn print_first_account(state: &StateDir) {
+    let (program, dir) = (program(), state.path().display());
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(
+        out,
+        "
+There are pages for people, too. This makes the first account, and prints the code to set it up with:
+
+  {program} --state-dir {dir} users create YOUR-NAME --email you@example.com --role system_admin"
+    );
+    let _ = out.flush();
+}
+
+/// Shows at a terminal where the pages are, and, as long as nobody can sign in, the code to set the
+/// first account up with.
+async fn greet_people(loaded: &Loaded, state: &StateDir, listen: Option<SocketAddr>) {
+    let Some(listen) = listen.filter(|listen| is_private(&loaded.config, *listen)) else {
+        return;
+    };
+    let place = match loaded.config.ingest.listen.port() {
+        // Whichever was free.
+        0 => format!("http://localhost:{}", listen.port()),
+        _ => accounts::public_url(&loaded.config),
+    };
+    let invited = invite_first(loaded, state).await;
+    let mut out = std::io::stdout().lock();
+    let _ = match invited {
+        Ok(None) => writeln!(out, "\nPages for people: {place}/"),
+        Ok(Some(invitation)) => writeln!(
+            out,
+            "
+Pages for people: {place}/
+Nobody can sign in yet. Open {place}/enroll and set up the account {name} with this code, once,
+before {until}:
+
+  {code}
+
+It is shown here alone, and each start makes another one until the account is set up; so does
+  {program} --state-dir {dir} users enroll-link {name}",
+            name = invitation.username,
+            until = super::out::time(invitation.until),
+            code = invitation.token.expose(),
+            program = program(),
+            dir = state.path().display(),
+        ),
+        Err(error) => writeln!(
+            out,
+            "\nPages for people: {place}/ (the first account cannot be made: {error:#})"
+        ),
+    };
+    let _ = out.flush();
+}
+
+/// Whether what is sent there is read by nobody on the way.
+fn is_private(config: &Config, listen: SocketAddr) -> bool {
+    let (address, certificate) = match config.console.address() {
+        Some(address) => (address, &config.console.tls_cert_file),
+        None => (listen, &config.ingest.tls_cert_file),
+    };
+    address.ip().is_loopback() || !certificate.is_empty()
+}
+
+async fn invite_first(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Option<Invitation>> {
+    // The running cluster is adopted, not started again.
+    let database = Database::open(loaded, state).await?;
+    let invited = async {
+        let mut session = Session::open(&database, operator(None)).await?;
+        let invited = accounts::invite_first(&mut session).await;
+        session.close().await;
+        Ok(invited?)
+    };
+    let invited = invited.await;
+    database.leave().await?;
+    invited
+}
+
+fn program() -> String {
+    std::env::current_exe()
+        .map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string())
 }

@@ -401,7 +401,7 @@ fn show_invitation(
     json: bool,
     globals: Globals<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let page = accounts::enrollment_page(&globals.load()?);
+    let page = accounts::enrollment_page(&globals.load()?.config);
     if json {
         out::json(&serde_json::json!({
             "user_id": invitation.user_id,

@@ -257,7 +257,7 @@ pub(crate) async fn recorded_outcome<T>(
     Ok(outcome.result)
 }
 
-pub(super) async fn record(
+pub(crate) async fn record(
     state: &Shared,
     event: AuditRecord<'static>,
     tenant: TenantId,

@@ -14,7 +14,7 @@ mod list;
 pub(crate) mod openapi;
 pub(super) mod operation;
 mod operations;
-mod version;
+pub(crate) mod version;
 
 use std::convert::Infallible;
 use std::sync::Arc;

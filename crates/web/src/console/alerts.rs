@@ -22,6 +22,8 @@ const ROWS: u32 = 50;
 const EVENTS: u32 = 50;
 /// Other alerts about the same that are shown.
 const OTHERS: u32 = 10;
+/// The list as it is for whoever has chosen no filter.
+const WAITING: &str = "/alerts?show=waiting";
 /// The most that can be acknowledged at once.
 const PICKED_MAX: usize = 500;
 
@@ -70,6 +72,20 @@ fn address_of(asked: &AlertFilter, after: &str) -> String {
     )
 }
 
+/// The filter that a form holds, as it is kept, and the list by it.
+pub(super) fn own_filter(fields: &Fields) -> (Option<String>, String) {
+    let place = address_of(&asked(fields), "");
+    let filter = place
+        .split_once('?')
+        .map(|(_, query)| query.to_owned())
+        .filter(|query| query.len() <= 500);
+    let place = match filter {
+        Some(_) => place,
+        None => WAITING.to_owned(),
+    };
+    (filter, place)
+}
+
 /// An alert as a row.
 pub(super) fn row(desk: &Desk, alert: &Alert) -> AlertRow {
     AlertRow {
@@ -94,6 +110,10 @@ pub(super) fn row(desk: &Desk, alert: &Alert) -> AlertRow {
 
 /// `GET /alerts`.
 pub(super) async fn list(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
+    if let (None, Some(filter)) = (uri.query(), &visit.desk.chosen.alert_filter) {
+        let (_, place) = own_filter(&Fields::of_query(Some(filter)));
+        return Ok(see_other(&place));
+    }
     let fields = Fields::of_query(uri.query());
     let asked = asked(&fields);
     let context = address_of(&asked, "");
@@ -147,6 +167,7 @@ pub(super) async fn list(mut visit: Visit, uri: Uri) -> Result<Response, NoPage>
         may_acknowledge: desk.may(Action::Acknowledge, Resource::Alerts),
         here: address_of(&asked, if is_later { after } else { "" }),
         empty: empty.to_owned(),
+        is_own: desk.chosen.alert_filter.as_deref() == context.split_once('?').map(|(_, q)| q),
         filter: asked,
         frame: desk.frame("Alerts", "Alerts"),
     };

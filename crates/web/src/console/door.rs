@@ -6,7 +6,7 @@ use app::sign_in::{Attempt, SignInError};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pages::{LockedPage, SignInPage, assets};
+use pages::{ConfirmPage, LockedPage, ResumePage, SignInPage, assets};
 use secrecy::SecretString;
 
 use super::form::{Fields, local_place};
@@ -182,5 +182,82 @@ pub(super) async fn unlock(
             let page = locked(Some(said(&error)), next);
             Ok((StatusCode::UNAUTHORIZED, html(&page)).into_response())
         }
+    }
+}
+
+/// Asks once more who it is, before what `fields` carry is sent to `action`.
+pub(super) fn confirm_page(
+    error: Option<String>,
+    action: String,
+    fields: Vec<(String, String)>,
+) -> ConfirmPage {
+    ConfirmPage {
+        error,
+        action,
+        fields,
+        style: assets::STYLE.path,
+    }
+}
+
+/// The beginning of names of fields that are carried along.
+const CARRIED: &str = "field-";
+
+/// `POST /confirm`: both factors once more. A new session takes the place of the old one, so that the
+/// form is sent again with the token of that one, by its person. After a passkey, which has proven it
+/// already, the fields alone come.
+pub(super) async fn confirm(
+    State(state): State<Arc<Shared>>,
+    asking: Asking,
+    fields: Fields,
+) -> Result<Response, NoPage> {
+    let action = local_place(fields.get("action"));
+    let carried = fields.below(CARRIED);
+    let Some(token) = asking.token.as_deref() else {
+        return Ok(see_other("/sign-in"));
+    };
+    let password = fields.get("password");
+    if password.is_empty()
+        && let Ok(current) = person(&state, &asking).await
+        && current.stepped_up
+    {
+        return Ok(html(&resume(&state, current.session_id, action, carried)));
+    }
+
+    let code = Some(fields.get("code").trim().to_owned()).filter(|code| !code.is_empty());
+    let outcome = door(&state)?
+        .prove_again(token, SecretString::from(password), code, &asking.client)
+        .await;
+    match recorded_outcome(&state, outcome).await? {
+        Ok(signed) => {
+            let page = resume(&state, signed.person.session_id, action, carried);
+            let mut response = html(&page);
+            if let Some(cookie) = set_cookie(signed.token.expose()) {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            Ok(response)
+        }
+        Err(SignInError::NoSession) => Ok(see_other("/sign-in")),
+        Err(error) => {
+            let page = confirm_page(Some(said(&error)), action, carried);
+            Ok((StatusCode::UNAUTHORIZED, html(&page)).into_response())
+        }
+    }
+}
+
+fn resume(
+    state: &Shared,
+    session: uuid::Uuid,
+    action: String,
+    fields: Vec<(String, String)>,
+) -> ResumePage {
+    let form_token = state
+        .console
+        .as_ref()
+        .map_or_else(String::new, |console| super::form_token(console, session));
+    ResumePage {
+        action,
+        fields,
+        form_token,
+        style: assets::STYLE.path,
     }
 }

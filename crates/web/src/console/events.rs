@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use app::actor::{Action, Resource};
 use app::events::{self, Filter, Found, Question, Search};
+use app::export::{self, Exported, Format};
 use app::listing::Before;
 use app::{AppError, today};
 use axum::http::Uri;
 use axum::response::Response;
 use model::{Span, Timestamp};
-use pages::{EventQuestion, EventRow, EventsPage, Pager};
+use pages::{Cell, EventQuestion, EventRow, EventsPage, Field, Form, Pager};
 
+use super::audit_log::file;
 use super::form::{Fields, address};
-use super::{Desk, NoPage, Visit, html};
+use super::{Desk, NoPage, Table, Visit, html};
 
 /// Events of a page.
 const ROWS: u32 = 100;
@@ -117,15 +120,158 @@ fn filter_of(asked: &EventQuestion, now: Timestamp) -> Result<Filter, AppError> 
     })
 }
 
-/// `GET /events`. Without a question nothing is asked, and nothing recorded.
-pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
+/// What else can be done with a search: path and words.
+fn more(given: &[(&str, &str)], may_export: bool) -> Vec<(String, &'static str)> {
+    let with = |path: &str, name, value| {
+        let mut given = given.to_vec();
+        given.push((name, value));
+        address(path, &given)
+    };
+    let mut more = vec![
+        (
+            with("/events", "order", "oldest"),
+            "As a timeline, the oldest first",
+        ),
+        (with("/events/counts", "by", "user"), "Count them"),
+    ];
+    if may_export {
+        more.push((with("/events/export", "format", "csv"), "Save as CSV"));
+        more.push((with("/events/export", "format", "ndjson"), "Save as NDJSON"));
+    }
+    more
+}
+
+/// The most events that leave as one file.
+const EXPORT_MAX: usize = 50_000;
+
+/// `GET /events/export`: the events of a search as a file, the oldest first.
+pub(super) async fn export(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
     let fields = Fields::of_query(uri.query());
-    let asked = asked(&fields);
+    let format = match fields.get("format") {
+        "ndjson" => Format::Ndjson,
+        _ => Format::Csv,
+    };
+    let (asked, now) = (asked(&fields), visit.desk.now);
+    let made = async {
+        let question = Question::new(filter_of(&asked, now)?)?;
+        let (mut items, mut unwritable) = (Vec::new(), None);
+        let each = |event: Found| match serde_json::to_value(&event) {
+            Ok(item) => {
+                items.push(item);
+                items.len() < EXPORT_MAX
+            }
+            Err(error) => {
+                unwritable = Some(error);
+                false
+            }
+        };
+        events::export(&mut visit.session, &question, format.name(), each).await?;
+        if let Some(error) = unwritable {
+            return Err(AppError::unwritable(error));
+        }
+        let filters: Vec<(String, String)> = FIELDS
+            .iter()
+            .map(|name| ((*name).to_owned(), fields.get(name).trim().to_owned()))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let exported = Exported {
+            what: "events",
+            filters: &filters,
+            format: format.name(),
+            count: items.len() as u64,
+        };
+        export::list(&mut visit.session, Resource::Events, &exported).await?;
+        export::render(format, &items)
+    };
+    let made = made.await;
+    let (text, desk) = visit.finish(made).await?;
+    Ok(file(&desk, "events", format, text))
+}
+
+/// What events are counted by on the page.
+const COUNTED_BY: [&str; 6] = ["user", "ip", "action", "result", "service", "host"];
+/// Values that are shown of each.
+const COUNTED: u32 = 50;
+
+/// `GET /events/counts`: how many events of a search there are by one of their fields.
+pub(super) async fn counts(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
+    let fields = Fields::of_query(uri.query());
+    let (asked, now) = (asked(&fields), visit.desk.now);
+    let by = COUNTED_BY
+        .iter()
+        .find(|name| **name == fields.get("by"))
+        .unwrap_or(&"user");
     let given: Vec<(&str, &str)> = FIELDS
         .iter()
         .map(|name| (*name, fields.get(name).trim()))
         .collect();
+    let counted = async {
+        let question = Question::new(filter_of(&asked, now)?)?;
+        let field = events::FIELDS.iter().find(|field| field.name == *by);
+        let field = field.ok_or_else(|| AppError::invalid("not a field to count by"))?;
+        events::stats(&mut visit.session, &question, &[*field], None, COUNTED).await
+    };
+    let counted = counted.await;
+    let (counted, desk) = visit.finish(counted).await?;
+    let rows = counted
+        .iter()
+        .map(|count| {
+            let value = count.values.first().cloned().flatten().unwrap_or_default();
+            let mut narrowed: Vec<(&str, &str)> = given
+                .iter()
+                .copied()
+                .filter(|(name, _)| name != by)
+                .collect();
+            narrowed.push((*by, &value));
+            let link = address("/events", &narrowed);
+            let words = if value.is_empty() { "none" } else { &value };
+            vec![
+                Cell::Link(link, words.to_owned()),
+                Cell::Number(count.events.unsigned_abs()),
+            ]
+        })
+        .collect();
+    let table = Table {
+        columns: vec!["Value", "Events"],
+        rows,
+        empty: "No events match.",
+    };
+    let about =
+        "How many events of the search there are, by one of their fields; those with most first.";
+    let mut page = desk.work("Counts of events", "Events", about, table);
+    page.filter = Some(Form {
+        action: "/events/counts".to_owned(),
+        fields: FIELDS
+            .iter()
+            .map(|name| Field::text(name, name, fields.get(name).trim(), 200))
+            .chain([Field::choice(
+                "by",
+                "Count by",
+                by,
+                COUNTED_BY.map(|name| (name, name)),
+            )])
+            .collect(),
+        button: "Count",
+        ..Form::default()
+    });
+    page.beside = vec![("/events", "Events")];
+    Ok(html(&page))
+}
+
+/// `GET /events`. Without a question nothing is asked, and nothing recorded.
+pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
+    let fields = Fields::of_query(uri.query());
+    let asked = asked(&fields);
+    let oldest = fields.get("order") == "oldest";
+    let mut given: Vec<(&str, &str)> = FIELDS
+        .iter()
+        .map(|name| (*name, fields.get(name).trim()))
+        .collect();
     let is_asked = given.iter().any(|(_, value)| !value.is_empty());
+    let more = is_asked.then(|| more(&given, visit.desk.may(Action::Export, Resource::Events)));
+    if oldest {
+        given.push(("order", "oldest"));
+    }
     let context = address("/events", &given);
     let before = visit.console.cursors.open(&context, fields.get("after"));
     let is_later = before.is_some();
@@ -142,7 +288,7 @@ pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPag
         let search = Search {
             question,
             alert: None,
-            timeline: false,
+            timeline: oldest,
             limit: ROWS + 1,
         };
         let answer = events::search(&mut visit.session, search).await?;
@@ -175,7 +321,8 @@ pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPag
         Some((mut events, empty)) => {
             let has_more = events.len() > ROWS as usize;
             events.truncate(ROWS as usize);
-            if let Some(last) = events.last().filter(|_| has_more) {
+            // A timeline is the beginning of what there is.
+            if let Some(last) = events.last().filter(|_| has_more && !oldest) {
                 let at = Before {
                     at: last.timestamp,
                     id: last.event_id,
@@ -194,6 +341,7 @@ pub(super) async fn search(mut visit: Visit, uri: Uri) -> Result<Response, NoPag
         rows,
         pager,
         empty,
+        more: more.unwrap_or_default(),
         frame: desk.frame("Events", "Events"),
     };
     Ok(html(&page))

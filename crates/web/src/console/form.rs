@@ -43,6 +43,21 @@ impl Fields {
         named.map(|(_, value)| value.as_str())
     }
 
+    /// What was typed, without the token of its session.
+    pub(crate) fn typed(&self) -> Vec<(String, String)> {
+        let typed = self.0.iter().filter(|(name, _)| name != "form_token");
+        typed.cloned().collect()
+    }
+
+    /// The fields whose names begin so, without that beginning.
+    pub(crate) fn below(&self, beginning: &str) -> Vec<(String, String)> {
+        let below = self.0.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix(beginning)?;
+            Some((name.to_owned(), value.clone()))
+        });
+        below.collect()
+    }
+
     /// The fields of a query. What cannot be read is as if it were not there.
     pub(crate) fn of_query(query: Option<&str>) -> Self {
         let uri: axum::http::Uri = format!("/?{}", query.unwrap_or_default())
@@ -77,6 +92,37 @@ pub(crate) fn local_place(place: &str) -> String {
     }
 }
 
+/// The version of what a page showed: whoever changes it must have seen it.
+pub(crate) fn version_of(seen: &str) -> String {
+    let hash = app::listing::digest(seen.as_bytes());
+    let first = hash.iter().take(8);
+    format!(
+        "{:016x}",
+        first.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    )
+}
+
+/// What was refused for what was typed, apart from what went wrong: the page says it, and keeps what
+/// was typed.
+pub(crate) fn kept<T>(
+    result: Result<T, app::AppError>,
+) -> Result<Result<T, String>, app::AppError> {
+    use app::AppError::{Conflict, Invalid};
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Invalid(why) | Conflict(why)) => Ok(Err(why)),
+        Err(error) => Err(error),
+    }
+}
+
+/// What went wrong, as a notice.
+pub(crate) fn wrong(why: impl Into<String>) -> Notice {
+    Notice {
+        text: why.into(),
+        is_error: true,
+    }
+}
+
 /// An address with another query: the fields that have a value.
 pub(crate) fn address(path: &str, fields: &[(&str, &str)]) -> String {
     let mut address = path.to_owned();
@@ -101,6 +147,16 @@ pub(crate) enum Done {
     NothingPicked,
     /// An incident was moved on.
     MovedOn,
+    /// An account, key or setting was changed.
+    Changed,
+    /// An account is no longer locked.
+    Unlocked,
+    /// A key was revoked.
+    Revoked,
+    /// So many sessions were ended.
+    Ended(u64),
+    /// So many notifications are tried again.
+    Resent(u64),
 }
 
 impl Done {
@@ -110,6 +166,11 @@ impl Done {
             Self::Acknowledged(number) => format!("acknowledged-{number}"),
             Self::NothingPicked => "nothing-picked".to_owned(),
             Self::MovedOn => "moved-on".to_owned(),
+            Self::Changed => "changed".to_owned(),
+            Self::Unlocked => "unlocked".to_owned(),
+            Self::Revoked => "revoked".to_owned(),
+            Self::Ended(number) => format!("ended-{number}"),
+            Self::Resent(number) => format!("resent-{number}"),
         };
         let place = without_done(place);
         let sign = if place.contains('?') { '&' } else { '?' };
@@ -152,6 +213,23 @@ pub(super) fn notice_of(query: Option<&str>) -> Option<Notice> {
                 pages::count_of(number, "alert")
             ))
         }
+        Some(("resent", number)) => {
+            let number: u64 = number.parse().ok()?;
+            let verb = if number == 1 { "is" } else { "are" };
+            let what = pages::count_of(number, "notification");
+            good(format!("{what} {verb} sent again."))
+        }
+        Some(("ended", number)) => {
+            let number: u64 = number.parse().ok()?;
+            let verb = if number == 1 { "was" } else { "were" };
+            good(format!(
+                "{} {verb} ended.",
+                pages::count_of(number, "session")
+            ))
+        }
+        _ if word == "changed" => good("The change was saved.".to_owned()),
+        _ if word == "unlocked" => good("The account is unlocked.".to_owned()),
+        _ if word == "revoked" => good("The key was revoked.".to_owned()),
         _ if word == "moved-on" => good("The incident was updated.".to_owned()),
         _ if word == "nothing-picked" => Some(Notice {
             text: "Nothing was selected: check the alerts first.".to_owned(),

@@ -1,20 +1,29 @@
 //! What waits today.
 
+use std::sync::Arc;
+
+use app::machine::{About, Warning};
 use app::today::{self, Waiting};
+use app::{first_steps, machine};
 use axum::response::Response;
-use pages::{Duty, Level, TodayPage, When};
+use pages::{Banner, Duty, Frame, Level, TodayPage, When};
 
 use super::{Desk, NoPage, Visit, html};
 
 /// `GET /`.
 pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
+    let console = Arc::clone(&visit.console);
+    let (config, state) = (&console.config, &console.state);
     let found = async {
-        let today = today::show(&mut visit.session).await?;
-        let connected = today::is_connected(&mut visit.session).await?;
-        Ok((today, connected))
+        let session = &mut visit.session;
+        let today = today::show(session).await?;
+        let connected = today::is_connected(session).await?;
+        let missing = first_steps::missing(session, config, state).await?;
+        let warnings = machine::warnings(session, config, state).await?;
+        Ok((today, connected, missing, warnings))
     };
     let found = found.await;
-    let ((today, connected), desk) = visit.finish(found).await?;
+    let ((today, connected, missing, warnings), desk) = visit.finish(found).await?;
 
     let empty = if connected {
         "Nothing needs your attention. Events are coming in; whatever is found will appear here."
@@ -27,9 +36,32 @@ pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
         duties: today.waiting.iter().map(|one| duty(&desk, one)).collect(),
         has_more: today.has_more,
         empty: empty.to_owned(),
-        frame: desk.frame("Today", "Today"),
+        steps_missing: missing.unwrap_or_default(),
+        frame: Frame {
+            banners: banners(&warnings, None),
+            ..desk.frame("Today", "Today")
+        },
     };
     Ok(html(&page))
+}
+
+/// Warnings as a page shows them: all, or those about one thing.
+pub(super) fn banners(warnings: &[Warning], only: Option<About>) -> Vec<Banner> {
+    warnings
+        .iter()
+        .filter(|warning| only.is_none_or(|only| only == warning.about))
+        .map(|warning| Banner {
+            text: warning.says.clone(),
+            is_urgent: warning.is_urgent,
+            way: match warning.about {
+                // There already.
+                about if only == Some(about) => None,
+                About::Certificates => Some(("/admin/certificates", "Certificates")),
+                About::Spool => Some(("/sources", "Sources")),
+                About::Clock => None,
+            },
+        })
+        .collect()
 }
 
 /// How many there are of each kind of which there are any.

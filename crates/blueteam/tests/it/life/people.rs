@@ -448,6 +448,24 @@ pub(super) async fn signed_in_as(
     role: &str,
     tenant: Option<&str>,
 ) -> Browser {
+    made_for(daemon, name, role, tenant).await.0
+}
+
+/// The same for an account of that name, with its recovery codes.
+pub(super) async fn with_recovery_codes(
+    daemon: &Daemon,
+    name: &str,
+    role: &str,
+) -> (Browser, Vec<String>) {
+    made_for(daemon, name, role, None).await
+}
+
+async fn made_for(
+    daemon: &Daemon,
+    name: &str,
+    role: &str,
+    tenant: Option<&str>,
+) -> (Browser, Vec<String>) {
     let email = format!("{name}@example.com");
     let mut args = vec![
         "users", "create", name, "--email", &email, "--role", role, "--json",
@@ -455,16 +473,25 @@ pub(super) async fn signed_in_as(
     args.extend(tenant.iter().flat_map(|tenant| ["--tenant", tenant]));
     let link = json_of(daemon, &args)["code"].as_str().unwrap().to_owned();
     let mut browser = Browser::of(daemon);
+    let codes = set_up(&mut browser, &link).await;
+    (browser, codes)
+}
+
+/// Sets an account up with the code of its link, and returns its recovery codes.
+pub(super) async fn set_up(browser: &mut Browser, link: &str) -> Vec<String> {
     let begun = browser
         .post("/api/v1/enrollment", json!({ "enrollment_code": link }))
         .await;
+    assert_eq!(begun.status, 200, "{}", begun.body);
     let totp = secret(begun.body["totp_secret"].as_str().unwrap());
     let body = json!({
         "enrollment_code": link, "password": PASSWORD, "code": code(&totp, None).0,
     });
     let done = browser.post("/api/v1/enrollment/complete", body).await;
-    assert_eq!(done.status, 200, "{role}: {}", done.body);
-    browser
+    assert_eq!(done.status, 200, "{}", done.body);
+    let codes = done.body["recovery_codes"].as_array().unwrap();
+    let codes = codes.iter().map(|code| code.as_str().unwrap().to_owned());
+    codes.collect()
 }
 
 /// A body that each route takes, where one is needed.

@@ -23,6 +23,11 @@ use crate::error::Problem;
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// Waits until no other change that looks before it leaps is under way.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
 /// The versions that a request expects.
 pub(super) struct Expected(String);
 
@@ -68,7 +73,7 @@ impl Given {
 impl Expected {
     /// Waits until no other change is under way.
     pub(super) async fn turn(&self) -> MutexGuard<'static, ()> {
-        TURN.lock().await
+        turn().await
     }
 
     /// Whether it is this version. Weak tags never match (RFC 9110, 13.1.1).
