@@ -52,6 +52,7 @@ pub mod status;
 pub mod temp_files;
 pub mod tls;
 pub mod today;
+pub mod trail;
 pub mod upgrade;
 pub mod upkeep;
 

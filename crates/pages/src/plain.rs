@@ -47,6 +47,19 @@ pub enum Cell {
     Time(Option<When>),
     /// How pressing.
     Level(Level),
+    /// A button.
+    Act(Act),
+}
+
+/// A button in a table: a form of its own.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Where it goes.
+    pub path: String,
+    /// What a form of this session carries.
+    pub token: String,
+    /// What it says.
+    pub words: &'static str,
 }
 
 impl From<&str> for Cell {

@@ -52,6 +52,7 @@ pub mod sources;
 pub mod ssp_sections;
 pub mod stored_events;
 pub mod tenants;
+pub mod trail;
 pub mod upkeep;
 pub mod users;
 

@@ -7,29 +7,39 @@
 
 mod admin;
 mod alerts;
+mod assessor;
 mod compliance;
 mod door;
 mod events;
+mod evidence;
 mod form;
 mod incidents;
 mod operations;
+mod plans;
+mod requirement;
+mod silences;
+mod ssp;
 mod today;
+mod upload;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::actor::{Action, Denied, Resource};
+use app::actor::{Action, Denied, Resource, Role};
 use app::console::{Console, Isolation, record_denied};
 use app::sign_in::{Person, SignInError};
 use app::{AppError, Session};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use model::Timestamp;
-use pages::{Cell, Frame, ListPage, MENU, MessagePage, Notice, Template, Viewer, When, Zone};
+use pages::{
+    Act, Back, Block, BlockPage, Cell, Form, Frame, ListPage, MENU, MessagePage, Notice, Template,
+    Viewer, Watermark, When, Zone,
+};
 
 use crate::api::State as Shared;
 use crate::api::people::{Asking, door, no_store};
@@ -41,7 +51,7 @@ pub(crate) use form::Fields;
 /// Under this path a page asks by itself.
 const LIVE: &str = "/live/";
 /// The largest form.
-const FORM_MAX: usize = 64 * 1024;
+const FORM_MAX: usize = 512 * 1024;
 
 /// What a page does to what: a layer of each. Nothing is asked of a page that shows only what its
 /// reader may see anyway.
@@ -94,6 +104,7 @@ pages! {
     get "/alerts", Read Alerts => alerts::list;
     get "/alerts/{id}", Read Alerts => alerts::show;
     post "/alerts/acknowledge", Acknowledge Alerts => alerts::acknowledge;
+    post "/alerts/undo", Acknowledge Alerts => alerts::undo;
     get "/live/alerts", Read Alerts => alerts::live;
     get "/incidents", Read Incidents => incidents::list;
     get "/incidents/{id}", Read Incidents => incidents::show;
@@ -101,14 +112,40 @@ pages! {
     get "/events", Read Events => events::search;
     get "/sources", Read Sources => operations::sources;
     get "/rules", Read Rules => operations::rules;
-    get "/silences", Read Silences => operations::silences;
+    get "/silences", Read Silences => silences::list;
+    get "/silences/add", Write Silences => silences::form;
+    post "/silences/preview", Write Silences => silences::preview;
+    post "/silences/add", Write Silences => silences::add;
+    post "/silences/{id}/end", Write Silences => silences::end;
     get "/notifications", Read Alerts => operations::notifications;
     get "/monitors", Read System => operations::monitors;
     get "/advisories", Read Compliance => operations::advisories;
     get "/compliance", Read Compliance => compliance::overview;
-    get "/compliance/{id}", Read Compliance => compliance::requirement_page;
-    get "/compliance/evidence", Read Evidence => compliance::evidence;
-    get "/compliance/poam", Read Poam => compliance::plans;
+    get "/compliance/{id}", Read Compliance => requirement::show;
+    post "/compliance/{id}/decide", Write Compliance => requirement::decide;
+    post "/compliance/{id}/statement", Write Compliance => requirement::state;
+    post "/compliance/{id}/notes", Write AssessorNotes => requirement::note;
+    get "/compliance/evidence", Read Evidence => evidence::list;
+    get "/compliance/evidence/add", Write Evidence => evidence::form;
+    post "/compliance/evidence/add", Write Evidence => evidence::add;
+    get "/compliance/evidence/{id}", Read Evidence => evidence::show;
+    get "/compliance/evidence/{id}/preview", Read Evidence => evidence::preview;
+    get "/compliance/evidence/{id}/download", Export Evidence => evidence::download;
+    post "/compliance/evidence/{id}/approve", Approve Evidence => evidence::approve;
+    post "/compliance/evidence/{id}/refuse", Approve Evidence => evidence::refuse;
+    get "/compliance/poam", Read Poam => plans::list;
+    get "/compliance/poam/add", Write Poam => plans::form;
+    post "/compliance/poam/add", Write Poam => plans::add;
+    get "/compliance/poam/{id}", Read Poam => plans::show;
+    post "/compliance/poam/{id}/update", Write Poam => plans::update;
+    post "/compliance/poam/{id}/close", Write Poam => plans::close;
+    get "/compliance/review", Read Compliance => plans::review;
+    post "/compliance/review/sign", Write Compliance => plans::sign;
+    get "/compliance/ssp", Read Compliance => ssp::list;
+    get "/compliance/ssp/{section}", Read Compliance => ssp::show;
+    post "/compliance/ssp/{section}/write", Write Compliance => ssp::write;
+    get "/assessor", Read AssessorNotes => assessor::show;
+    get "/assessor/trail", Read AssessorNotes => assessor::trail;
     get "/admin", Read Users => admin::users;
     get "/admin/keys", Read Keys => admin::keys;
     get "/admin/sessions", Read Sessions => admin::sessions;
@@ -116,8 +153,9 @@ pages! {
 }
 
 /// What the menu's entries show.
-const SHOWS: [(&str, Option<Resource>); 8] = [
+const SHOWS: [(&str, Option<Resource>); 9] = [
     ("Today", None),
+    ("Assessment", Some(Resource::AssessorNotes)),
     ("Alerts", Some(Resource::Alerts)),
     ("Incidents", Some(Resource::Incidents)),
     ("Events", Some(Resource::Events)),
@@ -145,6 +183,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
 /// The policy of every page (ASVS 3.4): nothing but our own files, no text that becomes code, no frame
 /// around it, nothing kept by the browser.
 async fn with_policy(mut response: Response) -> Response {
+    let own = response.extensions_mut().remove::<OwnPolicy>();
     const HEADERS: [(HeaderName, &str); 6] = [
         (
             header::CONTENT_SECURITY_POLICY,
@@ -169,8 +208,17 @@ async fn with_policy(mut response: Response) -> Response {
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
+    if let Some(OwnPolicy(policy)) = own {
+        let policy = HeaderValue::from_static(policy);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
+
+/// The policy of what is no page of ours, such as a file that someone gave.
+#[derive(Clone, Copy, Debug)]
+struct OwnPolicy(&'static str);
 
 /// A file of ours, by the name that its content gives it.
 async fn asset(Path(name): Path<String>) -> Response {
@@ -192,6 +240,8 @@ async fn asset(Path(name): Path<String>) -> Response {
 pub(crate) enum NoPage {
     /// Whoever asks has no session, or none that is open: to this door, and back to there.
     Door(&'static str, String),
+    /// Whoever asks must prove once more who they are, and then goes on there.
+    Proof(String, String),
     /// Anything else: a page that says so.
     Message(StatusCode, &'static str, String),
 }
@@ -206,6 +256,12 @@ impl IntoResponse for NoPage {
     fn into_response(self) -> Response {
         match self {
             Self::Door(path, back) => see_other(&format!("{path}?next={}", percent(&back))),
+            Self::Proof(why, back) => {
+                let door = format!("/locked?next={}", percent(&back));
+                let way_on = Some((door.as_str(), "Enter password and code"));
+                let page = MessagePage::new("Confirm that it is you", &why, way_on);
+                (StatusCode::FORBIDDEN, html(&page)).into_response()
+            }
             Self::Message(status, title, text) => {
                 let page = MessagePage::new(title, &text, Some(("/", "Go to Today")));
                 (status, html(&page)).into_response()
@@ -258,6 +314,8 @@ pub(crate) struct Visit {
     session: Session,
     person: Person,
     desk: Desk,
+    /// Where to go once who asks has proven who they are.
+    back: String,
 }
 
 /// A table, and what is said where it has no row.
@@ -276,9 +334,44 @@ struct Desk {
     /// The context of the tokens in this session's forms.
     token_context: String,
     notice: Option<Notice>,
+    watermark: Option<Watermark>,
 }
 
 impl Desk {
+    /// A form of this session.
+    fn form(&self, id: &'static str, path: String, words: &'static str) -> Form {
+        Form::new(id, path, &self.viewer.form_token, words)
+    }
+
+    /// A button in a table.
+    fn act(&self, path: String, words: &'static str) -> Cell {
+        Cell::Act(Act {
+            path,
+            token: self.viewer.form_token.clone(),
+            words,
+        })
+    }
+
+    /// A page of parts.
+    fn page(
+        &self,
+        title: &str,
+        active: &'static str,
+        back: Option<Back>,
+        blocks: Vec<Block>,
+    ) -> BlockPage {
+        BlockPage {
+            back,
+            blocks,
+            frame: self.frame(title, active),
+        }
+    }
+
+    /// Says why something was not done, on the page that is shown next.
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.notice = Some(Notice::bad(why));
+    }
+
     /// A time as this reader sees it.
     fn when(&self, at: Timestamp) -> When {
         When::new(at, &self.zone, self.now)
@@ -310,6 +403,7 @@ impl Desk {
             notice: self.notice.clone(),
             zone: self.zone.clone(),
             as_of: self.when(self.now),
+            watermark: self.watermark.clone(),
         }
     }
 }
@@ -319,7 +413,8 @@ impl FromRequestParts<Arc<Shared>> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, NoPage> {
         let asking = Asking::from_request_parts(parts, state).await?;
-        let back = if parts.method.is_safe() {
+        let is_safe = parts.method.is_safe();
+        let back = if is_safe {
             parts.uri.path_and_query().map_or("/", |path| path.as_str())
         } else {
             "/"
@@ -347,28 +442,34 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             Err(error) => return Err(Problem::from(error).into()),
         };
 
-        let isolation = if parts.method.is_safe() {
+        let isolation = if is_safe {
             Isolation::Snapshot
         } else {
             Isolation::ReadCommitted
         };
         let counted = console.count_request(person.session_id);
         counted.map_err(Problem::too_fast)?;
-        let session = console
+        let mut session = console
             .session_of(&person, &asking.client, isolation)
             .await?;
-        let desk = desk_of(
-            &console,
-            &session,
-            &person,
-            state.clock.now(),
-            parts.uri.query(),
-        );
+        // Who comes from outside leaves a trail.
+        let is_assessor = person.role == Role::Assessor.as_str();
+        if is_assessor && is_safe && !parts.uri.path().starts_with(LIVE) {
+            app::trail::record(&mut session, back).await?;
+        }
+        let desk = desk_of(&console, &session, &person, state.clock.now(), &parts.uri);
+        // From the page of a form that was sent.
+        let above = parts
+            .uri
+            .path()
+            .rsplit_once('/')
+            .map_or("/", |(above, _)| above);
         let visit = Self {
             console,
             session,
             person,
             desk,
+            back: if is_safe { back } else { above }.to_owned(),
         };
         match parts.extensions.get::<Needs>() {
             Some(Needs(None)) => Ok(visit),
@@ -388,7 +489,7 @@ fn desk_of(
     session: &Session,
     person: &Person,
     now: Timestamp,
-    query: Option<&str>,
+    uri: &Uri,
 ) -> Desk {
     // What asks for both factors once more is offered all the same.
     let may = |action, resource| {
@@ -402,9 +503,13 @@ fn desk_of(
         .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)))
         .filter(|(action, resource)| may(*action, *resource))
         .collect();
+    let is_assessor = person.role == Role::Assessor.as_str();
+    let zone = Zone::named(&console.config.business_hours.time_zone);
     let menu = MENU
         .iter()
         .map(|entry| entry.name)
+        // An assessor begins elsewhere than those who do the day's work.
+        .filter(|name| *name != if is_assessor { "Today" } else { "Assessment" })
         .filter(|name| {
             SHOWS.iter().any(|(shown, resource)| {
                 shown == name
@@ -424,10 +529,17 @@ fn desk_of(
             locks_after: u32::try_from(lock_after.as_micros() / 1_000_000).unwrap_or(900),
         },
         rights,
-        zone: Zone::named(&console.config.business_hours.time_zone),
+        watermark: is_assessor.then(|| Watermark {
+            name: person.full_name.clone().map_or_else(
+                || person.username.clone(),
+                |name| format!("{name} ({})", person.username),
+            ),
+            until: person.ends_at.map(|at| When::new(at, &zone, now)),
+        }),
+        zone,
         now,
         token_context,
-        notice: form::notice_of(query),
+        notice: form::notice_of(uri.path(), uri.query()),
     }
 }
 
@@ -457,7 +569,41 @@ impl Visit {
         }
     }
 
+    /// Ends the work with the database: keeps what was done, or keeps nothing and says why.
+    async fn tried<T>(
+        self,
+        result: Result<T, AppError>,
+    ) -> Result<(Result<T, String>, Desk), NoPage> {
+        match result {
+            Err(AppError::Invalid(why) | AppError::Conflict(why) | AppError::NotFound(why)) => {
+                self.session.close().await;
+                Ok((Err(form::plain_words(&why)), self.desk))
+            }
+            other => {
+                let (value, desk) = self.finish(other).await?;
+                Ok((Ok(value), desk))
+            }
+        }
+    }
+
+    /// Gives up, and says why.
+    async fn failed(self, error: AppError) -> NoPage {
+        match error {
+            AppError::Denied(denied) => self.refused(denied).await,
+            error => error.into(),
+        }
+    }
+
+    /// Gives up what was done so far, to show what there is instead.
+    async fn leave(self) -> Desk {
+        self.session.close().await;
+        self.desk
+    }
+
     async fn refused(mut self, denied: Denied) -> NoPage {
+        if matches!(denied, Denied::ProofNeeded { .. }) {
+            return NoPage::Proof(denied.to_string(), self.back);
+        }
         let kept = match record_denied(&mut self.session, &denied).await {
             Ok(()) => self.session.commit().await,
             Err(error) => Err(error),

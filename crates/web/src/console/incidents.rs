@@ -6,14 +6,14 @@ use app::AppError;
 use app::actor::{Action, Resource};
 use app::alerts;
 use app::incidents::{self, Incident, StatusChange};
-use app::listing::{Before, digest};
+use app::listing::Before;
 use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use model::{Alert, IncidentStatus, Span};
 use pages::{Fact, IncidentPage, IncidentRow, IncidentsPage, Level, Notice, Pager, Step};
 
-use super::form::{Done, Fields, address};
+use super::form::{Done, Fields, address, version_of};
 use super::{Desk, NoPage, Visit, html, see_other};
 
 /// Incidents of a page.
@@ -106,12 +106,7 @@ fn version(incident: &Incident) -> String {
         "{} {} {}",
         incident.incident_id, incident.status, incident.severity
     );
-    let hash = digest(seen.as_bytes());
-    let first = hash.iter().take(8);
-    format!(
-        "{:016x}",
-        first.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-    )
+    version_of(&seen)
 }
 
 fn page(desk: &Desk, shown: &Shown, typed: &str, notice: Option<Notice>) -> IncidentPage {
@@ -212,11 +207,7 @@ pub(super) async fn advance(
     match done {
         Ok(()) => Ok(see_other(&Done::MovedOn.at(&format!("/incidents/{id}")))),
         Err((shown, why)) => {
-            let notice = Notice {
-                text: why,
-                is_error: true,
-            };
-            let page = page(&desk, &shown, &typed, Some(notice));
+            let page = page(&desk, &shown, &typed, Some(Notice::bad(why)));
             Ok((StatusCode::CONFLICT, html(&page)).into_response())
         }
     }

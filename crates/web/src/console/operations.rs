@@ -1,8 +1,8 @@
-//! Sources, rules, silences, notifications, monitors and advisories.
+//! Sources, rules, notifications, monitors and advisories.
 
 use std::sync::Arc;
 
-use app::{advisories, monitors, notifications, rules, silences, sources};
+use app::{advisories, monitors, notifications, rules, sources};
 use axum::response::Response;
 use pages::{Cell, Level, SourceRow, SourcesPage};
 
@@ -85,47 +85,6 @@ pub(super) async fn rules(mut visit: Visit) -> Result<Response, NoPage> {
     let mut page = desk.table("Rules", "Rules", "What is looked for in events. Use `blueteam rules` to turn a rule on or off, test it, or run it on past \
          events.", Table { columns, rows, empty: "There are no rules." });
     page.beside = vec![("/silences", "Silences"), ("/monitors", "Monitors")];
-    Ok(html(&page))
-}
-
-/// `GET /silences`.
-pub(super) async fn silences(mut visit: Visit) -> Result<Response, NoPage> {
-    let found = silences::list(&mut visit.session, silences::Which::Unended).await;
-    let (found, desk) = visit.finish(found).await?;
-    let rows = found
-        .iter()
-        .map(|listed| {
-            let silence = &listed.silence;
-            vec![
-                Cell::from(silence.scope.to_string()),
-                Cell::from(silence.kind.to_string()),
-                Cell::from(silence.author.clone()),
-                Cell::from(silence.reason.clone()),
-                Cell::Time(Some(desk.when(silence.starts_at))),
-                Cell::Time(Some(desk.when(silence.ends_at))),
-                Cell::Number(listed.muted_alerts),
-            ]
-        })
-        .collect();
-    let columns = vec![
-        "Covers",
-        "Kind",
-        "By",
-        "Why",
-        "From",
-        "Until",
-        "Alerts covered",
-    ];
-    let page = desk.table(
-        "Silences",
-        "Rules",
-        "Notifications that someone chose to hold back. The alerts are still recorded.",
-        Table {
-            columns,
-            rows,
-            empty: "No silences are in effect.",
-        },
-    );
     Ok(html(&page))
 }
 

@@ -1,13 +1,18 @@
 //! What waits today.
 
+use app::actor::Role;
 use app::today::{self, Waiting};
 use axum::response::Response;
 use pages::{Duty, Level, TodayPage, When};
 
-use super::{Desk, NoPage, Visit, html};
+use super::{Desk, NoPage, Visit, html, see_other};
 
 /// `GET /`.
 pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
+    if visit.person.role == Role::Assessor.as_str() {
+        visit.finish(Ok(())).await?;
+        return Ok(see_other("/assessor"));
+    }
     let found = async {
         let today = today::show(&mut visit.session).await?;
         let connected = today::is_connected(&mut visit.session).await?;
@@ -123,6 +128,7 @@ fn duty(desk: &Desk, one: &Waiting) -> Duty {
     let path = match one.kind.as_str() {
         "alert" => format!("/alerts/{}", one.id),
         "incident" => format!("/incidents/{}", one.id),
+        "plan" => format!("/compliance/poam/{}", one.id),
         _ => kind.map_or("/", |kind| kind.list).to_owned(),
     };
     let due: Option<(When, bool)> = one.due.map(|due| (desk.when(due), due < desk.now));

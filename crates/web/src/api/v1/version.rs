@@ -14,14 +14,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use super::Api;
 use crate::api::State as Shared;
 use crate::api::people::no_store;
 use crate::error::Problem;
-
-static TURN: Mutex<()> = Mutex::const_new(());
+use crate::turn::turn;
 
 /// The versions that a request expects.
 pub(super) struct Expected(String);
@@ -68,7 +67,7 @@ impl Given {
 impl Expected {
     /// Waits until no other change is under way.
     pub(super) async fn turn(&self) -> MutexGuard<'static, ()> {
-        TURN.lock().await
+        turn().await
     }
 
     /// Whether it is this version. Weak tags never match (RFC 9110, 13.1.1).
