@@ -183,7 +183,6 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
 /// The policy of every page (ASVS 3.4): nothing but our own files, no text that becomes code, no frame
 /// around it, nothing kept by the browser.
 async fn with_policy(mut response: Response) -> Response {
-    let own = response.extensions_mut().remove::<OwnPolicy>();
     const HEADERS: [(HeaderName, &str); 6] = [
         (
             header::CONTENT_SECURITY_POLICY,
@@ -208,7 +207,7 @@ async fn with_policy(mut response: Response) -> Response {
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
-    if let Some(OwnPolicy(policy)) = own {
+    if let Some(OwnPolicy(policy)) = response.extensions_mut().remove::<OwnPolicy>() {
         let policy = HeaderValue::from_static(policy);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);

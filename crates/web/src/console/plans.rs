@@ -381,18 +381,17 @@ fn page(desk: &Desk, shown: &Shown, typed: Option<&Fields>, is_conflict: bool) -
         blocks.push(Block::Heading("Change".to_owned()));
         blocks.push(Block::Form(update_form(desk, shown, typed, is_conflict)));
         blocks.push(Block::Heading("Complete".to_owned()));
-        match close_form(desk, shown) {
-            Some(form) => blocks.push(Block::Form(form)),
-            None => {
-                blocks.push(Block::Text(format!(
-                    "An item is completed with approved evidence for {}, and there is none yet.",
-                    plan.control_id
-                )));
-                blocks.push(Block::Links(vec![(
-                    format!("/compliance/evidence/add?supports={}", plan.control_id),
-                    "Add evidence".to_owned(),
-                )]));
-            }
+        if let Some(form) = close_form(desk, shown) {
+            blocks.push(Block::Form(form));
+        } else {
+            blocks.push(Block::Text(format!(
+                "An item is completed with approved evidence for {}, and there is none yet.",
+                plan.control_id
+            )));
+            blocks.push(Block::Links(vec![(
+                format!("/compliance/evidence/add?supports={}", plan.control_id),
+                "Add evidence".to_owned(),
+            )]));
         }
     } else {
         blocks.push(Block::Heading("Weakness".to_owned()));

@@ -138,7 +138,7 @@ fn form_of(desk: &Desk, typed: &Fields, was_shown: bool) -> Form {
     let mut form = desk.form("silence", "/silences/preview".to_owned(), "Preview");
     form.fields = fields_of(typed);
     if was_shown {
-        form.path = "/silences/add".to_owned();
+        "/silences/add".clone_into(&mut form.path);
         form.buttons = vec![
             Button {
                 words: "Silence",

@@ -360,6 +360,10 @@ async fn the_door_lets_in_by_form_and_leads_nobody_elsewhere() {
 
 /// A browser finds nothing to object to: WCAG by axe, the policy, other origins, keys, forms without a
 /// script, the way back from a lock.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one walk, and everything that must be there for it"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_walks_through_the_console() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());

@@ -7,6 +7,10 @@ use super::record::{HOSTILE, Worker, count, is_text};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR<script>alert(1)</script>";
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one piece's way, of which each step needs the one before"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_is_uploaded_looked_at_in_a_sandbox_and_decided_on_by_another() {
     let daemon = Daemon::new("[compliance]\nseparate_approver = true\n").await;
@@ -133,6 +137,20 @@ async fn evidence_is_uploaded_looked_at_in_a_sandbox_and_decided_on_by_another()
     let own = manager.post(&approve, &[("version", &version)]).await;
     assert_eq!(own.status, 409, "{}", own.text);
     assert_eq!(admin.post(&approve, &[("version", "0")]).await.status, 409);
+
+    // Whoever has proven long ago who they are does it once more, and comes back here.
+    let past = "UPDATE users.sessions SET stepped_up_at = now() - interval '1 hour'";
+    sqlx::query(past).execute(&mut conn).await.unwrap();
+    let asked = admin.post(&approve, &[("version", &version)]).await;
+    assert_eq!(asked.status, 403);
+    let door = format!("/locked?next={}", piece.replace('/', "%2F"));
+    assert!(
+        asked.text.contains(&door) || asked.text.contains(&format!("/locked?next={piece}")),
+        "{}",
+        asked.text
+    );
+    let now = "UPDATE users.sessions SET stepped_up_at = now()";
+    sqlx::query(now).execute(&mut conn).await.unwrap();
     let short = admin
         .post(&refuse, &[("version", &version), ("reason", " ")])
         .await;
@@ -184,6 +202,10 @@ async fn evidence_is_uploaded_looked_at_in_a_sandbox_and_decided_on_by_another()
     assert!(page.contains("not what was taken in"), "{page}");
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one daemon for what is written in the same way"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_reviews_and_sections_are_written_and_conflicts_are_shown() {
     let daemon = Daemon::new("").await;
