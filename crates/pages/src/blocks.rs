@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::alerts::Fact;
-use crate::form::{Control, Form};
+use crate::edit::{Control, EditForm};
 use crate::frame::Frame;
 use crate::plain::Cell;
 
@@ -27,7 +27,7 @@ pub enum Block {
     /// A table: what it is called, its columns and rows, and what is said when there is none.
     Table(Grid),
     /// A form.
-    Form(Form),
+    Form(EditForm),
 }
 
 /// A table.

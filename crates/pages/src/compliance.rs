@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::alerts::Fact;
-use crate::form::{Control, Form};
+use crate::edit::{Control, EditForm};
 use crate::frame::Frame;
 use crate::plain::Cell;
 use crate::words::When;
@@ -103,13 +103,13 @@ pub struct RequirementPage {
     /// Its objectives: letter, text, finding, who found it, what a check proposes.
     pub objectives: Vec<[String; 5]>,
     /// To decide, if the reader may.
-    pub decide: Option<Form>,
+    pub decide: Option<EditForm>,
     /// To say how it is implemented, if the reader may.
-    pub statement: Option<Form>,
+    pub statement: Option<EditForm>,
     /// What the assessor notes; none for who may not see it.
     pub notes: Option<String>,
     /// To write that, if the reader may.
-    pub note: Option<Form>,
+    pub note: Option<EditForm>,
     /// Its evidence: a link, its name, kind, state, until when.
     pub evidence: Vec<Vec<Cell>>,
     /// Where a piece is added, if the reader may.

@@ -37,8 +37,8 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use model::Timestamp;
 use pages::{
-    Act, Back, Block, BlockPage, Cell, Form, Frame, ListPage, MENU, MessagePage, Notice, Template,
-    Viewer, Watermark, When, Zone,
+    Act, Back, Block, BlockPage, Cell, EditForm, Frame, ListPage, MENU, MessagePage, Notice,
+    Template, Viewer, Watermark, When, Zone,
 };
 
 use crate::api::State as Shared;
@@ -338,8 +338,8 @@ struct Desk {
 
 impl Desk {
     /// A form of this session.
-    fn form(&self, id: &'static str, path: String, words: &'static str) -> Form {
-        Form::new(id, path, &self.viewer.form_token, words)
+    fn form(&self, id: &'static str, path: String, words: &'static str) -> EditForm {
+        EditForm::new(id, path, &self.viewer.form_token, words)
     }
 
     /// A button in a table.

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use model::{EvidenceKind, Span, Validity};
-use pages::{Back, Block, Cell, Control, Fact, Field, Form, ListPage};
+use pages::{Back, Block, Cell, Control, EditField, EditForm, Fact, ListPage};
 
 use super::compliance::BESIDE;
 use super::form::{Done, Fields, version_of};
@@ -108,10 +108,10 @@ pub(super) async fn list(mut visit: Visit) -> Result<Response, NoPage> {
     Ok(html(&page))
 }
 
-fn add_form(desk: &Desk, typed: &Fields) -> Form {
+fn add_form(desk: &Desk, typed: &Fields) -> EditForm {
     let line = |name, label, max| {
         let value = typed.get(name).to_owned();
-        Field::new(name, label, Control::Line(value, max))
+        EditField::new(name, label, Control::Line(value, max))
     };
     let kinds = EvidenceKind::ALL
         .iter()
@@ -131,10 +131,10 @@ fn add_form(desk: &Desk, typed: &Fields) -> Form {
         line("shows", "What it shows", 500)
             .required()
             .hint("In a sentence."),
-        Field::new("kind", "Kind", Control::Choice(kinds, kind)),
-        Field::new("file", "File", Control::File)
+        EditField::new("kind", "Kind", Control::Choice(kinds, kind)),
+        EditField::new("file", "File", Control::File)
             .hint("At most 25 MiB. What it is, is decided by its content and not by its name."),
-        Field::new(
+        EditField::new(
             "text",
             "Or a text",
             Control::Area(typed.get("text").to_owned(), 500_000),
@@ -381,7 +381,7 @@ fn decide_blocks(desk: &Desk, shown: &Shown, separate: bool, typed: &str) -> Vec
     let mut form = desk.form("refuse", format!("{path}/refuse"), "Refuse");
     form.hidden = vec![("version", version(&shown.listed))];
     form.fields = vec![
-        Field::new(
+        EditField::new(
             "reason",
             "Why it is refused",
             Control::Area(typed.to_owned(), 4000),

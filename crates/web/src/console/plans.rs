@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use model::{PlanKind, PlanStatus, RiskLevel, Timestamp};
-use pages::{Back, Block, Cell, Control, Fact, Field, Form, ListPage};
+use pages::{Back, Block, Cell, Control, EditField, EditForm, Fact, ListPage};
 
 use super::compliance::BESIDE;
 use super::form::{Done, Fields, version_of};
@@ -115,30 +115,30 @@ fn there(listed: &poam::Listed) -> Fields {
 
 /// The fields that a new item and a change have in common. `theirs`: what someone else has written
 /// meanwhile.
-fn text_fields(typed: &Fields, theirs: Option<&Fields>) -> Vec<Field> {
+fn text_fields(typed: &Fields, theirs: Option<&Fields>) -> Vec<EditField> {
     let get = |name: &str| typed.get(name).to_owned();
     let fields = vec![
-        Field::new("weakness", "Weakness", Control::Area(get("weakness"), 4000)).required(),
-        Field::new(
+        EditField::new("weakness", "Weakness", Control::Area(get("weakness"), 4000)).required(),
+        EditField::new(
             "remediation",
             "Remediation",
             Control::Area(get("remediation"), 4000),
         )
         .required(),
-        Field::new("owner", "Owner", Control::Line(get("owner"), 200)),
-        Field::new("due", "Due", Control::Day(get("due"))),
-        Field::new(
+        EditField::new("owner", "Owner", Control::Line(get("owner"), 200)),
+        EditField::new("due", "Due", Control::Day(get("due"))),
+        EditField::new(
             "milestones",
             "Milestones",
             Control::Area(get("milestones"), 4000),
         )
         .hint("Steps with their days. Earlier ones stay on record."),
-        Field::new(
+        EditField::new(
             "resources",
             "Resources",
             Control::Area(get("resources"), 4000),
         ),
-        Field::new(
+        EditField::new(
             "mitigation",
             "Mitigation until then",
             Control::Area(get("mitigation"), 4000),
@@ -151,12 +151,12 @@ fn text_fields(typed: &Fields, theirs: Option<&Fields>) -> Vec<Field> {
     fields.into_iter().map(beside).collect()
 }
 
-fn risk_field(typed: &Fields, first: &str) -> Field {
+fn risk_field(typed: &Fields, first: &str) -> EditField {
     let mut risks = choices(RiskLevel::ALL);
     if !first.is_empty() {
         risks.insert(0, (String::new(), first.to_owned()));
     }
-    Field::new(
+    EditField::new(
         "risk",
         "Risk",
         Control::Choice(risks, typed.get("risk").to_owned()),
@@ -194,16 +194,16 @@ fn details(typed: &Fields) -> Result<poam::Details, AppError> {
     })
 }
 
-fn add_form(desk: &Desk, typed: &Fields) -> Form {
+fn add_form(desk: &Desk, typed: &Fields) -> EditForm {
     let mut form = desk.form("item", "/compliance/poam/add".to_owned(), "Add item");
     let mut kinds = choices(PlanKind::ALL);
     kinds.insert(0, (String::new(), "as the requirement allows".to_owned()));
     let control = Control::Line(typed.get("control").to_owned(), 30);
     form.fields = vec![
-        Field::new("control", "Requirement", control)
+        EditField::new("control", "Requirement", control)
             .required()
             .hint("Such as 3.1.1."),
-        Field::new(
+        EditField::new(
             "kind",
             "Plan",
             Control::Choice(kinds, typed.get("kind").to_owned()),
@@ -271,7 +271,7 @@ fn version(listed: &poam::Listed) -> String {
     version_of(&format!("{:?}", listed.plan))
 }
 
-fn update_form(desk: &Desk, shown: &Shown, typed: Option<&Fields>, is_conflict: bool) -> Form {
+fn update_form(desk: &Desk, shown: &Shown, typed: Option<&Fields>, is_conflict: bool) -> EditForm {
     let there = there(&shown.listed);
     let path = format!("/compliance/poam/{}/update", shown.listed.plan.poam_id);
     let mut form = desk.form("item", path, "Save item");
@@ -289,14 +289,14 @@ fn update_form(desk: &Desk, shown: &Shown, typed: Option<&Fields>, is_conflict: 
         field.beside(other.as_deref())
     };
     form.fields = vec![
-        beside(Field::new("status", "Status", status)),
+        beside(EditField::new("status", "Status", status)),
         beside(risk_field(fields, "")),
     ];
     form.fields.extend(text_fields(fields, theirs));
     form
 }
 
-fn close_form(desk: &Desk, shown: &Shown) -> Option<Form> {
+fn close_form(desk: &Desk, shown: &Shown) -> Option<EditForm> {
     let approved = shown
         .evidence
         .iter()
@@ -314,7 +314,7 @@ fn close_form(desk: &Desk, shown: &Shown) -> Option<Form> {
     let mut form = desk.form("close", path, "Complete item");
     form.hidden = vec![("version", version(&shown.listed))];
     form.fields = vec![
-        Field::new(
+        EditField::new(
             "evidence",
             "Evidence",
             Control::Choice(pieces, String::new()),
@@ -515,7 +515,7 @@ fn review_page(desk: &Desk, prepared: &review::Prepared, typed: &str) -> Respons
         );
         form.hidden = vec![("version", review_version(prepared))];
         form.fields = vec![
-            Field::new(
+            EditField::new(
                 "conclusion",
                 "Conclusion",
                 Control::Area(typed.to_owned(), 4000),

@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use model::{Method, Objective};
-use pages::{Control, Fact, Field, Form, Requirement, RequirementPage};
+use pages::{Control, EditField, EditForm, Fact, Requirement, RequirementPage};
 
 use super::form::{Done, Fields, address, version_of};
 use super::{Desk, NoPage, Visit, evidence as pieces, html, see_other};
@@ -110,7 +110,7 @@ fn decided(objectives: &[Objective]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn decide_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
+fn decide_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> EditForm {
     let requirement = shown.assessed.requirement;
     let id = &requirement.control_id;
     let mut objectives = vec![(String::new(), "all objectives".to_owned())];
@@ -132,18 +132,18 @@ fn decide_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
     );
     form.hidden = vec![("version", Part::Decision.version(shown))];
     form.fields = vec![
-        Field::new(
+        EditField::new(
             "objective",
             "Objective",
             Control::Choice(objectives, get("objective")),
         ),
-        Field::new(
+        EditField::new(
             "finding",
             "Finding",
             Control::Choice(findings.to_vec(), get("finding")),
         )
         .hint("Not assessed takes an earlier decision back."),
-        Field::new("reason", "Why", Control::Area(get("reason"), 4000))
+        EditField::new("reason", "Why", Control::Area(get("reason"), 4000))
             .required()
             .hint("3 to 4,000 characters: an assessor will ask.")
             .beside(theirs.as_deref()),
@@ -153,12 +153,12 @@ fn decide_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
         let label = format!("Method: {method}");
         let is_chosen = typed.is_some_and(|typed| typed.fields.get(&name) == "yes");
         form.fields
-            .push(Field::new(&name, &label, Control::Check(is_chosen)));
+            .push(EditField::new(&name, &label, Control::Check(is_chosen)));
     }
     form
 }
 
-fn statement_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
+fn statement_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> EditForm {
     let standing = &shown.assessed.standing;
     let notes = standing.notes.clone().unwrap_or_default();
     let owner = standing.owner.clone().unwrap_or_default();
@@ -172,7 +172,7 @@ fn statement_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form
     );
     form.hidden = vec![("version", Part::Statement.version(shown))];
     form.fields = vec![
-        Field::new(
+        EditField::new(
             "statement",
             "Implementation statement",
             Control::Area(notes, TEXT_MAX),
@@ -180,12 +180,12 @@ fn statement_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form
         .required()
         .hint("Goes into the system security plan.")
         .beside(their_notes.as_deref()),
-        Field::new("owner", "Owner", Control::Line(owner, 200)).beside(their_owner.as_deref()),
+        EditField::new("owner", "Owner", Control::Line(owner, 200)).beside(their_owner.as_deref()),
     ];
     form
 }
 
-fn note_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
+fn note_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> EditForm {
     let standing = &shown.assessed.standing;
     let notes = standing.assessor_notes.clone().unwrap_or_default();
     let (notes, theirs) = value_of(typed, Part::Notes, "notes", &notes);
@@ -193,7 +193,7 @@ fn note_form(desk: &Desk, shown: &Shown, typed: Option<&Typed<'_>>) -> Form {
     let mut form = desk.form("notes", format!("/compliance/{id}/notes"), "Save notes");
     form.hidden = vec![("version", Part::Notes.version(shown))];
     form.fields = vec![
-        Field::new("notes", "Notes", Control::Area(notes, 10_000))
+        EditField::new("notes", "Notes", Control::Area(notes, 10_000))
             .hint("The organization can read them, and only an assessor can change them.")
             .beside(theirs.as_deref()),
     ];

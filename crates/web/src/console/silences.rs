@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use model::{Alert, RuleId, Severity, SilenceKind, SilenceScope, SilenceTarget, Span, Timestamp};
-use pages::{Back, Block, Button, Cell, Control, Field, Form, Grid, Level, count_of};
+use pages::{Back, Block, Button, Cell, Control, EditField, EditForm, Grid, Level, count_of};
 
 use super::form::{Done, Fields, address};
 use super::{Desk, NoPage, Table, Visit, html, see_other};
@@ -87,10 +87,10 @@ pub(super) fn like(alert: &Alert) -> String {
     )
 }
 
-fn fields_of(typed: &Fields) -> Vec<Field> {
+fn fields_of(typed: &Fields) -> Vec<EditField> {
     let line = |name, label, max| {
         let value = typed.get(name).to_owned();
-        Field::new(name, label, Control::Line(value, max))
+        EditField::new(name, label, Control::Line(value, max))
     };
     let kinds = [
         ("silence", "silence: it is known and looked into"),
@@ -103,7 +103,7 @@ fn fields_of(typed: &Fields) -> Vec<Field> {
     let kinds = kinds.map(|(value, words)| (value.to_owned(), words.to_owned()));
     let length = typed.written("length").unwrap_or_else(|| LENGTH.to_owned());
     vec![
-        Field::new(
+        EditField::new(
             "kind",
             "Kind",
             Control::Choice(kinds.to_vec(), typed.get("kind").to_owned()),
@@ -116,16 +116,16 @@ fn fields_of(typed: &Fields) -> Vec<Field> {
             .hint("Such as ip:203.0.113.7, ip:203.0.113.0/24, user:jsmith, session:ID."),
         line("from", "From", 40)
             .hint("A time with its zone, such as 2026-12-01 20:00:00Z; empty for now."),
-        Field::new("length", "For how long", Control::Line(length, 20))
+        EditField::new("length", "For how long", Control::Line(length, 20))
             .required()
             .hint("Such as 30m, 4h or 14d; 366 days at most."),
-        Field::new(
+        EditField::new(
             "reason",
             "Why",
             Control::Area(typed.get("reason").to_owned(), 1000),
         ),
         line("ticket", "Ticket", 200),
-        Field::new(
+        EditField::new(
             "unknown",
             "Also if nothing of that name has been seen so far",
             Control::Check(typed.get("unknown") == "yes"),
@@ -134,7 +134,7 @@ fn fields_of(typed: &Fields) -> Vec<Field> {
 }
 
 /// The form. Without a preview its main button asks for one.
-fn form_of(desk: &Desk, typed: &Fields, was_shown: bool) -> Form {
+fn form_of(desk: &Desk, typed: &Fields, was_shown: bool) -> EditForm {
     let mut form = desk.form("silence", "/silences/preview".to_owned(), "Preview");
     form.fields = fields_of(typed);
     if was_shown {
@@ -153,7 +153,7 @@ fn form_of(desk: &Desk, typed: &Fields, was_shown: bool) -> Form {
     form
 }
 
-fn page(desk: &Desk, mut blocks: Vec<Block>, form: Form) -> Response {
+fn page(desk: &Desk, mut blocks: Vec<Block>, form: EditForm) -> Response {
     blocks.push(Block::Form(form));
     let back = Some(Back {
         path: "/silences",

@@ -6,7 +6,7 @@ use app::compliance::ssp::{self, Plan, Section};
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use pages::{Back, Block, Cell, Control, Field, Grid};
+use pages::{Back, Block, Cell, Control, EditField, Grid};
 
 use super::compliance::BESIDE;
 use super::form::{Done, Fields, version_of};
@@ -138,7 +138,7 @@ fn page(desk: &Desk, plan: &Plan, section: &Section, typed: Option<&Typed<'_>>) 
         let is_conflict = typed.is_some_and(|typed| typed.is_conflict);
         let field = |name: &str, label: &str, there: &str| {
             let value = typed.map_or(there, |typed| typed.fields.get(name));
-            Field::new(name, label, Control::Area(value.to_owned(), 60_000))
+            EditField::new(name, label, Control::Area(value.to_owned(), 60_000))
                 .beside(is_conflict.then_some(there))
         };
         let path = format!("/compliance/ssp/{}/write", section.number);

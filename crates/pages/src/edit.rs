@@ -19,7 +19,7 @@ pub enum Control {
 
 /// A field of a form.
 #[derive(Clone, Debug)]
-pub struct Field {
+pub struct EditField {
     /// Its name.
     pub name: String,
     /// What it asks for.
@@ -34,7 +34,7 @@ pub struct Field {
     pub theirs: Option<String>,
 }
 
-impl Field {
+impl EditField {
     /// A field that may stay empty.
     pub fn new(name: &str, label: &str, control: Control) -> Self {
         Self {
@@ -92,7 +92,7 @@ pub struct Button {
 
 /// A form.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct EditForm {
     /// Tells it from the other forms of its page.
     pub id: &'static str,
     /// Where it goes.
@@ -102,14 +102,14 @@ pub struct Form {
     /// What it carries besides: name and value.
     pub hidden: Vec<(&'static str, String)>,
     /// Its fields.
-    pub fields: Vec<Field>,
+    pub fields: Vec<EditField>,
     /// Its buttons, the first one the main one.
     pub buttons: Vec<Button>,
     /// Whether it sends a file.
     pub is_upload: bool,
 }
 
-impl Form {
+impl EditForm {
     /// A form with one button.
     pub fn new(id: &'static str, path: String, token: &str, words: &'static str) -> Self {
         Self {
