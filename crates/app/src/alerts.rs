@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use config::Config;
 use model::text::sanitize;
-use model::{Actor, Alert, AlertId, Channel, Origin, Severity, SilencedBy, Via};
+use model::{Actor, Alert, AlertId, Channel, Origin, Severity, SilencedBy, Timestamp, Via};
 use store::deliveries::{self, Entry};
 use store::{PgConnection, StoreError};
 
@@ -328,6 +328,24 @@ async fn acknowledge_one(
         BatchResult::Acknowledged
     };
     Ok((Some(found), result))
+}
+
+/// How an acknowledgment was taken back, or why it was not.
+pub use store::alerts::TakenBack;
+
+/// Takes back what the actor acknowledged at once, at this time: within ten minutes. Returns what
+/// came of each alert.
+pub async fn take_back(
+    session: &mut Session,
+    at: Timestamp,
+) -> Result<Vec<(AlertId, TakenBack)>, AppError> {
+    let (conn, actor) = session.change(Action::Acknowledge, Resource::Alerts)?;
+    let ids = store::alerts::acknowledged_at(conn, &actor.to_string(), at).await?;
+    let mut done = Vec::with_capacity(ids.len());
+    for id in ids {
+        done.push((id, store::alerts::take_back_ack(conn, actor, id).await?));
+    }
+    Ok(done)
 }
 
 /// Why an alert was not acknowledged.

@@ -13,12 +13,14 @@ pub mod evidence_store;
 mod ids;
 pub mod import;
 pub mod integrity;
+mod media;
 pub mod overview;
 pub mod poam;
 pub mod reminders;
 pub mod reports;
 pub mod review;
 pub mod score;
+pub mod ssp;
 
 use compliance::catalog::ObjectiveText;
 use compliance::{Catalog, Requirement};

@@ -59,6 +59,7 @@ pub mod temp_files;
 pub mod tenants;
 pub mod tls;
 pub mod today;
+pub mod trail;
 pub mod trends;
 pub mod upgrade;
 pub mod upkeep;

@@ -260,6 +260,9 @@ pub struct Person {
     pub session_id: Uuid,
     /// Whether something dangerous may be done without proving once more who it is.
     pub stepped_up: bool,
+    /// When the account ends, as far as a session says it.
+    #[serde(skip)]
+    pub ends_at: Option<Timestamp>,
 }
 
 /// What became of an attempt, and the event that records it.
@@ -715,6 +718,7 @@ fn person_of(credentials: &Credentials, session_id: Uuid) -> Person {
         tenant_id: credentials.tenant_id,
         session_id,
         stepped_up: true,
+        ends_at: None,
     }
 }
 

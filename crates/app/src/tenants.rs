@@ -216,7 +216,7 @@ pub async fn open(database: &Database, actor: model::Actor) -> anyhow::Result<Se
 
 /// The organizations that a session sees: at the machine all, else one's own.
 pub async fn list(session: &mut Session) -> Result<Vec<Organization>, AppError> {
-    let conn = session.read(Resource::System)?;
+    let conn = session.read(Resource::Tenants)?;
     let mut all = Vec::new();
     for tenant in store::tenants::list(conn).await? {
         all.push(describe(conn, tenant).await?);
@@ -261,7 +261,7 @@ pub async fn create(
     title: Option<&str>,
 ) -> Result<Organization, AppError> {
     check_title(title)?;
-    let (conn, actor) = session.change(Action::Write, Resource::System)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Tenants)?;
     match store::tenants::create(conn, actor, name, title).await {
         Ok(Some(_)) => {}
         Ok(None) => {
@@ -293,7 +293,7 @@ pub async fn set_title(
     let title = Some(title.trim()).filter(|title| !title.is_empty());
     check_title(title)?;
     let organization = show(session, name).await?;
-    let (conn, actor) = session.change(Action::Write, Resource::System)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Tenants)?;
     store::tenants::set_title(conn, actor, organization.tenant_id, title).await?;
     show(session, name).await
 }
@@ -374,7 +374,7 @@ pub async fn set_limits(
         retention_months: changes.retention_months.unwrap_or(before.retention_months),
     };
     let subscription = Subscription::try_from(&limits)?;
-    let (conn, actor) = session.change(Action::Write, Resource::System)?;
+    let (conn, actor) = session.change(Action::Write, Resource::Tenants)?;
     store::subscriptions::set(conn, actor, organization.tenant_id, &subscription).await?;
     show(session, name).await
 }

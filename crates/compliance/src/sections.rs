@@ -39,6 +39,12 @@ const SECTIONS: [(&str, &str, &[&str]); 13] = [
     ("5", "Record of changes", &["changes"]),
 ];
 
+/// The keys of the description that a section is made from; none of a section that there is not.
+pub fn keys(section: &str) -> Option<&'static [&'static str]> {
+    let found = SECTIONS.iter().find(|(number, _, _)| *number == section);
+    found.map(|(_, _, keys)| *keys)
+}
+
 /// A section: a chapter's part of the description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {

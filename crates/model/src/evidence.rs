@@ -145,6 +145,17 @@ impl UpkeepReview {
     }
 }
 
+/// That a draft was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
 /// A row of `blueteam.compliance_evidence`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -182,6 +193,9 @@ pub struct Evidence {
     pub approved_by: Option<String>,
     /// When; set for what is final.
     pub approved_at: Option<Timestamp>,
+    /// That the draft was refused: it is never approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
     /// Not deleted before.
     pub retain_until: Timestamp,
     /// What a check decided from.
@@ -226,6 +240,7 @@ impl Evidence {
             owner: None,
             approved_by: None,
             approved_at: None,
+            refused: None,
             retain_until: now.plus(KEPT),
             recorded: None,
             confirmed_at: None,

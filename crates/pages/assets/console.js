@@ -109,8 +109,8 @@ function acknowledge() {
 
 const KEYS = [
   ['j, k', 'next, previous row'], ['x', 'select the row'], ['Shift x', 'select up to the row'],
-  ['o, Enter', 'open the row'], ['a', 'acknowledge'], ['r', 'show what is new'],
-  ['/', 'to the first field'], ['b', 'back to the list'], ['g then t a i e s c r d', 'go to a page'],
+  ['o, Enter', 'open the row'], ['a', 'acknowledge'], ['u', 'undo'], ['r', 'show what is new'],
+  ['/', 'to the first field'], ['b', 'back to the list'], ['g then t a i e s c r d v', 'go to a page'],
   ['?', 'this list'], ['Esc', 'close'],
 ];
 
@@ -153,7 +153,7 @@ document.addEventListener('keydown', (event) => {
   const acts = {
     j: () => move(1), k: () => move(-1), x: () => pick(false), X: () => pick(true),
     o: () => $('a', rows()[here])?.click(), a: acknowledge, r: () => $('#news:not([hidden])')?.click(),
-    b: () => $('[data-back]')?.click(), g: () => { go = Date.now(); }, '?': help,
+    b: () => $('[data-back]')?.click(), u: () => $('button[data-key="u"]')?.click(), g: () => { go = Date.now(); }, '?': help,
     '/': () => $('.filter input, .filter select')?.focus(),
   };
   if (acts[key]) {

@@ -141,6 +141,10 @@ pub struct AlertPage {
     pub others: Vec<AlertRow>,
     /// Whether the reader may acknowledge.
     pub may_acknowledge: bool,
+    /// When the reader acknowledged it, in microseconds, if they can still take that back.
+    pub take_back: Option<String>,
+    /// Where alerts like this one are silenced, if the reader may.
+    pub silence: Option<String>,
     /// The list to go back to.
     pub back: String,
 }

@@ -3,7 +3,9 @@
 use askama::Template;
 
 use crate::alerts::Fact;
+use crate::edit::{Control, EditForm};
 use crate::frame::Frame;
+use crate::plain::Cell;
 use crate::words::When;
 
 /// The score.
@@ -74,6 +76,8 @@ pub struct Requirement {
 pub struct CompliancePage {
     /// What is around it.
     pub frame: Frame,
+    /// The pages beside: path and words.
+    pub beside: Vec<(&'static str, &'static str)>,
     /// The score.
     pub score: ScoreCard,
     /// The families.
@@ -96,10 +100,20 @@ pub struct RequirementPage {
     pub row: Requirement,
     /// What there is to know.
     pub facts: Vec<Fact>,
-    /// Its objectives: letter, text, finding, who found it.
-    pub objectives: Vec<[String; 4]>,
-    /// Its evidence: name, kind, state, until when.
-    pub evidence: Vec<[String; 4]>,
+    /// Its objectives: letter, text, finding, who found it, what a check proposes.
+    pub objectives: Vec<[String; 5]>,
+    /// To decide, if the reader may.
+    pub decide: Option<EditForm>,
+    /// To say how it is implemented, if the reader may.
+    pub statement: Option<EditForm>,
+    /// What the assessor notes; none for who may not see it.
+    pub notes: Option<String>,
+    /// To write that, if the reader may.
+    pub note: Option<EditForm>,
+    /// Its evidence: a link, its name, kind, state, until when.
+    pub evidence: Vec<Vec<Cell>>,
+    /// Where a piece is added, if the reader may.
+    pub add_evidence: Option<String>,
     /// Its decisions: when, who, what, why.
     pub history: Vec<(When, String, String, String)>,
 }

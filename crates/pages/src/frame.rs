@@ -31,11 +31,16 @@ pub struct MenuEntry {
 }
 
 /// The menu. A page shows the entries that its reader's role may open.
-pub const MENU: [MenuEntry; 8] = [
+pub const MENU: [MenuEntry; 9] = [
     MenuEntry {
         name: "Today",
         path: "/",
         key: "t",
+    },
+    MenuEntry {
+        name: "Assessment",
+        path: "/assessor",
+        key: "v",
     },
     MenuEntry {
         name: "Alerts",
@@ -81,6 +86,36 @@ pub struct Notice {
     pub text: String,
     /// Whether it did not work.
     pub is_error: bool,
+    /// How it is taken back, if it can be.
+    pub undo: Option<Undo>,
+}
+
+/// How something that was just done is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// When it was done, in microseconds.
+    pub at: String,
+    /// The page to come back to.
+    pub here: String,
+}
+
+impl Notice {
+    /// That something was done.
+    pub fn good(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            is_error: false,
+            undo: None,
+        }
+    }
+
+    /// That something was not done.
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::good(text)
+        }
+    }
 }
 
 /// What is wrong with the machine, on the pages where it matters.
@@ -111,6 +146,17 @@ pub struct Frame {
     pub zone: Zone,
     /// When it was made, as a sentence of its foot and of print.
     pub as_of: crate::When,
+    /// Whose copy it is, on each page of a reader from outside.
+    pub watermark: Option<Watermark>,
+}
+
+/// Whose copy a page is.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    /// The reader's name.
+    pub name: String,
+    /// Until when the account is valid.
+    pub until: Option<crate::When>,
 }
 
 impl Frame {

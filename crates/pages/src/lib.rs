@@ -10,8 +10,10 @@
 mod account;
 mod alerts;
 pub mod assets;
+mod blocks;
 mod chart;
 mod compliance;
+mod edit;
 mod events;
 mod first_steps;
 mod form;
@@ -27,13 +29,15 @@ pub use account::{AccountPage, FactorRow, SessionRow};
 pub use alerts::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Told};
 pub use askama::Template;
 pub use chart::{Bar, Chart, Series, TrendsPage};
+pub use blocks::{Back, Block, BlockPage, Grid};
 pub use compliance::{CompliancePage, FamilyRow, Requirement, RequirementPage, ScoreCard};
+pub use edit::{Button, Control, EditField, EditForm};
 pub use events::{EventQuestion, EventRow, EventsPage};
 pub use first_steps::{FirstStep, FirstStepsPage};
 pub use form::{
     ConfirmPage, Field, FieldKind, Form, RecordPage, ResumePage, SecretPage, Section, WorkPage,
 };
-pub use frame::{Banner, Frame, MENU, MenuEntry, Notice, Pager, Viewer};
+pub use frame::{Banner, Frame, MENU, MenuEntry, Notice, Pager, Undo, Viewer, Watermark};
 pub use incidents::{IncidentPage, IncidentRow, IncidentsPage, Step};
 pub use plain::{Cell, ListPage, MessagePage, Press};
 pub use sign_in::{LockedPage, SignInPage};

@@ -1,7 +1,7 @@
 //! Evidence, and which objectives it supports.
 
 use model::Actor;
-use model::evidence::{Confirmation, UpkeepReview};
+use model::evidence::{Confirmation, Refusal, UpkeepReview};
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -123,6 +123,14 @@ pub async fn list(
                 owner: row.owner,
                 approved_by: row.approved_by,
                 approved_at: row.approved_at.map(|at| at.0),
+                refused: match (row.refused_by, row.refused_at, row.refused_reason) {
+                    (Some(by), Some(at), Some(reason)) => Some(Refusal {
+                        by,
+                        at: at.0,
+                        reason,
+                    }),
+                    _ => None,
+                },
                 retain_until: row.retain_until.0,
                 recorded: row.check_id.map(|check_id| Recorded {
                     check_id,
@@ -292,6 +300,28 @@ pub async fn approve(
     let done = sqlx::query_scalar!(
         r#"SELECT blueteam.approve_evidence($1, $2) AS "done!""#,
         id.0,
+        Ts(now) as Ts
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Refuses a draft, with the reason. False when there is no such draft, or it was refused before.
+pub async fn refuse(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: EvidenceId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    let done = sqlx::query_scalar!(
+        r#"SELECT blueteam.refuse_evidence($1, $2, $3) AS "done!""#,
+        id.0,
+        reason,
         Ts(now) as Ts
     )
     .fetch_one(&mut *tx)

@@ -56,6 +56,7 @@ pub mod ssp_sections;
 pub mod stored_events;
 pub mod subscriptions;
 pub mod tenants;
+pub mod trail;
 pub mod trends;
 pub mod upkeep;
 pub mod users;

@@ -279,6 +279,8 @@ pub struct SessionFacts {
     pub tenant_id: Option<Uuid>,
     /// Whether the account may still be used.
     pub is_usable: bool,
+    /// When the account ends.
+    pub expires_at: Option<Timestamp>,
     /// How the person signed in.
     pub factors: Vec<String>,
     /// Since when.
@@ -307,6 +309,7 @@ pub async fn session(
         role: r.role,
         tenant_id: r.tenant_id,
         is_usable: r.is_usable,
+        expires_at: r.expires_at.map(|t| t.0),
         factors: r.factors,
         created_at: r.created_at.0,
         seen_at: r.seen_at.0,

@@ -9,10 +9,12 @@ mod account;
 mod accounts;
 mod admin;
 mod alerts;
+mod assessor;
 mod audit_log;
 mod compliance;
 mod door;
 mod events;
+mod evidence;
 mod first_steps;
 mod form;
 mod incidents;
@@ -20,23 +22,28 @@ mod keys;
 mod notifications;
 mod operations;
 mod password_policy;
+mod plans;
+mod requirement;
 mod rules;
+mod silences;
 mod sources;
+mod ssp;
 mod today;
 mod trends;
 mod upkeep;
+mod upload;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::actor::{Action, Denied, Resource};
+use app::actor::{Action, Denied, Resource, Role};
 use app::console::{Console, Isolation, record_denied};
 use app::preferences::{self, Preferences};
 use app::sign_in::{Client, Person, SignInError};
 use app::{AppError, Session};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
@@ -44,8 +51,8 @@ use model::Timestamp;
 use uuid::Uuid;
 
 use pages::{
-    Cell, ConfirmPage, Frame, ListPage, MENU, MessagePage, Notice, Pager, Template, Viewer, When,
-    WorkPage, Zone,
+    Back, Block, BlockPage, Cell, ConfirmPage, EditForm, Frame, ListPage, MENU, MessagePage, Notice,
+    Pager, Press, Template, Viewer, Watermark, When, WorkPage, Zone,
 };
 
 use crate::api::State as Shared;
@@ -58,7 +65,7 @@ pub(crate) use form::Fields;
 /// Under this path a page asks by itself.
 const LIVE: &str = "/live/";
 /// The largest form.
-const FORM_MAX: usize = 64 * 1024;
+const FORM_MAX: usize = 512 * 1024;
 
 /// What a page does to what: a layer of each. Nothing is asked of a page that shows only what its
 /// reader may see anyway.
@@ -113,6 +120,7 @@ pages! {
     get "/alerts", Read Alerts => alerts::list;
     get "/alerts/{id}", Read Alerts => alerts::show;
     post "/alerts/acknowledge", Acknowledge Alerts => alerts::acknowledge;
+    post "/alerts/undo", Acknowledge Alerts => alerts::undo;
     get "/live/alerts", Read Alerts => alerts::live;
     get "/incidents", Read Incidents => incidents::list;
     get "/incidents/{id}", Read Incidents => incidents::show;
@@ -133,16 +141,42 @@ pages! {
     get "/upkeep", Read System => upkeep::show;
     get "/upkeep/review/{id}", Read System => upkeep::review;
     post "/upkeep/review/{id}", Write Compliance => upkeep::sign;
-    get "/silences", Read Silences => operations::silences;
+    get "/silences", Read Silences => silences::list;
+    get "/silences/add", Write Silences => silences::form;
+    post "/silences/preview", Write Silences => silences::preview;
+    post "/silences/add", Write Silences => silences::add;
+    post "/silences/{id}/end", Write Silences => silences::end;
     get "/notifications", Read Alerts => notifications::list;
     post "/notifications/resend", Write Channels => notifications::resend;
     post "/notifications/test", Write Channels => notifications::test;
     get "/monitors", Read System => operations::monitors;
     get "/advisories", Read Compliance => operations::advisories;
     get "/compliance", Read Compliance => compliance::overview;
-    get "/compliance/{id}", Read Compliance => compliance::requirement_page;
-    get "/compliance/evidence", Read Evidence => compliance::evidence;
-    get "/compliance/poam", Read Poam => compliance::plans;
+    get "/compliance/{id}", Read Compliance => requirement::show;
+    post "/compliance/{id}/decide", Write Compliance => requirement::decide;
+    post "/compliance/{id}/statement", Write Compliance => requirement::state;
+    post "/compliance/{id}/notes", Write AssessorNotes => requirement::note;
+    get "/compliance/evidence", Read Evidence => evidence::list;
+    get "/compliance/evidence/add", Write Evidence => evidence::form;
+    post "/compliance/evidence/add", Write Evidence => evidence::add;
+    get "/compliance/evidence/{id}", Read Evidence => evidence::show;
+    get "/compliance/evidence/{id}/preview", Read Evidence => evidence::preview;
+    get "/compliance/evidence/{id}/download", Export Evidence => evidence::download;
+    post "/compliance/evidence/{id}/approve", Approve Evidence => evidence::approve;
+    post "/compliance/evidence/{id}/refuse", Approve Evidence => evidence::refuse;
+    get "/compliance/poam", Read Poam => plans::list;
+    get "/compliance/poam/add", Write Poam => plans::form;
+    post "/compliance/poam/add", Write Poam => plans::add;
+    get "/compliance/poam/{id}", Read Poam => plans::show;
+    post "/compliance/poam/{id}/update", Write Poam => plans::update;
+    post "/compliance/poam/{id}/close", Write Poam => plans::close;
+    get "/compliance/review", Read Compliance => plans::review;
+    post "/compliance/review/sign", Write Compliance => plans::sign;
+    get "/compliance/ssp", Read Compliance => ssp::list;
+    get "/compliance/ssp/{section}", Read Compliance => ssp::show;
+    post "/compliance/ssp/{section}/write", Write Compliance => ssp::write;
+    get "/assessor", Read AssessorNotes => assessor::show;
+    get "/assessor/trail", Read AssessorNotes => assessor::trail;
     get "/admin", Read Users => accounts::list;
     post "/admin/users", Write Users => accounts::create;
     get "/admin/users/{id}", Read Users => accounts::show;
@@ -171,8 +205,9 @@ pages! {
 }
 
 /// What the menu's entries show.
-const SHOWS: [(&str, Option<Resource>); 8] = [
+const SHOWS: [(&str, Option<Resource>); 9] = [
     ("Today", None),
+    ("Assessment", Some(Resource::AssessorNotes)),
     ("Alerts", Some(Resource::Alerts)),
     ("Incidents", Some(Resource::Incidents)),
     ("Events", Some(Resource::Events)),
@@ -225,8 +260,17 @@ async fn with_policy(mut response: Response) -> Response {
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
+    if let Some(OwnPolicy(policy)) = response.extensions_mut().remove::<OwnPolicy>() {
+        let policy = HeaderValue::from_static(policy);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
+
+/// The policy of what is no page of ours, such as a file that someone gave.
+#[derive(Clone, Copy, Debug)]
+struct OwnPolicy(&'static str);
 
 /// A file of ours, by the name that its content gives it.
 async fn asset(Path(name): Path<String>) -> Response {
@@ -340,9 +384,45 @@ struct Desk {
     notice: Option<Notice>,
     /// What the reader has chosen.
     chosen: Preferences,
+    watermark: Option<Watermark>,
 }
 
 impl Desk {
+    /// A form of this session.
+    fn form(&self, id: &'static str, path: String, words: &'static str) -> EditForm {
+        EditForm::new(id, path, &self.viewer.form_token, words)
+    }
+
+    /// A button in a table, which does something to `to`.
+    fn act(path: String, words: &'static str, to: String) -> Cell {
+        Cell::Press(Press {
+            action: path,
+            words,
+            to,
+            hidden: Vec::new(),
+        })
+    }
+
+    /// A page of parts.
+    fn page(
+        &self,
+        title: &str,
+        active: &'static str,
+        back: Option<Back>,
+        blocks: Vec<Block>,
+    ) -> BlockPage {
+        BlockPage {
+            back,
+            blocks,
+            frame: self.frame(title, active),
+        }
+    }
+
+    /// Says why something was not done, on the page that is shown next.
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.notice = Some(Notice::bad(why));
+    }
+
     /// A time as this reader sees it.
     fn when(&self, at: Timestamp) -> When {
         When::new(at, &self.zone, self.now)
@@ -391,6 +471,7 @@ impl Desk {
             banners: Vec::new(),
             zone: self.zone.clone(),
             as_of: self.when(self.now),
+            watermark: self.watermark.clone(),
         }
     }
 }
@@ -400,7 +481,8 @@ impl FromRequestParts<Arc<Shared>> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, NoPage> {
         let asking = Asking::from_request_parts(parts, state).await?;
-        let back = if parts.method.is_safe() {
+        let is_safe = parts.method.is_safe();
+        let back = if is_safe {
             parts.uri.path_and_query().map_or("/", |path| path.as_str())
         } else {
             "/"
@@ -428,7 +510,7 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             Err(error) => return Err(Problem::from(error).into()),
         };
 
-        let isolation = if parts.method.is_safe() {
+        let isolation = if is_safe {
             Isolation::Snapshot
         } else {
             Isolation::ReadCommitted
@@ -439,9 +521,14 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             .session_of(&person, &asking.client, isolation)
             .await?;
         let chosen = preferences::of(&mut session, &person).await?;
+        // Who comes from outside leaves a trail.
+        let is_assessor = person.role == Role::Assessor.as_str();
+        if is_assessor && is_safe && !parts.uri.path().starts_with(LIVE) {
+            app::trail::record(&mut session, back).await?;
+        }
         let asked = Asked {
             now: state.clock.now(),
-            query: parts.uri.query(),
+            uri: &parts.uri,
         };
         let desk = desk_of(&console, &session, &person, chosen, &asked);
         let visit = Self {
@@ -480,7 +567,7 @@ fn form_token(console: &Console, session: Uuid) -> String {
 /// What is asked, and when.
 struct Asked<'a> {
     now: Timestamp,
-    query: Option<&'a str>,
+    uri: &'a Uri,
 }
 
 fn desk_of(
@@ -502,9 +589,12 @@ fn desk_of(
         .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)))
         .filter(|(action, resource)| may(*action, *resource))
         .collect();
+    let is_assessor = person.role == Role::Assessor.as_str();
     let menu = MENU
         .iter()
         .map(|entry| entry.name)
+        // An assessor begins elsewhere than those who do the day's work.
+        .filter(|name| *name != if is_assessor { "Today" } else { "Assessment" })
         .filter(|name| {
             SHOWS.iter().any(|(shown, resource)| {
                 shown == name
@@ -514,6 +604,7 @@ fn desk_of(
         .collect();
 
     let of_house = &console.config.business_hours.time_zone;
+    let zone = Zone::named(chosen.time_zone.as_deref().unwrap_or(of_house));
     let token_context = token_context(person.session_id);
     let lock_after = console.door.session_settings().lock_after;
     Desk {
@@ -526,10 +617,17 @@ fn desk_of(
             has_shortcuts: chosen.keyboard_shortcuts,
         },
         rights,
-        zone: Zone::named(chosen.time_zone.as_deref().unwrap_or(of_house)),
+        watermark: is_assessor.then(|| Watermark {
+            name: person.full_name.clone().map_or_else(
+                || person.username.clone(),
+                |name| format!("{name} ({})", person.username),
+            ),
+            until: person.ends_at.map(|at| When::new(at, &zone, asked.now)),
+        }),
+        zone,
         now: asked.now,
         token_context,
-        notice: form::notice_of(asked.query),
+        notice: form::notice_of(asked.uri.path(), asked.uri.query()),
         chosen,
     }
 }
@@ -573,6 +671,53 @@ impl Visit {
             return Err(NoPage::Proof(Box::new(page)));
         }
         self.finish(result).await
+    }
+
+    /// Ends the work with the database: keeps what was done, or keeps nothing and says why. Where both
+    /// factors are asked for once more, it goes on after that with what was typed.
+    async fn tried_form<T>(
+        self,
+        fields: &Fields,
+        result: Result<T, AppError>,
+    ) -> Result<(Result<T, String>, Desk), NoPage> {
+        match result {
+            Err(AppError::Denied(Denied::ProofNeeded { .. })) => {
+                let (value, desk) = self.finish_form(fields, result).await?;
+                Ok((Ok(value), desk))
+            }
+            other => self.tried(other).await,
+        }
+    }
+
+    /// The same where nothing was typed that could go on later.
+    async fn tried<T>(
+        self,
+        result: Result<T, AppError>,
+    ) -> Result<(Result<T, String>, Desk), NoPage> {
+        match result {
+            Err(AppError::Invalid(why) | AppError::Conflict(why) | AppError::NotFound(why)) => {
+                self.session.close().await;
+                Ok((Err(form::plain_words(&why)), self.desk))
+            }
+            other => {
+                let (value, desk) = self.finish(other).await?;
+                Ok((Ok(value), desk))
+            }
+        }
+    }
+
+    /// Gives up, and says why.
+    async fn failed(self, error: AppError) -> NoPage {
+        match error {
+            AppError::Denied(denied) => self.refused(denied).await,
+            error => error.into(),
+        }
+    }
+
+    /// Gives up what was done so far, to show what there is instead.
+    async fn leave(self) -> Desk {
+        self.session.close().await;
+        self.desk
     }
 
     async fn refused(mut self, denied: Denied) -> NoPage {

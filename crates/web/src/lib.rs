@@ -11,6 +11,7 @@ mod peer;
 mod percent;
 mod server;
 mod settings;
+mod turn;
 
 use app::database::Pool;
 

@@ -163,6 +163,33 @@ pub async fn set(
     })
 }
 
+/// The longest note of an assessor, in characters.
+const NOTES_MAX: usize = 10_000;
+
+/// Writes what an assessor notes about a requirement: the one thing that an assessor writes.
+pub async fn note(
+    session: &mut Session,
+    state: &StateDir,
+    id: &str,
+    notes: &str,
+) -> Result<Assessed, AppError> {
+    let (conn, actor) = session.change(Action::Write, Resource::AssessorNotes)?;
+    let (requirement, _) = find_requirement(id)?;
+    let notes = notes.trim();
+    if notes.chars().count() > NOTES_MAX {
+        return Err(AppError::invalid(format!(
+            "a note has at most {NOTES_MAX} characters"
+        )));
+    }
+
+    let changes = Changes {
+        assessor_notes: Some(notes.to_owned()),
+        ..Changes::default()
+    };
+    store::compliance::change(conn, actor, &requirement.control_id, &changes).await?;
+    assess_requirement(conn, state, requirement).await
+}
+
 async fn assess_requirement(
     conn: &mut PgConnection,
     state: &StateDir,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use compliance::sections::{self, Section};
 use compliance::system::{Asset, CATEGORIES, System};
 use config::StateDir;
-use model::TenantId;
+use model::{Actor, TenantId};
 use store::{PgConnection, StoreError};
 
 use super::diagrams;
@@ -69,8 +69,7 @@ pub(super) async fn read(
     };
     let system = match imported {
         Some(system) => system,
-        None if given.is_none() && !is_installations(conn).await? => System::default(),
-        None => system_description(given, state)?,
+        None => of_file(conn, given, state).await?,
     };
 
     // Without a description there is no plan of blueteam's, whatever assets are known.
@@ -82,6 +81,29 @@ pub(super) async fn read(
         assets: inventory(conn, &system).await?,
         ..system
     })
+}
+
+/// The description of a file. That in the state directory is the first tenant's.
+async fn of_file(
+    conn: &mut PgConnection,
+    given: Option<&Path>,
+    state: &StateDir,
+) -> anyhow::Result<System> {
+    if given.is_none() && !is_installations(conn).await? {
+        return Ok(System::default());
+    }
+    system_description(given, state)
+}
+
+/// The description as it is written, without the inventory, and whether it is in the database.
+pub(super) async fn as_written(
+    conn: &mut PgConnection,
+    state: &StateDir,
+) -> anyhow::Result<(System, bool)> {
+    match imported(conn).await? {
+        Some(system) => Ok((system, true)),
+        None => Ok((of_file(conn, None, state).await?, false)),
+    }
 }
 
 /// Whether the connection works for the tenant whose description the file in the state directory is.
@@ -155,13 +177,25 @@ pub async fn import(
     let (conn, actor) = session.change(Action::Write, Resource::Compliance)?;
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut system: System = toml::from_str(&text)
+    let system: System = toml::from_str(&text)
         .with_context(|| format!("{} is not a description of a system", file.display()))?;
+    take_over(conn, actor, state, system, folder_of(file)).await
+}
+
+/// Keeps a description in the database. `folder`: what its pictures are below, where they have not
+/// been kept yet.
+pub(super) async fn take_over(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    state: &StateDir,
+    mut system: System,
+    folder: &Path,
+) -> Result<Imported, AppError> {
     check_assets(&system.assets)?;
     if !system.diagrams.is_empty() {
         state.create()?;
         let files = EvidenceStore::new(state.path());
-        diagrams::keep_pictures(&mut system, folder_of(file), &files)?;
+        diagrams::keep_pictures(&mut system, folder, &files)?;
     }
 
     let sections: Vec<store::ssp_sections::Section> = sections::divide(&system)

@@ -12,16 +12,22 @@ use store::PgConnection;
 use store::evidence::EvidenceFilter;
 use uuid::Uuid;
 
-use super::assessment::meant;
+use super::assessment::{REASON, meant};
 use super::checks::{self, Replayed};
 use super::evidence_store::{self, EvidenceStore};
 use super::integrity::mark_tampered;
+pub use super::media::Media;
 use super::{find_requirement, ids};
 use crate::actor::{Action, Resource};
+use crate::export::{self, Exported};
 use crate::{AppError, Session};
 
+/// The largest file that is shown or downloaded, in octets.
+const SHOWN_MAX: u64 = 100 << 20;
 /// The largest text, in octets.
 const TEXT_MAX: usize = 1 << 20;
+/// The largest file that is taken in over the network, in octets.
+pub const UPLOAD_MAX: usize = 25 << 20;
 /// The longest name of a file, in octets.
 const FILE_NAME_MAX: usize = 255;
 
@@ -30,6 +36,13 @@ const FILE_NAME_MAX: usize = 255;
 pub enum Source<'a> {
     /// A file, which is copied.
     File(&'a Path),
+    /// What a file holds that came over the network, by the name that its sender gave it.
+    Upload {
+        /// The name.
+        name: &'a str,
+        /// The content.
+        bytes: &'a [u8],
+    },
     /// A text.
     Text(&'a str),
 }
@@ -81,6 +94,9 @@ pub async fn add(
     new: &NewEvidence<'_>,
     separate_approver: bool,
 ) -> Result<Evidence, AppError> {
+    if new.approved {
+        session.require(Action::Approve, Resource::Evidence)?;
+    }
     let (conn, actor) = session.change(Action::Write, Resource::Evidence)?;
     if separate_approver && new.approved {
         return Err(AppError::conflict(format!(
@@ -151,11 +167,22 @@ fn fill_content(
 ) -> Result<(), AppError> {
     match source {
         Source::File(file) => {
-            evidence.file_name = Some(file_name(file)?);
+            let name = file.file_name().and_then(|name| name.to_str());
+            evidence.file_name = Some(file_name(name.unwrap_or_default())?);
             let kept = EvidenceStore::new(state.path()).take(file)?;
-            evidence.file_path = Some(kept.path);
-            evidence.size_bytes = Some(kept.size);
-            evidence.sha256 = Some(kept.sha256);
+            set_file(evidence, kept);
+        }
+        Source::Upload { name, bytes } => {
+            evidence.file_name = Some(file_name(name)?);
+            if bytes.is_empty() || bytes.len() > UPLOAD_MAX {
+                return Err(AppError::invalid(format!(
+                    "a file that is uploaded has from 1 byte to {} MiB; `blueteam compliance evidence \
+                        add` takes larger ones",
+                    UPLOAD_MAX >> 20
+                )));
+            }
+            let kept = EvidenceStore::new(state.path()).take_from(bytes)?;
+            set_file(evidence, kept);
         }
         Source::Text(text) => {
             if text.trim().is_empty() || text.len() > TEXT_MAX {
@@ -171,18 +198,20 @@ fn fill_content(
     Ok(())
 }
 
+fn set_file(evidence: &mut Evidence, kept: evidence_store::Kept) {
+    evidence.file_path = Some(kept.path);
+    evidence.size_bytes = Some(kept.size);
+    evidence.sha256 = Some(kept.sha256);
+}
+
 /// The name that the file had, if a list of hashes can hold it.
-fn file_name(file: &Path) -> anyhow::Result<String> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+fn file_name(name: &str) -> Result<String, AppError> {
     let unfit = |c: char| c.is_control() || c == '\\' || c == '/';
     if name.is_empty() || name.len() > FILE_NAME_MAX || name.contains(unfit) {
-        anyhow::bail!(
-            "the name of the file must be UTF-8 without control characters and backslashes; \
-                rename it"
-        );
+        return Err(AppError::invalid(format!(
+            "the name of the file must be UTF-8 without control characters and backslashes, and \
+                at most {FILE_NAME_MAX} bytes long; rename it"
+        )));
     }
 
     Ok(name.to_owned())
@@ -249,6 +278,13 @@ pub async fn approve(
         )));
     }
 
+    if let Some(refusal) = &draft.refused {
+        return Err(AppError::conflict(format!(
+            "{} was refused by {}: {}",
+            draft.evidence_id, refusal.by, refusal.reason
+        )));
+    }
+
     let now = SystemClock.now();
     if !store::evidence::approve(conn, actor, draft.evidence_id, now).await? {
         return Err(AppError::conflict(format!(
@@ -260,6 +296,118 @@ pub async fn approve(
 
     let evidence = one(conn, &draft.evidence_id.to_string()).await?;
     Ok(Listed::of(evidence, now))
+}
+
+/// Refuses a draft, with the reason: it is never approved then.
+pub async fn refuse(session: &mut Session, id: &str, reason: &str) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Action::Approve, Resource::Evidence)?;
+    let reason = reason.trim();
+    if !REASON.contains(&reason.chars().count()) {
+        return Err(AppError::invalid(format!(
+            "--reason: from {} to {} characters; whoever collected it will ask",
+            REASON.start(),
+            REASON.end()
+        )));
+    }
+
+    let draft = one(conn, id).await?;
+    let now = SystemClock.now();
+    if !store::evidence::refuse(conn, actor, draft.evidence_id, reason, now).await? {
+        return Err(AppError::conflict(format!(
+            "{} is {} already",
+            draft.evidence_id,
+            if draft.refused.is_some() {
+                "refused"
+            } else {
+                "final"
+            }
+        )));
+    }
+    Ok(())
+}
+
+/// The content of a piece, as it is kept.
+#[derive(Debug)]
+pub struct Content {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they are, by themselves: whatever the file is called.
+    pub media: Media,
+    /// The name that the file had.
+    pub file_name: Option<String>,
+}
+
+/// Reads what a piece holds, to show it. It must still be what was taken in.
+pub async fn content(
+    session: &mut Session,
+    state: &StateDir,
+    id: &str,
+) -> Result<Content, AppError> {
+    let piece = one(session.read(Resource::Evidence)?, id).await?;
+    content_of(&piece, state)
+}
+
+/// The same as a file to be taken along, which is recorded.
+pub async fn download(
+    session: &mut Session,
+    state: &StateDir,
+    id: &str,
+) -> Result<Content, AppError> {
+    let piece = one(session.export(Resource::Evidence)?, id).await?;
+    let content = content_of(&piece, state)?;
+    let filters = [("evidence_id".to_owned(), piece.evidence_id.to_string())];
+    let exported = Exported {
+        what: "evidence",
+        filters: &filters,
+        format: content.media.extension(),
+        count: 1,
+    };
+    export::record(session, Resource::Evidence, &exported).await?;
+    Ok(content)
+}
+
+fn content_of(piece: &Evidence, state: &StateDir) -> Result<Content, AppError> {
+    let bytes = match (&piece.content, &piece.file_path) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(path)) => read_file(path, state)?,
+        (None, None) => {
+            return Err(AppError::not_found(format!(
+                "{} has no content of its own",
+                piece.evidence_id
+            )));
+        }
+    };
+    let is_whole = |hash: &String| *hash == evidence_store::sha256(&bytes);
+    if !piece.sha256.as_ref().is_none_or(is_whole) {
+        return Err(AppError::conflict(format!(
+            "{} is not what was taken in: its hash differs (`blueteam compliance evidence verify`)",
+            piece.evidence_id
+        )));
+    }
+
+    Ok(Content {
+        media: Media::of(&bytes),
+        bytes,
+        file_name: piece.file_name.clone(),
+    })
+}
+
+fn read_file(path: &str, state: &StateDir) -> Result<Vec<u8>, AppError> {
+    use std::io::Read as _;
+
+    let mut bytes = Vec::new();
+    let file = EvidenceStore::new(state.path()).open(path)?;
+    file.take(SHOWN_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(anyhow::Error::new)?;
+    if bytes.len() as u64 > SHOWN_MAX {
+        return Err(AppError::conflict(format!(
+            "it has more than {} MiB, too much for a page; it is in the evidence folder of the state \
+                directory",
+            SHOWN_MAX >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A baseline, and who approved it.

@@ -47,16 +47,21 @@ impl EvidenceStore {
 
     /// Copies a file in. It is on disk when this returns; the same content twice is one file.
     pub fn take(&self, source: &Path) -> anyhow::Result<Kept> {
-        let mut from = open_regular(source, OFlags::empty())
+        let from = open_regular(source, OFlags::empty())
             .with_context(|| format!("cannot open {}", source.display()))?;
+        self.take_from(from)
+            .with_context(|| format!("cannot copy {}", source.display()))
+    }
+
+    /// Copies what is read in, as [`Self::take`] does.
+    pub fn take_from(&self, from: impl Read) -> anyhow::Result<Kept> {
         let folder = self.state.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let mut copy = tempfile::NamedTempFile::new_in(&folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;
         let _held = temp_files::hold(copy.path());
-        let mut hash = Hashing::new(&mut from);
-        io::copy(&mut hash, &mut copy)
-            .with_context(|| format!("cannot copy {}", source.display()))?;
+        let mut hash = Hashing::new(from);
+        io::copy(&mut hash, &mut copy)?;
 
         let (sha256, size) = hash.end();
         copy.as_file()

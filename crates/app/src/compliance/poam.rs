@@ -73,19 +73,32 @@ pub struct Listed {
     pub close_out_by: Option<Timestamp>,
 }
 
+impl Listed {
+    fn of(plan: &Plan, all: &[Plan], now: Timestamp) -> Self {
+        Self {
+            overdue: is_overdue(plan, now),
+            due_too_late: plan.status.is_open() && due_after_close_out(plan, all).is_some(),
+            close_out_by: close_out(plan),
+            plan: plan.clone(),
+        }
+    }
+}
+
+/// The item of this number, or whose id begins or ends like this.
+pub async fn show(session: &mut Session, id: &str) -> Result<Listed, AppError> {
+    let conn = session.read(Resource::Poam)?;
+    let plan = find_plan(conn, id).await?;
+    let all = store::plans::list(conn).await?;
+    Ok(Listed::of(&plan, &all, SystemClock.now()))
+}
+
 /// The items that are asked for, the next due first.
 pub async fn list(session: &mut Session, filter: Filter) -> Result<Vec<Listed>, AppError> {
     let now = SystemClock.now();
     let all = store::plans::list(session.read(Resource::Poam)?).await?;
     let mut listed: Vec<Listed> = all
         .iter()
-        .cloned()
-        .map(|plan| Listed {
-            overdue: is_overdue(&plan, now),
-            due_too_late: plan.status.is_open() && due_after_close_out(&plan, &all).is_some(),
-            close_out_by: close_out(&plan),
-            plan,
-        })
+        .map(|plan| Listed::of(plan, &all, now))
         .filter(|l| filter.closed || l.plan.status.is_open())
         .filter(|l| !filter.overdue || l.overdue)
         .collect();

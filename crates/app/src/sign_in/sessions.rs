@@ -63,6 +63,7 @@ impl SignIn {
             tenant_id: facts.tenant_id,
             session_id: facts.session_id,
             stepped_up,
+            ends_at: facts.expires_at,
         })
     }
 

@@ -78,7 +78,7 @@ fn run(parts: Parts, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         daemon::run(loaded, &state, parts, control, |ready| {
             print_greeting(ready, &state, is_first);
             // Only a terminal is looked at by whoever started this and by nobody else: a pipe may end in
-            // a journal or a file, and the code lets whoever reads it in (decision 0060).
+            // a journal or a file, and the code lets whoever reads it in (decision 0059).
             if people && std::io::stdout().is_terminal() {
                 let (state, listen) = (state.clone(), ready.listen);
                 tokio::spawn(async move { greet_people(&of_greeting, &state, listen).await });

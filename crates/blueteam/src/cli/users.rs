@@ -9,7 +9,8 @@ use app::{breached, recovery};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
 use identity::Role;
-use model::{Clock as _, Span, SystemClock};
+use model::text::sanitize;
+use model::{Clock as _, Span, SystemClock, Timestamp};
 
 use super::out::{self, Look};
 use super::session::{Globals, list_anywhere, with_session};
@@ -77,7 +78,7 @@ enum Action {
     #[command(
         after_help = "Examples:\n  blueteam users create dana --email dana@example.com --role \
             system_admin\n  blueteam users create assessor --email a@c3pao.example --role assessor \
-            --expires 30d"
+            --until 2027-01-31"
     )]
     Create {
         /// The user name: letters, digits, and . _ -
@@ -94,6 +95,10 @@ enum Action {
         /// How long it is given for, such as 30d; without it, until it is disabled
         #[arg(long, value_name = "SPAN")]
         expires: Option<Span>,
+        /// The last day for which it is given, such as 2027-01-31 (UTC); an assessor's account ends
+        /// after 90 days unless something else is said
+        #[arg(long, value_name = "DATE", value_parser = last_day, conflicts_with = "expires")]
+        until: Option<Timestamp>,
         /// The person you act for; recorded beside your own account, which is who acts
         #[arg(long, value_name = "NAME")]
         on_behalf_of: Option<String>,
@@ -226,6 +231,13 @@ struct Whom {
     all: bool,
 }
 
+/// The end of a day, in UTC.
+fn last_day(text: &str) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let end = Timestamp::parse(&format!("{text}T23:59:59Z"));
+    end.map_err(|_| format!("`{}` is not a day: write 2027-01-31", sanitize(text)))
+}
+
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { locked, json } => list_accounts(*locked, *json, globals),
@@ -236,6 +248,7 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             full_name,
             role,
             expires,
+            until,
             on_behalf_of,
             json,
         } => {
@@ -244,7 +257,7 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                 email,
                 full_name: full_name.as_deref(),
                 role: *role,
-                expires_at: expires.map(|span| SystemClock.now().plus(span)),
+                expires_at: until.or(expires.map(|span| SystemClock.now().plus(span))),
             };
             let invitation = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
                 Ok(accounts::create(session, &request).await?)
@@ -392,7 +405,7 @@ fn unlink(
 }
 
 fn done(text: &str) -> anyhow::Result<ExitCode> {
-    out::line(model::text::sanitize(text))?;
+    out::line(sanitize(text))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -416,7 +429,7 @@ fn show_invitation(
     out::note(format_args!(
         "{} opens {page} and enters this enrollment code, before {}. It is shown once, and works \
          once:",
-        model::text::sanitize(&invitation.username),
+        sanitize(&invitation.username),
         out::time(invitation.until)
     ));
     out::line(invitation.token.expose())?;

@@ -43,6 +43,7 @@ fn policy_evidence() -> Evidence {
         owner: None,
         approved_by: Some("alice".to_owned()),
         approved_at: Some(now()),
+        refused: None,
         retain_until: now(),
         recorded: None,
         confirmed_at: None,

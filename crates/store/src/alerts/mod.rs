@@ -387,3 +387,64 @@ pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<
     tx.commit().await?;
     Ok(found)
 }
+
+/// The alerts that someone acknowledged at this very time: in one transaction.
+pub async fn acknowledged_at(
+    conn: &mut PgConnection,
+    who: &str,
+    at: Timestamp,
+) -> Result<Vec<AlertId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        "SELECT alert_id
+         FROM blueteam.alert_history
+         WHERE acknowledged_by = $1 AND acknowledged_at = $2
+         ORDER BY alert_id
+         LIMIT 500",
+        who,
+        Ts(at) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+
+    Ok(ids.into_iter().map(AlertId).collect())
+}
+
+/// What came of taking an acknowledgment back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It is taken back.
+    Done,
+    /// There is no such alert.
+    Absent,
+    /// The alert is not acknowledged.
+    NotAcknowledged,
+    /// Another person has acknowledged it.
+    Others,
+    /// It is too long ago.
+    Late,
+}
+
+/// Takes back an acknowledgment that the actor gave within the last ten minutes. The audit log keeps
+/// both.
+pub async fn take_back_ack(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: AlertId,
+) -> Result<TakenBack, StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    let word = sqlx::query_scalar!(
+        r#"SELECT blueteam.take_back_acknowledgment($1) AS "word!""#,
+        id.0
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+
+    tx.commit().await?;
+    Ok(match word.as_str() {
+        "done" => TakenBack::Done,
+        "open" => TakenBack::NotAcknowledged,
+        "other" => TakenBack::Others,
+        "late" => TakenBack::Late,
+        _ => TakenBack::Absent,
+    })
+}

@@ -40,6 +40,7 @@ WITH alerts AS (
            description, coalesce(collected_by, ''), collected_at, valid_until
       FROM blueteam.compliance_evidence
      WHERE 'evidence' = ANY ($1) AND automated IS NOT TRUE
+       AND refused_at IS NULL
        AND (state = 'draft' OR valid_until BETWEEN now() - interval '30 days' AND now() + interval '14 days')
      ORDER BY valid_until NULLS LAST
      LIMIT $2

@@ -6,6 +6,7 @@ SELECT
     u.role,
     u.tenant_id,
     u.is_active AND NOT u.is_service AND coalesce(u.expires_at, 'infinity') > now() AS "is_usable!",
+    u.expires_at AS "expires_at: Ts",
     s.factors,
     s.created_at AS "created_at: Ts",
     s.seen_at AS "seen_at: Ts",

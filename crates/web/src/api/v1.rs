@@ -145,7 +145,7 @@ routes! {
         op("Shows a source").gives(&answers::SOURCE).tagged();
     get "/api/v1/monitors", Read System => operations::monitors,
         op("Lists monitors").lists(&answers::MONITOR);
-    get "/api/v1/tenants", Read System => operations::tenants,
+    get "/api/v1/tenants", Read Tenants => operations::tenants,
         op("Lists organizations: your own, with its plan and how much of it is used")
             .lists(&answers::TENANT);
     get "/api/v1/upkeep", Read System => operations::upkeep,

@@ -16,7 +16,7 @@ use super::form::{Done, Fields, kept, version_of, wrong};
 use super::{Desk, NoPage, Table, Visit, html, see_other};
 use crate::api::State as Shared;
 use crate::api::people::record;
-use crate::api::v1::version::turn;
+use crate::turn::turn;
 use crate::percent::percent;
 
 const COLUMNS: [&str; 7] = [
@@ -413,7 +413,7 @@ async fn apply(
         }
         Change::SignOut => {
             let ended = accounts::revoke_sessions(session, Revoke::Account(name)).await?;
-            return Ok(Done::Ended(ended));
+            return Ok(Done::SignedOut(ended));
         }
     }
     Ok(Done::Changed)

@@ -107,7 +107,7 @@ pub(super) async fn end_session(
     let here = fields.place("here");
     let done = accounts::revoke_sessions(&mut visit.session, Revoke::Session(id)).await;
     let (ended, _) = visit.finish_form(&fields, done).await?;
-    Ok(see_other(&Done::Ended(ended).at(&here)))
+    Ok(see_other(&Done::SignedOut(ended).at(&here)))
 }
 
 /// `GET /admin/certificates`.

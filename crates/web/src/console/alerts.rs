@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use app::actor::{Action, Resource};
-use app::alerts::{self, Details, Filter, Notified, Progress};
+use app::alerts::{self, BatchItem, BatchResult, Details, Filter, Notified, Progress, TakenBack};
 use app::listing::Before;
 use app::{AppError, events, today};
 use axum::extract::Path;
 use axum::http::Uri;
 use axum::response::Response;
-use model::{Alert, AlertState, RuleId, Severity};
+use model::{Alert, AlertState, RuleId, Severity, Span, Timestamp};
 use pages::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Level, Pager, Told};
 use serde_json::json;
 
@@ -26,6 +26,8 @@ const OTHERS: u32 = 10;
 const WAITING: &str = "/alerts?show=waiting";
 /// The most that can be acknowledged at once.
 const PICKED_MAX: usize = 500;
+/// How long an acknowledgment is offered to be taken back; the database refuses later ones.
+const TAKE_BACK_WITHIN: Span = Span::mins(10);
 
 fn asked(fields: &Fields) -> AlertFilter {
     let show = match fields.get("show") {
@@ -199,9 +201,45 @@ pub(super) async fn acknowledge(mut visit: Visit, fields: Fields) -> Result<Resp
         return Ok(see_other(&Done::NothingPicked.at(&here)));
     }
 
-    let done = alerts::acknowledge_all(&mut visit.session, &picked).await;
+    let config = Arc::clone(&visit.console.config);
+    let done = async {
+        let items = alerts::acknowledge_each(&mut visit.session, &picked, false).await?;
+        let is_done = |item: &&BatchItem| item.result == BatchResult::Acknowledged;
+        let done: Vec<&BatchItem> = items.iter().filter(is_done).collect();
+        // All of them have the time of this request, by which it is taken back.
+        let at = match done.first() {
+            Some(item) => {
+                let shown = alerts::show(&mut visit.session, &config, &item.id).await?;
+                shown.alert.acknowledged_at
+            }
+            None => None,
+        };
+        Ok((done.len(), items.len(), at))
+    };
+    let done = done.await;
+    let ((done, asked, at), _) = visit.finish(done).await?;
+    let mut place = Done::Acknowledged(done, asked - done).at(&here);
+    if let Some(at) = at {
+        place = format!("{place}&undo={}", at.as_micros());
+    }
+    Ok(see_other(&place))
+}
+
+/// `POST /alerts/undo`: takes back what was just acknowledged.
+pub(super) async fn undo(mut visit: Visit, fields: Fields) -> Result<Response, NoPage> {
+    visit.check_form(&fields)?;
+    let here = fields.place("here");
+    let Ok(at) = fields.get("at").parse::<i64>() else {
+        return Ok(see_other(&Done::TooLate.at(&here)));
+    };
+    let done = alerts::take_back(&mut visit.session, Timestamp::from_micros(at)).await;
     let (done, _) = visit.finish(done).await?;
-    Ok(see_other(&Done::Acknowledged(done.len()).at(&here)))
+    let taken = done.iter().filter(|(_, what)| *what == TakenBack::Done);
+    let word = match taken.count() {
+        0 => Done::TooLate,
+        number => Done::TookBack(number),
+    };
+    Ok(see_other(&word.at(&here)))
 }
 
 /// `GET /alerts/{id}`.
@@ -248,10 +286,22 @@ pub(super) async fn show(mut visit: Visit, Path(id): Path<String>) -> Result<Res
             .collect(),
         others: others.iter().map(|other| row(&desk, other)).collect(),
         may_acknowledge: desk.may(Action::Acknowledge, Resource::Alerts),
+        take_back: takes_back(&desk, alert),
+        silence: desk
+            .may(Action::Write, Resource::Silences)
+            .then(|| super::silences::like(alert)),
         back: "/alerts".to_owned(),
         frame: desk.frame(&alert.title, "Alerts"),
     };
     Ok(html(&page))
+}
+
+/// By which time a reader can take back that they have acknowledged an alert.
+fn takes_back(desk: &Desk, alert: &Alert) -> Option<String> {
+    let is_own = alert.acknowledged_by.as_deref() == Some(desk.viewer.username.as_str());
+    let at = alert.acknowledged_at.filter(|_| is_own)?;
+    let is_recent = desk.now.since(at) < TAKE_BACK_WITHIN;
+    is_recent.then(|| at.as_micros().to_string())
 }
 
 fn facts(alert: &Alert) -> Vec<Fact> {
@@ -293,8 +343,8 @@ fn event_link(alert: &Alert) -> Option<String> {
         "user" => "user",
         _ => return None,
     };
-    let since = alert.first_seen.minus(model::Span::hours(12)).to_string();
-    let until = alert.last_seen.plus(model::Span::hours(12)).to_string();
+    let since = alert.first_seen.minus(Span::hours(12)).to_string();
+    let until = alert.last_seen.plus(Span::hours(12)).to_string();
     Some(address(
         "/events",
         &[

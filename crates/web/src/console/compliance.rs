@@ -1,23 +1,22 @@
 //! How the requirements stand, their evidence and plans.
 
 use app::actor::{Action, Resource};
-use app::compliance::{assessment, evidence, overview, poam, score};
-use axum::extract::Path;
+use app::compliance::{overview, score};
 use axum::http::Uri;
 use axum::response::Response;
 use model::{Scored, Standing};
-use pages::{
-    Cell, CompliancePage, Fact, FamilyRow, ListPage, Requirement, RequirementPage, ScoreCard,
-};
+use pages::{CompliancePage, FamilyRow, Requirement, ScoreCard};
 
 use super::form::Fields;
 use super::{Desk, NoPage, Visit, html};
 
 /// The pages beside.
-const BESIDE: [(&str, &str); 4] = [
+pub(super) const BESIDE: [(&str, &str); 6] = [
     ("/compliance", "Requirements"),
     ("/compliance/evidence", "Evidence"),
     ("/compliance/poam", "Plan of action"),
+    ("/compliance/ssp", "System security plan"),
+    ("/compliance/review", "Event review"),
     ("/advisories", "Advisories"),
 ];
 
@@ -36,13 +35,9 @@ pub(super) async fn overview(mut visit: Visit, uri: Uri) -> Result<Response, NoP
     let ((all, scores, today), desk) = visit.finish(found).await?;
 
     let is_gap = |listed: &&overview::Listed| !gaps || !listed.finding.counts();
-    let says = match today.claim.points() {
-        Some(points) => format!("The score is {points} of 110 (DoD assessment methodology)."),
-        None => {
-            "No score yet: a score requires an approved system security plan (3.12.4).".to_owned()
-        }
-    };
+    let says = says(today.claim.points());
     let page = CompliancePage {
+        beside: BESIDE[1..].to_vec(),
         score: score_card(&desk, says, &scores),
         families: families(&all.requirements),
         rows: all
@@ -56,6 +51,16 @@ pub(super) async fn overview(mut visit: Visit, uri: Uri) -> Result<Response, NoP
         frame: desk.frame("Compliance", "Compliance"),
     };
     Ok(html(&page))
+}
+
+/// What may be said of the score.
+pub(super) fn says(points: Option<i32>) -> String {
+    match points {
+        Some(points) => format!("The score is {points} of 110 (DoD assessment methodology)."),
+        None => {
+            "No score yet: a score requires an approved system security plan (3.12.4).".to_owned()
+        }
+    }
 }
 
 /// Scores that are shown.
@@ -85,7 +90,7 @@ fn score_card(desk: &Desk, says: String, scores: &[Scored]) -> ScoreCard {
     }
 }
 
-fn families(all: &[overview::Listed]) -> Vec<FamilyRow> {
+pub(super) fn families(all: &[overview::Listed]) -> Vec<FamilyRow> {
     let mut families: Vec<FamilyRow> = Vec::new();
     for listed in all {
         let number = listed
@@ -112,7 +117,7 @@ fn families(all: &[overview::Listed]) -> Vec<FamilyRow> {
     families
 }
 
-fn requirement(listed: &overview::Listed) -> Requirement {
+pub(super) fn requirement(listed: &overview::Listed) -> Requirement {
     let mut remarks = Vec::new();
     if listed.planned {
         remarks.push("in the plan of action");
@@ -135,201 +140,4 @@ fn requirement(listed: &overview::Listed) -> Requirement {
         objectives: format!("{} of {}", listed.objectives_met, listed.objectives),
         remarks: remarks.join("; "),
     }
-}
-
-/// `GET /compliance/{id}`.
-pub(super) async fn requirement_page(
-    mut visit: Visit,
-    Path(id): Path<String>,
-) -> Result<Response, NoPage> {
-    let state = visit.console.state.clone();
-    let may_see_evidence = visit.desk.may(Action::Read, Resource::Evidence);
-    let of_requirement = evidence::Filter {
-        control: Some(&id),
-        ..evidence::Filter::default()
-    };
-    let found = async {
-        let assessed = assessment::show(&mut visit.session, &state, &id).await?;
-        let history = assessment::history(&mut visit.session, Some(&id)).await?;
-        let pieces = if may_see_evidence {
-            evidence::list(&mut visit.session, &state, &of_requirement).await?
-        } else {
-            Vec::new()
-        };
-        Ok((assessed, history, pieces))
-    };
-    let found = found.await;
-    let ((assessed, history, pieces), desk) = visit.finish(found).await?;
-
-    let standing = &assessed.standing;
-    let texts = &assessed.requirement.assessment_objectives;
-    let objectives = standing
-        .objectives
-        .iter()
-        .map(|objective| {
-            let text = texts.iter().find(|text| text.id == objective.objective_id);
-            let decision = objective.decision.as_ref();
-            [
-                objective.objective_id.0.clone(),
-                text.map_or_else(String::new, |text| text.text.clone()),
-                objective.standing().to_string().replace('_', " "),
-                decision.map_or_else(String::new, |decision| decision.by.clone()),
-            ]
-        })
-        .collect();
-    let requirement = assessed.requirement;
-    let page = RequirementPage {
-        row: Requirement {
-            id: requirement.control_id.0.to_string(),
-            title: requirement.title.clone(),
-            family: requirement.family.clone(),
-            status: assessed.finding.to_string().replace('_', " "),
-            weight: String::new(),
-            owner: standing.owner.clone().unwrap_or_default(),
-            objectives: String::new(),
-            remarks: requirement.requirement.clone(),
-        },
-        facts: facts(&assessed),
-        objectives,
-        evidence: pieces.iter().map(|piece| piece_row(&desk, piece)).collect(),
-        history: history
-            .iter()
-            .map(|change| {
-                (
-                    desk.when(change.at),
-                    change.by.clone().unwrap_or_else(|| change.login.clone()),
-                    format!(
-                        "{}: {} to {}",
-                        change.objective_id.0, change.previous, change.finding
-                    ),
-                    change.reason.clone().unwrap_or_default(),
-                )
-            })
-            .collect(),
-        frame: desk.frame(&requirement.title, "Compliance"),
-    };
-    Ok(html(&page))
-}
-
-fn facts(assessed: &assessment::Assessed) -> Vec<Fact> {
-    let standing = &assessed.standing;
-    let fact = |name, value: Option<String>| Fact {
-        name,
-        value: value.unwrap_or_default(),
-        link: None,
-    };
-    let mut facts = vec![
-        fact(
-            "CMMC practice",
-            Some(assessed.requirement.cmmc_practice.clone()),
-        ),
-        fact("Family", Some(assessed.requirement.family.clone())),
-        fact("Implementation", standing.notes.clone()),
-        fact("Owner", standing.owner.clone()),
-        fact("Provider", standing.provider.clone()),
-        fact("Assessor notes", standing.assessor_notes.clone()),
-    ];
-    facts.retain(|fact| !fact.value.is_empty());
-    facts
-}
-
-fn piece_row(desk: &Desk, listed: &evidence::Listed) -> [String; 4] {
-    let piece = &listed.evidence;
-    let until = piece.valid_until.map(|at| at.to_string());
-    let _ = desk;
-    [
-        piece.description.clone(),
-        piece.kind.to_string(),
-        listed.validity.to_string(),
-        until.map_or_else(
-            || "no end".to_owned(),
-            |until| until.chars().take(10).collect(),
-        ),
-    ]
-}
-
-/// `GET /compliance/evidence`.
-pub(super) async fn evidence(mut visit: Visit) -> Result<Response, NoPage> {
-    let state = visit.console.state.clone();
-    let found = evidence::list(&mut visit.session, &state, &evidence::Filter::default()).await;
-    let (found, desk) = visit.finish(found).await?;
-    let rows = found
-        .iter()
-        .map(|listed| {
-            let piece = &listed.evidence;
-            vec![
-                Cell::from(piece.description.clone()),
-                Cell::Link(
-                    format!("/compliance/{}", piece.control_id),
-                    piece.control_id.to_string(),
-                ),
-                Cell::from(piece.kind.to_string()),
-                Cell::from(listed.validity.to_string()),
-                Cell::from(piece.collected_by.clone().unwrap_or_default()),
-                Cell::Time(Some(desk.when(piece.collected_at))),
-                Cell::Time(piece.valid_until.map(|at| desk.when(at))),
-            ]
-        })
-        .collect();
-    let page = ListPage {
-        about: "What shows that requirements are met. Use `blueteam compliance evidence` to add and approve \
-                pieces."
-            .to_owned(),
-        columns: vec!["Evidence", "Requirement", "Kind", "State", "Added by", "Added", "Valid until"],
-        rows,
-        empty: "No evidence yet.".to_owned(),
-        beside: BESIDE.to_vec(),
-        frame: desk.frame("Evidence", "Compliance"),
-    };
-    Ok(html(&page))
-}
-
-/// `GET /compliance/poam`.
-pub(super) async fn plans(mut visit: Visit) -> Result<Response, NoPage> {
-    let found = poam::list(&mut visit.session, poam::Filter::default()).await;
-    let (found, desk) = visit.finish(found).await?;
-    let rows = found
-        .iter()
-        .map(|listed| {
-            let plan = &listed.plan;
-            let number = plan
-                .item_number
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string);
-            let state = if listed.overdue {
-                Cell::Trouble(format!("{}, overdue", plan.status))
-            } else {
-                Cell::from(plan.status.to_string())
-            };
-            vec![
-                Cell::from(number),
-                Cell::Link(
-                    format!("/compliance/{}", plan.control_id),
-                    plan.control_id.to_string(),
-                ),
-                Cell::from(plan.weakness.clone()),
-                Cell::from(plan.risk.to_string()),
-                state,
-                Cell::from(plan.owner.clone().unwrap_or_default()),
-                Cell::Time(plan.due.map(|at| desk.when(at))),
-            ]
-        })
-        .collect();
-    let page = ListPage {
-        about: "Requirements that are not met yet, and when they will be.".to_owned(),
-        columns: vec![
-            "Item",
-            "Requirement",
-            "Weakness",
-            "Risk",
-            "State",
-            "Owner",
-            "Due",
-        ],
-        rows,
-        empty: "No open items.".to_owned(),
-        beside: BESIDE.to_vec(),
-        frame: desk.frame("Plan of action", "Compliance"),
-    };
-    Ok(html(&page))
 }

@@ -207,11 +207,7 @@ pub(super) async fn advance(
     match done {
         Ok(()) => Ok(see_other(&Done::MovedOn.at(&format!("/incidents/{id}")))),
         Err((shown, why)) => {
-            let notice = Notice {
-                text: why,
-                is_error: true,
-            };
-            let page = page(&desk, &shown, &typed, Some(notice));
+            let page = page(&desk, &shown, &typed, Some(Notice::bad(why)));
             Ok((StatusCode::CONFLICT, html(&page)).into_response())
         }
     }

@@ -1,53 +1,12 @@
-//! Silences, monitors and advisories.
+//! Monitors and advisories.
 
 use std::sync::Arc;
 
-use app::{advisories, monitors, silences};
+use app::{advisories, monitors};
 use axum::response::Response;
 use pages::Cell;
 
 use super::{NoPage, Table, Visit, html};
-
-/// `GET /silences`.
-pub(super) async fn silences(mut visit: Visit) -> Result<Response, NoPage> {
-    let found = silences::list(&mut visit.session, silences::Which::Unended).await;
-    let (found, desk) = visit.finish(found).await?;
-    let rows = found
-        .iter()
-        .map(|listed| {
-            let silence = &listed.silence;
-            vec![
-                Cell::from(silence.scope.to_string()),
-                Cell::from(silence.kind.to_string()),
-                Cell::from(silence.author.clone()),
-                Cell::from(silence.reason.clone()),
-                Cell::Time(Some(desk.when(silence.starts_at))),
-                Cell::Time(Some(desk.when(silence.ends_at))),
-                Cell::Number(listed.muted_alerts),
-            ]
-        })
-        .collect();
-    let columns = vec![
-        "Covers",
-        "Kind",
-        "By",
-        "Why",
-        "From",
-        "Until",
-        "Alerts covered",
-    ];
-    let page = desk.table(
-        "Silences",
-        "Rules",
-        "Notifications that someone chose to hold back. The alerts are still recorded.",
-        Table {
-            columns,
-            rows,
-            empty: "No silences are in effect.",
-        },
-    );
-    Ok(html(&page))
-}
 
 /// `GET /monitors`.
 pub(super) async fn monitors(mut visit: Visit) -> Result<Response, NoPage> {

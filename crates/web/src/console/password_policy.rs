@@ -10,7 +10,7 @@ use pages::{Cell, Field, FieldKind, Form, RecordPage, Section};
 
 use super::form::{Done, Fields, kept, version_of, wrong};
 use super::{Desk, NoPage, Visit, admin, html, see_other};
-use crate::api::v1::version::turn;
+use crate::turn::turn;
 
 /// A number of the policy.
 struct Number {

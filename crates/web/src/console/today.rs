@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use app::actor::Role;
 use app::machine::{About, Warning};
 use app::today::{self, Waiting};
 use app::{first_steps, machine};
 use axum::response::Response;
 use pages::{Banner, Duty, Frame, Level, TodayPage, When};
 
-use super::{Desk, NoPage, Visit, html};
+use super::{Desk, NoPage, Visit, html, see_other};
 
 /// `GET /`.
 pub(super) async fn show(mut visit: Visit) -> Result<Response, NoPage> {
+    if visit.person.role == Role::Assessor.as_str() {
+        visit.finish(Ok(())).await?;
+        return Ok(see_other("/assessor"));
+    }
     let console = Arc::clone(&visit.console);
     let (config, state) = (&console.config, &console.state);
     let found = async {
@@ -155,6 +160,7 @@ fn duty(desk: &Desk, one: &Waiting) -> Duty {
     let path = match one.kind.as_str() {
         "alert" => format!("/alerts/{}", one.id),
         "incident" => format!("/incidents/{}", one.id),
+        "plan" => format!("/compliance/poam/{}", one.id),
         _ => kind.map_or("/", |kind| kind.list).to_owned(),
     };
     let due: Option<(When, bool)> = one.due.map(|due| (desk.when(due), due < desk.now));

@@ -287,7 +287,7 @@ async fn keys_are_shown_once_and_sessions_end() {
     .unwrap();
     let form = [("here", "https://evil.example/")];
     let done = press(&admin, &format!("/admin/sessions/{session}/end"), &form).await;
-    assert_eq!(done.location, "/?done=ended-1");
+    assert_eq!(done.location, "/?done=signed-out-1");
     assert_eq!(other.me().await.status, 401);
 }
 

@@ -1,4 +1,4 @@
-//! The first account: its code is shown at a terminal, and nowhere else (decision 0060).
+//! The first account: its code is shown at a terminal, and nowhere else (decision 0059).
 
 use std::fs::File;
 use std::process::{Command, Stdio};

@@ -470,6 +470,7 @@ record! {
         owner: MAYBE_TEXT, "who answers for it";
         approved_by: MAYBE_TEXT, "who approved it";
         approved_at: MAYBE_TIME, "when";
+        refused ? sometimes: ANY, "that the draft was refused: by whom, when and why";
         retain_until: TIME, "until when it is kept";
         recorded: ANY, "what a check saw";
         confirmed_at: MAYBE_TIME, "when a check last saw the same";

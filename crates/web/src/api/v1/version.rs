@@ -14,19 +14,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use super::Api;
 use crate::api::State as Shared;
 use crate::api::people::no_store;
 use crate::error::Problem;
-
-static TURN: Mutex<()> = Mutex::const_new(());
-
-/// Waits until no other change that looks before it leaps is under way.
-pub(crate) async fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().await
-}
+use crate::turn::turn;
 
 /// The versions that a request expects.
 pub(super) struct Expected(String);
