@@ -2,7 +2,7 @@
 
 use store::duties::{self, Place};
 
-pub use store::duties::Waiting;
+pub use store::duties::{COUNTED_MAX, Waiting};
 pub use store::overview::AlertCount;
 
 use crate::actor::{Action, Resource};

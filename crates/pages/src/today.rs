@@ -39,7 +39,7 @@ pub struct TodayPage {
     /// Whether there is more than is shown.
     pub has_more: bool,
     /// Numbers of the day: what, how many, where.
-    pub numbers: Vec<(&'static str, u64, &'static str)>,
+    pub numbers: Vec<(&'static str, String, &'static str)>,
     /// How many of the five first steps are missing.
     pub steps_missing: usize,
     /// What an empty list means: nothing happened, or nothing is connected.

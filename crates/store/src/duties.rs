@@ -60,7 +60,12 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Until when.
     pub due: Option<Timestamp>,
+    /// How many of its kind wait, whether or not they are listed; [`COUNTED_MAX`] or more.
+    pub of_kind: u64,
 }
+
+/// The most of a kind that are counted.
+pub const COUNTED_MAX: u32 = 1000;
 
 /// What waits, at most `limit`: first what has a legal clock, by that, then by severity and age.
 pub async fn list(
@@ -75,7 +80,8 @@ pub async fn list(
     let rows = sqlx::query_file!(
         "src/duties/list.sql",
         &places as &[String],
-        i64::from(limit)
+        i64::from(limit),
+        i64::from(COUNTED_MAX)
     )
     .fetch_all(conn)
     .await?;
@@ -90,6 +96,7 @@ pub async fn list(
                 detail: row.detail,
                 since: row.since.0,
                 due: row.due.map(|due| due.0),
+                of_kind: row.of_kind.unsigned_abs(),
             })
         })
         .collect()

@@ -51,8 +51,8 @@ use model::Timestamp;
 use uuid::Uuid;
 
 use pages::{
-    Back, Block, BlockPage, Cell, ConfirmPage, EditForm, Frame, ListPage, MENU, MessagePage, Notice,
-    Pager, Press, Template, Viewer, Watermark, When, WorkPage, Zone,
+    Back, Block, BlockPage, Cell, ConfirmPage, EditForm, Frame, ListPage, MENU, MessagePage,
+    Notice, Pager, Press, Template, Viewer, Watermark, When, WorkPage, Zone,
 };
 
 use crate::api::State as Shared;

@@ -249,7 +249,7 @@ async fn invite_first(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Optio
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
     let invited = async {
-        let mut session = Session::open(&database, operator(None)).await?;
+        let mut session = Session::open(&database, operator(None), None).await?;
         let invited = accounts::invite_first(&mut session).await;
         session.close().await;
         Ok(invited?)

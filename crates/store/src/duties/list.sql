@@ -4,7 +4,7 @@ WITH alerts AS (
       FROM blueteam.alert_history
      WHERE 'alerts' = ANY ($1) AND acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL
      ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 WHEN 'low' THEN 3 ELSE 4 END, created_at
-     LIMIT $2
+     LIMIT $3
 ), incidents AS (
     SELECT 'incident', incident_id::text, severity, title, status, detected_at,
            CASE WHEN dfars_reportable AND dfars_reported_at IS NULL THEN detected_at + interval '72 hours' END
@@ -16,7 +16,7 @@ WITH alerts AS (
              WHERE a.incident_id = i.incident_id AND a.acknowledged IS NOT TRUE
                AND a.muted_by_mute IS NULL AND a.muted_by_alert IS NULL))
      ORDER BY detected_at
-     LIMIT $2
+     LIMIT $3
 ), sources AS (
     SELECT 'source', source_id, 'high', source_id, min(detail), min(started_at), NULL::timestamptz
       FROM blueteam.source_gaps
@@ -33,7 +33,7 @@ WITH alerts AS (
       FROM blueteam.poam_items
      WHERE 'plans' = ANY ($1) AND status IN ('open', 'in_progress') AND scheduled_completion < now() + interval '14 days'
      ORDER BY scheduled_completion
-     LIMIT $2
+     LIMIT $3
 ), evidence AS (
     SELECT CASE state WHEN 'draft' THEN 'draft' ELSE 'evidence' END, control_id,
            CASE WHEN valid_until < now() THEN 'medium' ELSE 'low' END,
@@ -43,7 +43,7 @@ WITH alerts AS (
        AND refused_at IS NULL
        AND (state = 'draft' OR valid_until BETWEEN now() - interval '30 days' AND now() + interval '14 days')
      ORDER BY valid_until NULLS LAST
-     LIMIT $2
+     LIMIT $3
 ), silences AS (
     SELECT 'silence', mute_id::text, 'low', reason, author, starts_at, ends_at
       FROM blueteam.silences
@@ -59,7 +59,7 @@ WITH alerts AS (
      WHERE 'advisories' = ANY ($1) AND state <> 'closed' AND confidence = 'affected'
        AND (exploited OR severity IN ('critical', 'high') OR due < now() + interval '7 days')
      ORDER BY exploited DESC, created_at
-     LIMIT $2
+     LIMIT $3
 ), all_duties AS (
     SELECT * FROM alerts
     UNION ALL SELECT * FROM incidents
@@ -72,7 +72,8 @@ WITH alerts AS (
     UNION ALL SELECT * FROM advisories
 )
 SELECT kind AS "kind!", id AS "id!", severity AS "severity!", what AS "what!", detail AS "detail!",
-       coalesce(since, now()) AS "since!: Ts", due AS "due: Ts"
+       coalesce(since, now()) AS "since!: Ts", due AS "due: Ts",
+       count(*) OVER (PARTITION BY kind) AS "of_kind!"
   FROM all_duties
  ORDER BY due IS NULL OR kind NOT IN ('incident'), due,
           CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 WHEN 'low' THEN 3 ELSE 4 END,

@@ -16,8 +16,8 @@ use super::form::{Done, Fields, kept, version_of, wrong};
 use super::{Desk, NoPage, Table, Visit, html, see_other};
 use crate::api::State as Shared;
 use crate::api::people::record;
-use crate::turn::turn;
 use crate::percent::percent;
+use crate::turn::turn;
 
 const COLUMNS: [&str; 7] = [
     "Name",

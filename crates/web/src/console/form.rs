@@ -112,9 +112,7 @@ pub(crate) fn local_place(place: &str) -> String {
 
 /// What was refused for what was typed, apart from what went wrong: the page says it, and keeps what
 /// was typed.
-pub(crate) fn kept<T>(
-    result: Result<T, AppError>,
-) -> Result<Result<T, String>, AppError> {
+pub(crate) fn kept<T>(result: Result<T, AppError>) -> Result<Result<T, String>, AppError> {
     use AppError::{Conflict, Invalid};
     match result {
         Ok(value) => Ok(Ok(value)),

@@ -70,14 +70,18 @@ pub(super) fn banners(warnings: &[Warning], only: Option<About>) -> Vec<Banner> 
 }
 
 /// How many there are of each kind of which there are any.
-fn numbers(waiting: &[Waiting]) -> Vec<(&'static str, u64, &'static str)> {
+fn numbers(waiting: &[Waiting]) -> Vec<(&'static str, String, &'static str)> {
     KINDS
         .iter()
-        .map(|kind| {
-            let number = waiting.iter().filter(|one| one.kind == kind.kind).count();
-            (kind.many, number as u64, kind.list)
+        .filter_map(|kind| {
+            let first = waiting.iter().find(|one| one.kind == kind.kind)?;
+            let more = if first.of_kind >= u64::from(today::COUNTED_MAX) {
+                "+"
+            } else {
+                ""
+            };
+            Some((kind.many, format!("{}{more}", first.of_kind), kind.list))
         })
-        .filter(|(_, number, _)| *number > 0)
         .collect()
 }
 
