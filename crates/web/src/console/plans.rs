@@ -144,7 +144,7 @@ fn text_fields(typed: &Fields, theirs: Option<&Fields>) -> Vec<EditField> {
             Control::Area(get("mitigation"), 4000),
         ),
     ];
-    let beside = |field: Field| {
+    let beside = |field: EditField| {
         let other = theirs.map(|theirs| theirs.get(&field.name).to_owned());
         field.beside(other.as_deref())
     };
@@ -284,7 +284,7 @@ fn update_form(desk: &Desk, shown: &Shown, typed: Option<&Fields>, is_conflict: 
         .collect::<Vec<_>>();
     let status = Control::Choice(choices(&statuses), fields.get("status").to_owned());
     let theirs = is_conflict.then_some(&there);
-    let beside = |field: Field| {
+    let beside = |field: EditField| {
         let other = theirs.map(|theirs| theirs.get(&field.name).replace('_', " "));
         field.beside(other.as_deref())
     };
