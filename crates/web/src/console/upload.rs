@@ -168,11 +168,10 @@ mod tests {
     use super::*;
 
     fn form(parts: &[(&str, &str)]) -> Bytes {
-        let mut body = String::new();
-        for (head, content) in parts {
-            body +=
-                &format!("--xyz\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n");
-        }
+        let part = |(head, content): &(&str, &str)| {
+            format!("--xyz\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        };
+        let body: String = parts.iter().map(part).collect();
         Bytes::from(body + "--xyz--\r\n")
     }
 
