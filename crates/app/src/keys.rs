@@ -200,14 +200,13 @@ async fn create_for_machine(
         ));
     }
     let (conn, actor) = session.change(Action::Write, Resource::Keys)?;
-    let user_id = match request.owner {
-        Some(owner) => store::users::named(conn, owner)
+    let user_id = if let Some(owner) = request.owner {
+        store::users::named(conn, owner)
             .await?
-            .ok_or_else(|| AppError::not_found(format!("there is no user `{owner}`")))?,
-        None => {
-            let owner = owner_of(conn).await?;
-            store::users::ensure_service(conn, actor, &owner).await?
-        }
+            .ok_or_else(|| AppError::not_found(format!("there is no user `{owner}`")))?
+    } else {
+        let owner = owner_of(conn).await?;
+        store::users::ensure_service(conn, actor, &owner).await?
     };
 
     let mut random = [0; 32];

@@ -315,10 +315,6 @@ fn check_title(title: Option<&str>) -> Result<(), AppError> {
 /// A change of what an organization has subscribed to: what is none stays as it was, and a limit
 /// that is `Some(None)` ends.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::option_option,
-    reason = "left as it was, without a limit, and a limit are three things"
-)]
 pub struct LimitChanges {
     /// What the plan is called.
     pub plan: Option<String>,

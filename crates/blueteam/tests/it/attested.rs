@@ -372,7 +372,7 @@ async fn nothing_but_files_is_taken_in_and_what_replaces_one_is_named() {
     std::fs::write(&odd, "x").unwrap();
 
     let (code, _, err) = add(&odd);
-    assert!(code == 1 && err.contains("must be UTF-8"), "{err}");
+    assert!(code == 2 && err.contains("must be UTF-8"), "{err}");
     let named = office.program.path("confirmations.csv");
     std::fs::write(&named, "not ours").unwrap();
     assert_eq!(add(&named).0, 0);

@@ -445,7 +445,10 @@ async fn a_browser_walks_through_the_console() {
 
     let browser = signed_in(&daemon, "system_admin").await;
     let cookie = browser.cookie.clone().unwrap();
-    let is_file = |path: &str| path.ends_with("/preview") || path.ends_with("/download");
+    let is_file = |path: &str| {
+        let files = ["/preview", "/download", "/export"];
+        files.iter().any(|file| path.ends_with(file))
+    };
     let mut paths: Vec<String> = web::PAGES
         .iter()
         .filter(|page| page.method == "get" && !page.path.starts_with("/live"))

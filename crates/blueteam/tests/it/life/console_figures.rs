@@ -75,6 +75,7 @@ fn assets(page: &str) -> Vec<String> {
 }
 
 /// A line that `scripts/bench` reads.
+#[expect(clippy::print_stdout, reason = "the figures are read from there")]
 fn figure(what: &str, measured: impl std::fmt::Display, limit: impl std::fmt::Display) {
     println!("figure|{what}|{measured}|{limit}");
 }
@@ -175,6 +176,7 @@ async fn pages_take_no_longer_and_weigh_no_more_than_they_may() {
     first_paint(&base, &cookie, wants_figures).await;
 }
 
+#[expect(clippy::print_stderr, reason = "what was not looked at is said")]
 async fn first_paint(base: &str, cookie: &str, wants_figures: bool) {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     let (Some(folder), true) = (

@@ -333,6 +333,10 @@ fn json_of(daemon: &Daemon, args: &[&str]) -> Value {
 }
 
 /// The first day of an organization, by commands alone.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one day, of which each step needs the one before"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_organization_is_made_by_a_command_and_lives_apart() {
     let daemon = Daemon::new("").await;
