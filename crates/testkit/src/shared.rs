@@ -120,7 +120,7 @@ async fn sweep_databases(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The template with today's migrations; made once for each state of them.
+/// The template with today's migrations; made once for each state of them and each month.
 async fn create_template(
     conn: &mut PgConnection,
     admin: &PgConnectOptions,
@@ -129,6 +129,11 @@ async fn create_template(
     for migration in store::MIGRATOR.iter() {
         migration.checksum.hash(&mut hasher);
     }
+    // A migrated database has partitions for the coming months, as of the month that it is.
+    let month: String = sqlx::query_scalar("SELECT to_char(now(), 'YYYY-MM')")
+        .fetch_one(&mut *conn)
+        .await?;
+    month.hash(&mut hasher);
 
     let name = format!("template_{:016x}", hasher.finish());
     let known: bool =

@@ -12,6 +12,7 @@ mod alerts;
 mod assessor;
 mod audit_log;
 mod compliance;
+mod desk;
 mod door;
 mod events;
 mod evidence;
@@ -38,28 +39,23 @@ use std::sync::Arc;
 
 use app::actor::{Action, Denied, Resource, Role};
 use app::console::{Console, Isolation, record_denied};
-use app::preferences::{self, Preferences};
+use app::preferences;
 use app::sign_in::{Client, Person, SignInError};
 use app::{AppError, Session};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
-use model::Timestamp;
-use uuid::Uuid;
-
-use pages::{
-    Back, Block, BlockPage, Cell, ConfirmPage, EditForm, Frame, ListPage, MENU, MessagePage,
-    Notice, Pager, Press, Template, Viewer, Watermark, When, WorkPage, Zone,
-};
+use pages::{ConfirmPage, MessagePage, Template};
 
 use crate::api::State as Shared;
 use crate::api::people::{Asking, door, no_store};
 use crate::error::Problem;
 use crate::percent::percent;
 
+use desk::{Asked, Desk, Table, desk_of, form_token};
 pub(crate) use form::Fields;
 
 /// Under this path a page asks by itself.
@@ -203,19 +199,6 @@ pages! {
     post "/account/preferences", => account::save;
     post "/account/alert-filter", => account::save_alert_filter;
 }
-
-/// What the menu's entries show.
-const SHOWS: [(&str, Option<Resource>); 9] = [
-    ("Today", None),
-    ("Assessment", Some(Resource::AssessorNotes)),
-    ("Alerts", Some(Resource::Alerts)),
-    ("Incidents", Some(Resource::Incidents)),
-    ("Events", Some(Resource::Events)),
-    ("Sources", Some(Resource::Sources)),
-    ("Compliance", Some(Resource::Compliance)),
-    ("Rules", Some(Resource::Rules)),
-    ("Admin", Some(Resource::Users)),
-];
 
 /// Every page, the door and the assets.
 pub(crate) fn router() -> Router<Arc<Shared>> {
@@ -366,116 +349,6 @@ pub(crate) struct Visit {
     path: String,
 }
 
-/// A table, and what is said where it has no row.
-struct Table {
-    columns: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
-    empty: &'static str,
-}
-
-/// What every page of a person's visit shows.
-struct Desk {
-    viewer: Viewer,
-    rights: Vec<(Action, Resource)>,
-    zone: Zone,
-    now: Timestamp,
-    /// The context of the tokens in this session's forms.
-    token_context: String,
-    notice: Option<Notice>,
-    /// What the reader has chosen.
-    chosen: Preferences,
-    watermark: Option<Watermark>,
-}
-
-impl Desk {
-    /// A form of this session.
-    fn form(&self, id: &'static str, path: String, words: &'static str) -> EditForm {
-        EditForm::new(id, path, &self.viewer.form_token, words)
-    }
-
-    /// A button in a table, which does something to `to`.
-    fn act(path: String, words: &'static str, to: String) -> Cell {
-        Cell::Press(Press {
-            action: path,
-            words,
-            to,
-            hidden: Vec::new(),
-        })
-    }
-
-    /// A page of parts.
-    fn page(
-        &self,
-        title: &str,
-        active: &'static str,
-        back: Option<Back>,
-        blocks: Vec<Block>,
-    ) -> BlockPage {
-        BlockPage {
-            back,
-            blocks,
-            frame: self.frame(title, active),
-        }
-    }
-
-    /// Says why something was not done, on the page that is shown next.
-    fn refuse(&mut self, why: impl Into<String>) {
-        self.notice = Some(Notice::bad(why));
-    }
-
-    /// A time as this reader sees it.
-    fn when(&self, at: Timestamp) -> When {
-        When::new(at, &self.zone, self.now)
-    }
-
-    /// Whether the reader's role may do something.
-    fn may(&self, action: Action, resource: Resource) -> bool {
-        self.rights.contains(&(action, resource))
-    }
-
-    /// A page of one table.
-    fn table(&self, title: &str, active: &'static str, about: &str, table: Table) -> ListPage {
-        ListPage {
-            about: about.to_owned(),
-            columns: table.columns,
-            rows: table.rows,
-            empty: table.empty.to_owned(),
-            beside: Vec::new(),
-            frame: self.frame(title, active),
-        }
-    }
-
-    /// A page of one table in which something is done.
-    fn work(&self, title: &str, active: &'static str, about: &str, table: Table) -> WorkPage {
-        WorkPage {
-            about: about.to_owned(),
-            columns: table.columns,
-            rows: table.rows,
-            empty: table.empty,
-            beside: Vec::new(),
-            filter: None,
-            files: Vec::new(),
-            pager: Pager::default(),
-            forms: Vec::new(),
-            frame: self.frame(title, active),
-        }
-    }
-
-    /// What is around a page.
-    fn frame(&self, title: &str, active: &'static str) -> Frame {
-        Frame {
-            title: title.to_owned(),
-            active,
-            viewer: self.viewer.clone(),
-            notice: self.notice.clone(),
-            banners: Vec::new(),
-            zone: self.zone.clone(),
-            as_of: self.when(self.now),
-            watermark: self.watermark.clone(),
-        }
-    }
-}
-
 impl FromRequestParts<Arc<Shared>> for Visit {
     type Rejection = NoPage;
 
@@ -551,84 +424,6 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             }
             None => Err(Problem::unavailable("nobody knows what this needs").into()),
         }
-    }
-}
-
-/// The context of the tokens of a session's forms.
-fn token_context(session: Uuid) -> String {
-    format!("form {session}")
-}
-
-/// The token of a session's forms.
-fn form_token(console: &Console, session: Uuid) -> String {
-    console.cursors.sign(&token_context(session), "")
-}
-
-/// What is asked, and when.
-struct Asked<'a> {
-    now: Timestamp,
-    uri: &'a Uri,
-}
-
-fn desk_of(
-    console: &Console,
-    session: &Session,
-    person: &Person,
-    chosen: Preferences,
-    asked: &Asked<'_>,
-) -> Desk {
-    // What asks for both factors once more is offered all the same.
-    let may = |action, resource| {
-        matches!(
-            session.require(action, resource),
-            Ok(()) | Err(Denied::ProofNeeded { .. })
-        )
-    };
-    let rights: Vec<(Action, Resource)> = Resource::ALL
-        .iter()
-        .flat_map(|resource| Action::ALL.iter().map(|action| (*action, *resource)))
-        .filter(|(action, resource)| may(*action, *resource))
-        .collect();
-    let is_assessor = person.role == Role::Assessor.as_str();
-    let menu = MENU
-        .iter()
-        .map(|entry| entry.name)
-        // An assessor begins elsewhere than those who do the day's work.
-        .filter(|name| *name != if is_assessor { "Today" } else { "Assessment" })
-        .filter(|name| {
-            SHOWS.iter().any(|(shown, resource)| {
-                shown == name
-                    && resource.is_none_or(|resource| rights.contains(&(Action::Read, resource)))
-            })
-        })
-        .collect();
-
-    let of_house = &console.config.business_hours.time_zone;
-    let zone = Zone::named(chosen.time_zone.as_deref().unwrap_or(of_house));
-    let token_context = token_context(person.session_id);
-    let lock_after = console.door.session_settings().lock_after;
-    Desk {
-        viewer: Viewer {
-            username: person.username.clone(),
-            role: person.role.replace('_', " "),
-            form_token: form_token(console, person.session_id),
-            menu,
-            locks_after: u32::try_from(lock_after.as_micros() / 1_000_000).unwrap_or(900),
-            has_shortcuts: chosen.keyboard_shortcuts,
-        },
-        rights,
-        watermark: is_assessor.then(|| Watermark {
-            name: person.full_name.clone().map_or_else(
-                || person.username.clone(),
-                |name| format!("{name} ({})", person.username),
-            ),
-            until: person.ends_at.map(|at| When::new(at, &zone, asked.now)),
-        }),
-        zone,
-        now: asked.now,
-        token_context,
-        notice: form::notice_of(asked.uri.path(), asked.uri.query()),
-        chosen,
     }
 }
 
