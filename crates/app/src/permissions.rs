@@ -28,7 +28,7 @@ pub struct Permission {
     pub changed_at: Option<Timestamp>,
 }
 
-/// A row as `identity` reads it; none if it was planted, which means that no command of ours can have written it.
+/// A row as `identity` reads it; none if no command of blueteam can have written it.
 fn to_rule(row: &PermissionRow) -> Option<Rule> {
     let rule = Rule {
         role: row.role.parse().ok()?,

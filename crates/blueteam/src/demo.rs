@@ -92,7 +92,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     }
 }
 
-/// What is told of the demonstration while it runs.
+/// What is printed about the demonstration while it runs.
 pub struct Told<P, S> {
     /// Gets how many events are sent.
     pub progress: P,

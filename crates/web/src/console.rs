@@ -251,7 +251,7 @@ async fn with_policy(mut response: Response) -> Response {
     response
 }
 
-/// The policy of what is no page of ours, such as a file that someone gave.
+/// The policy of an answer that is not one of our pages, such as a file that someone uploaded.
 #[derive(Clone, Copy, Debug)]
 struct OwnPolicy(&'static str);
 
