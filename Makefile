@@ -11,6 +11,8 @@ demo: setup
 demo-serve: setup
 	cargo run --release -p blueteam -- demo --serve
 
+# Most test runs begin from scratch, or after a change far below, where incremental compilation takes longer.
+test: export CARGO_INCREMENTAL ?= 0
 test: setup-tests
 	cargo nextest run --workspace
 

@@ -31,6 +31,7 @@ mod ldap;
 mod listeners;
 mod mails;
 mod metrics;
+mod migrated_state;
 mod monitor_command;
 mod monitors;
 mod nginx;

@@ -13,6 +13,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::sleep;
 
+use super::migrated_state;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_blueteam");
 
 /// The program: `BLUETEAM_TEST_PROGRAM`, such as a release build whose figures mean something, or
@@ -49,6 +51,7 @@ impl Daemon {
     pub(super) async fn monitor(more: &str) -> Self {
         let more = format!("[detection]\nexpected_sources = []\n{more}");
         let mut daemon = Self::prepared(&more, None, None);
+        migrated_state::copy_into(daemon.dir.path(), &program());
         daemon.runs = "monitor";
         daemon.start().await;
         daemon
@@ -82,6 +85,14 @@ impl Daemon {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), Signal::HUP).unwrap();
     }
 
+    /// Does something while the daemon sees nothing.
+    pub(super) fn while_suspended(&self, act: impl FnOnce()) {
+        let pid = Pid::from_child(self.child.as_ref().unwrap());
+        kill_process(pid, Signal::STOP).unwrap();
+        act();
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+
     /// The same with a spool on a disk of that many KiB.
     pub(super) async fn with_spool_disk(kib: u32) -> Self {
         Self::on_disk("", Some(kib), None).await
@@ -91,6 +102,7 @@ impl Daemon {
         // The tests' events are from all kinds of days: silence between them means nothing.
         let more = format!("[detection]\nexpected_sources = []\n{more}");
         let mut daemon = Self::prepared(&more, spool_disk, tools);
+        migrated_state::copy_into(daemon.dir.path(), &program());
         daemon.start().await;
         daemon
     }
