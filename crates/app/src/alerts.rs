@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 
 use config::Config;
 use model::text::sanitize;
-use model::{Actor, Alert, AlertId, Channel, Origin, Severity, SilencedBy, Timestamp, Via};
+use model::{
+    Actor, Alert, AlertId, Channel, Origin, Severity, SilencedBy, Timestamp, Verdict, Via,
+};
 use store::deliveries::{self, Entry};
 use store::{PgConnection, StoreError};
 
@@ -15,7 +17,10 @@ use crate::{AppError, Session, names};
 
 pub use store::alerts::AlertFilter as Filter;
 pub use store::escalations::Escalation;
+pub use store::verdicts::Judged;
 
+/// The longest note of a verdict, in characters.
+const NOTE_MAX: usize = 4000;
 /// Notifications of one alert that are looked at.
 const NOTIFICATIONS_MAX: u32 = 100;
 
@@ -102,6 +107,8 @@ pub struct Details {
     pub notified: Notified,
     /// The escalation tiers that it reached.
     pub escalations: Vec<Escalation>,
+    /// What people made of it; the newest verdict, which counts, first.
+    pub verdicts: Vec<Judged>,
 }
 
 /// Who was notified of an alert, or why nobody was.
@@ -158,6 +165,7 @@ pub async fn show(
     let entries = deliveries::list(conn, &filter, NOTIFICATIONS_MAX).await?;
     let folded = deliveries::folded(conn, id).await?;
     let escalations = store::escalations::of_alert(conn, id).await?;
+    let verdicts = store::verdicts::of_alert(conn, id).await?;
     let alert = store::alerts::show(conn, id)
         .await?
         .ok_or_else(|| AppError::not_found("the alert is gone"))?;
@@ -170,6 +178,7 @@ pub async fn show(
         channels,
         folded,
         escalations,
+        verdicts,
     })
 }
 
@@ -248,6 +257,42 @@ pub async fn acknowledge_all(
     }
 
     Ok(seen)
+}
+
+/// Every verdict on the alert whose ID begins with `prefix`, the newest, which counts, first.
+pub async fn verdicts(session: &mut Session, prefix: &str) -> Result<Vec<Judged>, AppError> {
+    let conn = session.read(Resource::Alerts)?;
+    let id = find(conn, prefix).await?;
+    Ok(store::verdicts::of_alert(conn, id).await?)
+}
+
+/// Says what the alert whose ID begins with `prefix` turned out to be. Earlier verdicts stay on
+/// record, and the newest counts. What is no attack says why: noise without a reason is how attacks
+/// get lost.
+pub async fn judge(
+    session: &mut Session,
+    prefix: &str,
+    verdict: Verdict,
+    note: Option<&str>,
+) -> Result<Alert, AppError> {
+    let (conn, actor) = session.change(Action::Acknowledge, Resource::Alerts)?;
+    let note = note.map(str::trim).filter(|note| !note.is_empty());
+    let length = note.map_or(0, |note| note.chars().count());
+    if note.is_none() && verdict != Verdict::TruePositive {
+        return Err(AppError::invalid(format!(
+            "note: say why it is {verdict}, in 3 to {NOTE_MAX} characters; it stays on record"
+        )));
+    }
+    if note.is_some() && !(3..=NOTE_MAX).contains(&length) {
+        return Err(AppError::invalid(format!(
+            "note: from 3 to {NOTE_MAX} characters"
+        )));
+    }
+
+    let id = find(conn, prefix).await?;
+    store::verdicts::judge(conn, actor, id, verdict, note).await?;
+    let alert = store::alerts::show(conn, id).await?;
+    alert.ok_or_else(|| AppError::not_found("the alert is gone"))
 }
 
 /// The most alerts that are acknowledged at once.

@@ -12,26 +12,53 @@ use config::StateDir;
 use identity::blocklist::BlocklistFile;
 pub use identity::blocklist::Imported;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use tempfile::NamedTempFile;
 
-use crate::AppError;
+use crate::actor::{Action, Resource};
+use crate::{AppError, Session};
 
 /// The list.
 const FILE: &str = "passwords.list";
 
 /// Imports a list, which takes the place of the one before: a password a line, or lines of SHA-1
-/// hashes in ascending order, as "Have I Been Pwned" has them. What was there stays if it fails.
-pub fn import(state: &StateDir, list: &Path) -> Result<Imported, AppError> {
+/// hashes in ascending order, as "Have I Been Pwned" has them. Who did so is on record before it
+/// counts. What was there stays if it fails.
+pub async fn import(
+    session: &mut Session,
+    state: &StateDir,
+    list: &Path,
+) -> Result<Imported, AppError> {
+    let (conn, actor) = session.change(Action::Write, Resource::Policy)?;
+    let (file, imported) = read(state, list)?;
+    let what = json!({
+        "what": "known passwords",
+        "entries": imported.entries,
+        "skipped": imported.skipped,
+    });
+    store::api_requests::record_import(conn, actor, &what).await?;
+    keep(state, file)?;
+    Ok(imported)
+}
+
+/// Reads a list into a file beside the one that counts.
+fn read(state: &StateDir, list: &Path) -> Result<(NamedTempFile, Imported), AppError> {
     let shown = list.display();
     let source = File::open(list).with_context(|| format!("cannot open {shown}"))?;
     let made = state.create();
     made?;
     let path = state.join(FILE);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)
+    let mut file = NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
     let imported = identity::blocklist::import(&mut BufReader::new(source), file.as_file_mut())
         .map_err(|error| AppError::invalid(format!("{shown}: {error}")))?;
+    Ok((file, imported))
+}
 
+/// Puts the file in the place of the one that counts.
+fn keep(state: &StateDir, file: NamedTempFile) -> Result<(), AppError> {
+    let path = state.join(FILE);
     // The daemon may be another user of the same group of files; there is no secret in it.
     let readable = std::fs::Permissions::from_mode(0o644);
     let kept = file
@@ -40,7 +67,7 @@ pub fn import(state: &StateDir, list: &Path) -> Result<Imported, AppError> {
         .and_then(|()| file.as_file().sync_all())
         .and_then(|()| file.persist(&path).map(drop).map_err(|error| error.error));
     kept.with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(imported)
+    Ok(())
 }
 
 /// Whether a password is in the list that was imported, if one was. The file is opened each time, so
@@ -67,6 +94,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::resolve(Some(dir.path())).unwrap();
         let known = |text: &str| is_known(&state, &SecretString::from(text)).unwrap();
+        let import = |state: &StateDir, list: &Path| {
+            let (file, imported) = read(state, list)?;
+            keep(state, file).map(|()| imported)
+        };
         assert!(!known("password"));
 
         let list = dir.path().join("list");

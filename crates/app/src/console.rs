@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::actor::{Denied, Rights};
 use crate::database::Pool;
+use crate::drafts::Drafts;
 use crate::listing::CursorKey;
 use crate::person_keys::KeyHolder;
 use crate::rates::{self, Rates};
@@ -42,6 +43,8 @@ pub struct Console {
     pub cursors: CursorKey,
     /// Backtests that people began.
     pub backtests: Backtests,
+    /// What people had typed when their sessions locked.
+    pub drafts: Drafts,
     rates: Rates<Uuid>,
     networks: Rates<Network>,
     reports: Arc<Semaphore>,
@@ -66,6 +69,7 @@ impl Console {
             state,
             channels: Channels::default(),
             backtests: Backtests::default(),
+            drafts: Drafts::default(),
             permissions: Arc::new(Permissions::built_in()),
         })
     }

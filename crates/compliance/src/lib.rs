@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod evidence_types;
 pub mod oscal;
 pub mod poam;
+pub mod posture;
 pub mod reminders;
 pub mod reports;
 pub mod review;

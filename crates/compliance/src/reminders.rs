@@ -107,7 +107,9 @@ fn evidence_reminders(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
                 Validity::Lapsed => true,
                 Validity::Lapsing => false,
                 // What is tampered with is no matter of days.
-                Validity::Valid | Validity::Draft | Validity::Tampered => return None,
+                Validity::Valid | Validity::Draft | Validity::Refused | Validity::Tampered => {
+                    return None;
+                }
             };
 
             let verb = if late { "has lapsed" } else { "lapses" };

@@ -3,6 +3,7 @@
 mod assessor;
 mod cover;
 mod poam;
+mod posture;
 mod ssp;
 
 use model::facts::Facts;
@@ -10,6 +11,9 @@ use model::{Control, Evidence, Plan, Scored, Timestamp};
 
 pub use assessor::build_report as assessor;
 pub use poam::{Plans, build_report as poam};
+pub use posture::{
+    Postures, build_report as posture, change_text, score_text, summary as posture_summary,
+};
 pub use ssp::build_report as ssp;
 
 use crate::catalog::Catalog;

@@ -45,12 +45,14 @@ pub enum Validity {
     Lapsed,
     /// Nobody has approved it: drafts and working papers count for nothing.
     Draft,
+    /// A draft that someone refused: it is never approved.
+    Refused,
     /// It is not what was taken in.
     Tampered,
 }
-words!(Validity, "valid, lapsing, lapsed, draft, tampered",
+words!(Validity, "valid, lapsing, lapsed, draft, refused, tampered",
     Valid => "valid", Lapsing => "lapsing", Lapsed => "lapsed", Draft => "draft",
-    Tampered => "tampered");
+    Refused => "refused", Tampered => "tampered");
 
 impl Validity {
     /// Whether it counts.
@@ -254,6 +256,7 @@ impl Evidence {
     pub fn validity(&self, now: Timestamp) -> Validity {
         match (self.approved_at, self.valid_until) {
             _ if self.tampered => Validity::Tampered,
+            (None, _) if self.refused.is_some() => Validity::Refused,
             (None, _) => Validity::Draft,
             (_, Some(until)) if until <= now => Validity::Lapsed,
             (_, Some(until)) if until <= now.plus(REMIND) => Validity::Lapsing,
@@ -278,6 +281,7 @@ impl Evidence {
             Validity::Valid | Validity::Lapsing => "",
             Validity::Lapsed => " (LAPSED)",
             Validity::Draft => " (draft)",
+            Validity::Refused => " (refused)",
             Validity::Tampered => " (TAMPERED WITH)",
         }
     }

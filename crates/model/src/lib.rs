@@ -22,6 +22,7 @@ mod network;
 pub mod notification;
 pub mod person;
 pub mod plan;
+pub mod posture;
 pub mod service;
 pub mod silence;
 pub mod size;
@@ -29,6 +30,7 @@ pub mod sql;
 mod tenant;
 pub mod text;
 pub mod time;
+mod verdict;
 
 pub use actor::{Actor, Origin, Via, acting};
 pub use alert::{Alert, AlertState};
@@ -56,3 +58,4 @@ pub use silence::{Silence, SilenceKind, SilenceScope, SilenceTarget, SilencedBy}
 pub use tenant::{NoTenantName, TenantId, TenantName};
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp, WallClock};
+pub use verdict::Verdict;

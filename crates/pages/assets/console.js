@@ -187,9 +187,28 @@ const limit = Number(document.body.dataset.locksAfter || 0) * 1000;
 for (const name of ['keydown', 'pointerdown', 'pointermove', 'scroll']) {
   addEventListener(name, () => { active = Date.now(); }, { passive: true, capture: true });
 }
-function cover() {
+// What was typed waits on the server, not in this browser, until its person is back.
+async function draft() {
+  const typed = (field) => field.matches('input:not([type="password"]), textarea') && field.value !== field.defaultValue;
+  const form = $$('form[method="post"]').find((one) => [...one.elements].some((field) => field.name && typed(field)));
+  if (!form) return false;
+  const body = new URLSearchParams({ action: new URL(form.action).pathname });
+  for (const [name, value] of new FormData(form)) {
+    if (typeof value === 'string') body.append(name === 'form_token' ? name : `field-${name}`, value);
+  }
+  try {
+    const patience = AbortSignal.timeout(2000);
+    const answer = await fetch('/draft', { method: 'POST', body, signal: patience });
+    return answer.ok;
+  } catch { return false; }
+}
+let covered = false;
+async function cover() {
+  if (covered) return;
+  covered = true;
   document.body.classList.add('cover');
-  location.replace(`/locked?next=${encodeURIComponent(location.pathname + location.search)}`);
+  const next = await draft() ? '/draft' : location.pathname + location.search;
+  location.replace(`/locked?next=${encodeURIComponent(next)}`);
 }
 if (limit) {
   setInterval(() => { if (Date.now() - active > limit) cover(); }, 1000);

@@ -2,7 +2,9 @@
 
 use askama::Template;
 
+use crate::edit::{Control, EditForm};
 use crate::frame::{Frame, Pager};
+use crate::incidents::Step;
 use crate::words::{Level, When};
 
 /// Which alerts a list shows, as its form and its address say it.
@@ -143,6 +145,10 @@ pub struct AlertPage {
     pub may_acknowledge: bool,
     /// When the reader acknowledged it, in microseconds, if they can still take that back.
     pub take_back: Option<String>,
+    /// What people made of it, the newest first.
+    pub verdicts: Vec<Step>,
+    /// Where the reader says what it was, if they may.
+    pub judge: Option<EditForm>,
     /// Where alerts like this one are silenced, if the reader may.
     pub silence: Option<String>,
     /// The list to go back to.

@@ -225,6 +225,6 @@ pub struct ResumePage {
 fn shown(fields: &[(String, String)]) -> impl Iterator<Item = (String, &String)> {
     fields
         .iter()
-        .filter(|(name, value)| name != "version" && !value.is_empty())
+        .filter(|(name, value)| !["version", "once"].contains(&name.as_str()) && !value.is_empty())
         .map(|(name, value)| (name.replace(['_', '-'], " "), value))
 }

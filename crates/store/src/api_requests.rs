@@ -162,3 +162,18 @@ pub async fn record_export(
     tx.commit().await?;
     Ok(())
 }
+
+/// Records that a file of blueteam's own was replaced: `UPDATE` in the audit log.
+pub async fn record_import(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    what: &Value,
+) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
+    sqlx::query!("SELECT audit.record_import($1)", what)
+        .execute(&mut *tx)
+        .await?;
+
+    tx.commit().await?;
+    Ok(())
+}

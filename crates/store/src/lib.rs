@@ -41,6 +41,7 @@ pub mod permissions;
 pub mod person_keys;
 pub mod plans;
 mod position;
+pub mod posture;
 pub mod preferences;
 pub mod reader;
 pub mod remote_audit;
@@ -60,6 +61,7 @@ pub mod trail;
 pub mod trends;
 pub mod upkeep;
 pub mod users;
+pub mod verdicts;
 
 pub use db::{
     Isolation, begin, begin_for, connect, ensure_database, ensure_login, ensure_partitions,

@@ -8,12 +8,13 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::db::{Ts, begin};
 
-/// Notes a score, unless it is the last one and that is younger than a day. Returns whether it was
+/// Notes a score and the share of its range that it is, from 0 to 100, unless it is the last one and that is younger than a day. Returns whether it was
 /// noted.
 pub async fn note(
     conn: &mut PgConnection,
     actor: &Actor,
     scored: &Scored,
+    share: Option<f64>,
 ) -> Result<bool, StoreError> {
     let details = json!({
         "kind": "dod_score", "points": scored.points, "met": scored.met, "not_met": scored.not_met, "open": scored.open
@@ -22,7 +23,7 @@ pub async fn note(
 
     let done = sqlx::query!(
         "INSERT INTO blueteam.posture_scores (scored_at, compliance_score, details)
-         SELECT $1, $2::integer, $3
+         SELECT $1, round($2::float8::numeric, 2), $3
          WHERE NOT EXISTS (
              SELECT
              FROM (
@@ -36,7 +37,7 @@ pub async fn note(
              WHERE last.details = $3 AND last.scored_at > $1::timestamptz - interval '1 day'
          )",
         Ts(scored.at) as Ts,
-        scored.points,
+        share,
         details
     )
     .execute(&mut *tx)

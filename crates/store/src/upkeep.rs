@@ -338,6 +338,10 @@ pub struct RuleRecord {
     pub silenced: u64,
     /// Of them, part of an incident.
     pub in_incidents: u64,
+    /// Of them, attacks by a person's verdict.
+    pub true_positives: u64,
+    /// Of them, expected or false by a person's verdict.
+    pub noise: u64,
 }
 
 /// What became of the alerts since a time, by rule, those with the most alerts first.
@@ -356,6 +360,8 @@ pub async fn rules(
             acknowledged: r.acknowledged.unsigned_abs(),
             silenced: r.silenced.unsigned_abs(),
             in_incidents: r.in_incidents.unsigned_abs(),
+            true_positives: r.true_positives.unsigned_abs(),
+            noise: r.noise.unsigned_abs(),
         })
         .collect())
 }

@@ -14,6 +14,7 @@ mod audit_log;
 mod compliance;
 mod desk;
 mod door;
+mod draft;
 mod events;
 mod evidence;
 mod first_steps;
@@ -39,13 +40,14 @@ use std::sync::Arc;
 
 use app::actor::{Action, Denied, Resource, Role};
 use app::console::{Console, Isolation, record_denied};
+use app::idempotency::{Claim, Repeatable};
 use app::preferences;
 use app::sign_in::{Client, Person, SignInError};
 use app::{AppError, Session};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Router, routing};
 use pages::{ConfirmPage, MessagePage, Template};
@@ -55,11 +57,13 @@ use crate::api::people::{Asking, door, no_store};
 use crate::error::Problem;
 use crate::percent::percent;
 
-use desk::{Asked, Desk, Table, desk_of, form_token};
+use desk::{Asked, Desk, ONCE, Table, desk_of, form_token};
 pub(crate) use form::Fields;
 
 /// Under this path a page asks by itself.
 const LIVE: &str = "/live/";
+/// The cover of a locked session.
+const LOCKED: &str = "/locked";
 /// The largest form.
 const FORM_MAX: usize = 512 * 1024;
 
@@ -117,6 +121,7 @@ pages! {
     get "/alerts/{id}", Read Alerts => alerts::show;
     post "/alerts/acknowledge", Acknowledge Alerts => alerts::acknowledge;
     post "/alerts/undo", Acknowledge Alerts => alerts::undo;
+    post "/alerts/{id}/verdict", Acknowledge Alerts => alerts::judge;
     get "/live/alerts", Read Alerts => alerts::live;
     get "/incidents", Read Incidents => incidents::list;
     get "/incidents/{id}", Read Incidents => incidents::show;
@@ -195,20 +200,24 @@ pages! {
     get "/admin/log/export", Export AuditLog => audit_log::export;
     get "/admin/certificates", Read System => admin::certificates;
     get "/about", => admin::about;
+    get "/draft", => draft::show;
+    post "/draft", => draft::save;
     get "/account", => account::show;
     post "/account/preferences", => account::save;
     post "/account/alert-filter", => account::save_alert_filter;
 }
 
 /// Every page, the door and the assets.
-pub(crate) fn router() -> Router<Arc<Shared>> {
+pub(crate) fn router(state: &Arc<Shared>) -> Router<Arc<Shared>> {
+    let keep = from_fn_with_state(Arc::clone(state), draft::keep_what_was_sent);
     page_routes()
+        .layer(keep)
         .route(
             "/sign-in",
             routing::get(door::sign_in_page).post(door::sign_in),
         )
         .route("/sign-out", routing::post(door::sign_out))
-        .route("/locked", routing::get(door::locked_page))
+        .route(LOCKED, routing::get(door::locked_page))
         .route("/unlock", routing::post(door::unlock))
         .route("/confirm", routing::post(door::confirm))
         .layer(DefaultBodyLimit::max(FORM_MAX))
@@ -290,7 +299,13 @@ impl NoPage {
 impl IntoResponse for NoPage {
     fn into_response(self) -> Response {
         match self {
-            Self::Door(path, back) => see_other(&format!("{path}?next={}", percent(&back))),
+            Self::Door(path, back) => {
+                let mut response = see_other(&format!("{path}?next={}", percent(&back)));
+                if path == LOCKED {
+                    response.extensions_mut().insert(draft::Covered);
+                }
+                response
+            }
             Self::Proof(page) => (StatusCode::UNAUTHORIZED, html(&*page)).into_response(),
             Self::Message(status, title, text) => {
                 let page = MessagePage::new(title, &text, Some(("/", "Go to Today")));
@@ -378,7 +393,7 @@ impl FromRequestParts<Arc<Shared>> for Visit {
         };
         let person = match resolved {
             Ok(person) => person,
-            Err(SignInError::Locked) => return Err(NoPage::Door("/locked", back.to_owned())),
+            Err(SignInError::Locked) => return Err(NoPage::Door(LOCKED, back.to_owned())),
             Err(SignInError::NoSession) => return Err(NoPage::Door("/sign-in", back.to_owned())),
             Err(error) => return Err(Problem::from(error).into()),
         };
@@ -437,6 +452,31 @@ impl Visit {
                 StatusCode::FORBIDDEN,
                 "Please try again",
                 "This form came from an earlier session or from another site. Nothing was changed.",
+            )),
+        }
+    }
+
+    /// Refuses a form that was sent before, as when a page that shows a secret is loaded again.
+    /// Claimed in the transaction of what is done: what fails can be sent again.
+    async fn claim(&mut self, fields: &Fields) -> Result<(), AppError> {
+        let key = fields.get(ONCE);
+        if key.is_empty() {
+            return Ok(());
+        }
+        let route = format!("form {}", self.path);
+        let body = app::listing::digest(route.as_bytes());
+        let request = Repeatable {
+            person: &self.person.username,
+            route: &route,
+            key,
+            body_sha256: &body,
+        };
+        match app::idempotency::claim(&mut self.session, &request).await? {
+            Claim::New => Ok(()),
+            Claim::TooMany => Err(AppError::conflict("Too many forms within a day.")),
+            Claim::InFlight | Claim::Other | Claim::Answered(_) => Err(AppError::conflict(
+                "This form was sent before, and is not done twice. What it showed then was shown \
+                 once; the list has what it made.",
             )),
         }
     }

@@ -131,7 +131,7 @@ pub async fn serve(
     };
     let listening = |door, serves| Listening {
         door,
-        router: router(Arc::clone(&state), serves, console::router()),
+        router: router(Arc::clone(&state), serves, console::router(&state)),
         max_connections: settings.max_connections,
         timeouts: settings.timeouts.clone(),
     };

@@ -236,7 +236,10 @@ async fn gather_facts(
 pub(super) const BASELINE: &str = "cm_3_4_1";
 
 /// The rules, each with what it does not see.
-async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
+pub(crate) async fn rule_facts(
+    conn: &mut PgConnection,
+    config: &Config,
+) -> anyhow::Result<Vec<RuleFacts>> {
     let mut rules = store::facts::rules(conn).await?;
     let sources = store::sources::list(conn).await?;
     let senders = store::senders::list(conn, None).await?;

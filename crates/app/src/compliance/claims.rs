@@ -33,7 +33,7 @@ pub struct Grounds {
 impl Grounds {
     /// Reads everything in one snapshot, and hashes the evidence again: what is not what was taken
     /// in supports nothing, and is no plan.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         conn: &mut PgConnection,
         system: Option<System>,
         state: &StateDir,
@@ -112,7 +112,9 @@ pub(super) async fn record(
 ) -> Result<(), AppError> {
     let system = describe(conn, state).await;
     let grounds = Grounds::read(conn, system, state, now).await?;
-    store::scores::note(conn, actor, &grounds.claim().noted(now)).await?;
+    let scored = grounds.claim().noted(now);
+    let share = crate::posture::share(scored.points);
+    store::scores::note(conn, actor, &scored, share).await?;
     Ok(())
 }
 

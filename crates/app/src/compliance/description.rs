@@ -57,7 +57,7 @@ fn parse_system(text: &str) -> anyhow::Result<System> {
 
 /// Reads the description: of the file that is named, else what was imported, else of the file in
 /// the state directory, else an empty one.
-pub(super) async fn read(
+pub(crate) async fn read(
     conn: &mut PgConnection,
     given: Option<&Path>,
     state: &StateDir,

@@ -17,6 +17,15 @@ use super::{
 /// A use of a session is noted when the one before is older than this.
 const NOTE_USE_AFTER: Span = Span::secs(30);
 
+/// Whose a session is, whether it is locked or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The account.
+    pub user_id: Uuid,
+    /// The session.
+    pub session_id: Uuid,
+}
+
 impl SignIn {
     /// The person whose session a token is, if it may be used.
     pub async fn resolve(&self, token: &str, client: &Client) -> Result<Person, SignInError> {
@@ -27,6 +36,15 @@ impl SignIn {
     /// not been asked (3.1.10).
     pub async fn resolve_idle(&self, token: &str, client: &Client) -> Result<Person, SignInError> {
         self.look(token, client, false).await
+    }
+
+    /// Whose a session is, also of one that is locked.
+    pub async fn owner(&self, token: &str) -> Result<Owner, SignInError> {
+        let facts = self.find_session(token).await?;
+        Ok(Owner {
+            user_id: facts.user_id,
+            session_id: facts.session_id,
+        })
     }
 
     async fn look(

@@ -255,12 +255,13 @@ fn statement_lines(upkeep: &Upkeep) -> Vec<String> {
 
 fn rule_line(rule: &RuleRecord) -> String {
     format!(
-        "{}: {}, {} acknowledged, {} silenced, {} in incidents",
+        "{}: {}, {} acknowledged, {} silenced, {} in incidents, {} judged to be noise",
         clean(&rule.rule_id),
         counted(rule.alerts, "alert"),
         rule.acknowledged,
         rule.silenced,
-        rule.in_incidents
+        rule.in_incidents,
+        rule.noise
     )
 }
 

@@ -7,6 +7,7 @@ pub(super) mod rules;
 pub(super) mod silences;
 mod simulate;
 mod test;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Action {
     List(list::ListArgs),
     Show(list::ShowArgs),
     Ack(list::AckArgs),
+    Verdict(verdict::Args),
     /// The rules that raise alerts (also `blueteam rules`)
     Rules(rules::Args),
     /// Send a test message through each channel, or through one (also `blueteam channels test`)
@@ -51,6 +53,7 @@ fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         Action::List(args) => list::list(args, globals),
         Action::Show(args) => list::show(args, globals),
         Action::Ack(args) => list::ack(args, globals),
+        Action::Verdict(args) => verdict::run(args, globals),
         Action::Rules(args) => rules::run(args, globals),
         Action::Test(args) => test::run(args, globals),
     }

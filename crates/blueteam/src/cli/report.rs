@@ -1,5 +1,7 @@
 //! `blueteam report`: reports for others.
 
+mod posture;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    Posture(posture::Args),
     Assessor(AssessorArgs),
 }
 
@@ -60,6 +63,7 @@ struct AssessorArgs {
 
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
+        Action::Posture(args) => posture::run(args, globals),
         Action::Assessor(args) => write_assessor(args, globals),
     }
 }

@@ -356,7 +356,15 @@ fn show_rules(upkeep: &Upkeep) -> anyhow::Result<()> {
         return Ok(());
     }
 
-    let header = ["rule", "alerts", "acknowledged", "silenced", "in incidents"];
+    let header = [
+        "rule",
+        "alerts",
+        "acknowledged",
+        "silenced",
+        "in incidents",
+        "attacks",
+        "noise",
+    ];
     let mut table = out::table(Look::stdout(), &header);
     for rule in &upkeep.rules {
         table.add_row([
@@ -365,6 +373,8 @@ fn show_rules(upkeep: &Upkeep) -> anyhow::Result<()> {
             Cell::new(rule.acknowledged),
             Cell::new(rule.silenced),
             Cell::new(rule.in_incidents),
+            Cell::new(rule.true_positives),
+            Cell::new(rule.noise),
         ]);
     }
     out::print(table)

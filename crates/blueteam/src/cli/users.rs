@@ -359,7 +359,10 @@ fn make_link(
 }
 
 fn import_blocklist(file: &Path, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let imported = breached::import(&globals.state()?, file)?;
+    let state = globals.state()?;
+    let imported = with_session(globals, None, async |session, _| {
+        Ok(breached::import(session, &state, file).await?)
+    })?;
     let skipped = match imported.skipped {
         0 => String::new(),
         n => format!("; {n} lines that cannot be passwords were left out"),

@@ -299,6 +299,16 @@ async fn alerts_are_listed_shown_and_acknowledged() {
         "the first stays on record: {again}"
     );
 
+    let noise = ["alerts", "verdict", id, "false_positive"];
+    let refused = program.run(&noise);
+    assert_eq!(refused.code, 2, "noise needs a reason: {}", refused.err);
+    let judged = program
+        .run(&[&noise[..], &["--note", "a test of the door"]].concat())
+        .good();
+    assert!(judged.contains("false_positive"), "{judged}");
+    let shown = program.run(&["alerts", "show", id]).good();
+    assert!(shown.contains("a test of the door"), "{shown}");
+
     let again = program.run(&["alerts", "ack", id, "--json"]).json();
     assert_eq!(
         (&again[0]["alert_id"], &again[0]["acknowledged_by"]),

@@ -17,6 +17,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("alerts list", "no alerts"),
     ("alerts rules", "brute_force"),
     ("alerts test", "console"),
+    ("report posture", "unknown"),
     ("report assessor", "CMMC"),
     ("report assessor --output REPORT", ""),
 ];
@@ -26,7 +27,6 @@ const NOT_YET: &[&str] = &[
     "incidents create",
     "incidents update",
     "incidents report",
-    "report posture",
     "report executive",
     "report redblue",
     "redteam import",

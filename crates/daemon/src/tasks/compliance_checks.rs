@@ -130,6 +130,7 @@ async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow:
         let mut session = session_for(options, tenant).await?;
         let due = due(&mut session, now).await?;
         claims::record_score(&mut session, &options.state, now).await?;
+        app::posture::keep(&mut session, &options.config, &options.state, now).await?;
         session.close().await;
         store::tenants::act_for(&mut conn, tenant.id).await?;
         send_reminders(options, &mut conn, tenant, &due, now).await?;

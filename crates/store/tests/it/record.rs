@@ -26,6 +26,8 @@ const ROWS: &str = "
         VALUES ('00000000-0000-7000-8000-000000000004', 1, 'dead', 'x');
     INSERT INTO blueteam.rate_limited_alerts (alert_id, channel)
         VALUES ('00000000-0000-7000-8000-000000000003', 'email');
+    INSERT INTO blueteam.alert_verdicts (alert_id, verdict, decided_by)
+        VALUES ('00000000-0000-7000-8000-000000000003', 'true_positive', 'ann');
     INSERT INTO blueteam.rule_test_results (rule_id, version, cases, failed, actor)
         VALUES ('r', '1', 1, 0, 'ann');
     INSERT INTO blueteam.posture_scores (compliance_score) VALUES (1);
@@ -82,6 +84,10 @@ async fn no_role_but_the_owner_deletes_or_rewrites_the_record() {
             "DELETE FROM blueteam.notifications",
             "DELETE FROM blueteam.notification_attempts",
             "DELETE FROM blueteam.rule_test_results",
+            "DELETE FROM blueteam.alert_verdicts",
+            "UPDATE blueteam.alert_verdicts SET verdict = 'false_positive'",
+            "INSERT INTO blueteam.alert_verdicts (alert_id, verdict, decided_by) SELECT alert_id, \
+                'false_positive', 'ann' FROM blueteam.alert_history",
             "DELETE FROM blueteam.poam_items",
             "DELETE FROM users.users",
             "DELETE FROM users.api_keys",
@@ -314,4 +320,28 @@ async fn piece(conn: &mut PgConnection, id: EvidenceId) -> model::Evidence {
         .unwrap()
         .pop()
         .unwrap()
+}
+
+#[tokio::test]
+async fn items_that_are_added_at_once_have_numbers_of_their_own_without_a_gap() {
+    let db = decided().await;
+    let mut tries = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let mut admin = db.connect_as("blueteam_admin").await;
+        tries.spawn(async move {
+            let text = format!(
+                "INSERT INTO blueteam.poam_items
+                     (control_id, weakness_description, risk_level, remediation_plan)
+                 VALUES ('3.3.1', 'weakness {n}', 'high', 'x')"
+            );
+            try_sql(&mut admin, &text).await
+        });
+    }
+    for done in tries.join_all().await {
+        done.unwrap();
+    }
+    let mut owner = db.connect().await;
+    let numbered =
+        "blueteam.poam_items WHERE split_part(item_number, '-', 3)::int BETWEEN 1 AND 12";
+    assert_eq!(count(&mut owner, numbered).await, 12);
 }

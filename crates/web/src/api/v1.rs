@@ -105,6 +105,12 @@ routes! {
         op("Acknowledges an alert").gives(&answers::ALERT).may_expect();
     post "/api/v1/alerts:batch", Acknowledge Alerts => alerts::batch,
         op("Acknowledges many alerts").body(alerts::BatchBody::RECORD).gives(&answers::BATCH);
+    get "/api/v1/alerts/{id}/verdicts", Read Alerts => alerts::verdicts,
+        op("Lists what people made of an alert, the newest first").lists(&answers::VERDICT);
+    post "/api/v1/alerts/{id}/verdict", Acknowledge Alerts => alerts::judge,
+        op("Says what an alert turned out to be")
+            .body(alerts::VerdictBody::RECORD)
+            .gives(&answers::ALERT);
     get "/api/v1/notifications", Read Alerts => alerts::notifications,
         op("Lists notifications, the newest first")
             .query(alerts::NotificationQuery::RECORD)

@@ -7,13 +7,16 @@ use app::alerts::{self, BatchItem, BatchResult, Details, Filter, Notified, Progr
 use app::listing::Before;
 use app::{AppError, events, today};
 use axum::extract::Path;
-use axum::http::Uri;
-use axum::response::Response;
-use model::{Alert, AlertState, RuleId, Severity, Span, Timestamp};
-use pages::{AlertFilter, AlertPage, AlertRow, AlertsPage, Fact, Level, Pager, Told};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use model::{Alert, AlertState, RuleId, Severity, Span, Timestamp, Verdict};
+use pages::{
+    AlertFilter, AlertPage, AlertRow, AlertsPage, Control, EditField, EditForm, Fact, Level,
+    Notice, Pager, Step, Told,
+};
 use serde_json::json;
 
-use super::form::{Done, Fields, address};
+use super::form::{Done, Fields, address, kept, plain_words, wrong};
 use super::{Desk, NoPage, Visit, html, see_other};
 
 /// Alerts of a page.
@@ -242,58 +245,148 @@ pub(super) async fn undo(mut visit: Visit, fields: Fields) -> Result<Response, N
     Ok(see_other(&word.at(&here)))
 }
 
-/// `GET /alerts/{id}`.
-pub(super) async fn show(mut visit: Visit, Path(id): Path<String>) -> Result<Response, NoPage> {
+/// Everything that the page of an alert shows.
+struct Shown {
+    details: Details,
+    events: Vec<events::Found>,
+    others: Vec<Alert>,
+}
+
+async fn read(visit: &mut Visit, id: &str) -> Result<Shown, AppError> {
     let config = Arc::clone(&visit.console.config);
     let may_see_events = visit.desk.may(Action::Read, Resource::Events);
-    let found = async {
-        let details = alerts::show(&mut visit.session, &config, &id).await?;
-        let events = if may_see_events && !details.alert.event_ids.is_empty() {
-            let search = events::Search {
-                question: events::Question::new(events::Filter::default())?,
-                alert: Some(&id),
-                timeline: true,
-                limit: EVENTS,
-            };
-            events::search(&mut visit.session, search).await?.events
-        } else {
-            Vec::new()
+    let details = alerts::show(&mut visit.session, &config, id).await?;
+    let events = if may_see_events && !details.alert.event_ids.is_empty() {
+        let search = events::Search {
+            question: events::Question::new(events::Filter::default())?,
+            alert: Some(id),
+            timeline: true,
+            limit: EVENTS,
         };
-        let same = Filter {
-            entity: Some(details.alert.entity.clone()),
-            ..Filter::default()
-        };
-        let mut others = alerts::page(&mut visit.session, &config, &same, OTHERS + 1).await?;
-        others.retain(|other| other.alert_id != details.alert.alert_id);
-        others.truncate(OTHERS as usize);
-        Ok((details, events, others))
+        events::search(&mut visit.session, search).await?.events
+    } else {
+        Vec::new()
     };
-    let found = found.await;
-    let ((details, events, others), desk) = visit.finish(found).await?;
+    let same = Filter {
+        entity: Some(details.alert.entity.clone()),
+        ..Filter::default()
+    };
+    let mut others = alerts::page(&mut visit.session, &config, &same, OTHERS + 1).await?;
+    others.retain(|other| other.alert_id != details.alert.alert_id);
+    others.truncate(OTHERS as usize);
+    Ok(Shown {
+        details,
+        events,
+        others,
+    })
+}
 
+fn page(desk: &Desk, shown: &Shown, typed: &Fields, notice: Option<Notice>) -> AlertPage {
+    let details = &shown.details;
     let alert = &details.alert;
-    let (told, not_told) = told(&details);
-    let page = AlertPage {
-        row: row(&desk, alert),
+    let (told, not_told) = told(details);
+    let may_acknowledge = desk.may(Action::Acknowledge, Resource::Alerts);
+    let mut frame = desk.frame(&alert.title, "Alerts");
+    if notice.is_some() {
+        frame.notice = notice;
+    }
+    AlertPage {
+        row: row(desk, alert),
         story: alert.description.clone(),
         facts: facts(alert),
         first_seen: desk.when(alert.first_seen),
         told,
         not_told,
-        events: events
+        events: shown
+            .events
             .iter()
-            .map(|event| super::events::row(&desk, event))
+            .map(|event| super::events::row(desk, event))
             .collect(),
-        others: others.iter().map(|other| row(&desk, other)).collect(),
-        may_acknowledge: desk.may(Action::Acknowledge, Resource::Alerts),
-        take_back: takes_back(&desk, alert),
+        others: shown.others.iter().map(|other| row(desk, other)).collect(),
+        may_acknowledge,
+        take_back: takes_back(desk, alert),
+        verdicts: details
+            .verdicts
+            .iter()
+            .map(|judged| Step {
+                at: desk.when(judged.decided_at),
+                what: verdict_words(judged.verdict).to_owned(),
+                who: judged.decided_by.clone(),
+                reason: judged.note.clone().unwrap_or_default(),
+            })
+            .collect(),
+        judge: may_acknowledge.then(|| verdict_form(desk, details, typed)),
         silence: desk
             .may(Action::Write, Resource::Silences)
             .then(|| super::silences::like(alert)),
         back: "/alerts".to_owned(),
-        frame: desk.frame(&alert.title, "Alerts"),
+        frame,
+    }
+}
+
+const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::TruePositive => "An attack, or an attempt at one",
+        Verdict::BenignPositive => "It happened and was expected",
+        Verdict::FalsePositive => "It did not happen",
+        Verdict::Undetermined => "Not known",
+    }
+}
+
+fn verdict_form(desk: &Desk, details: &Details, typed: &Fields) -> EditForm {
+    let current = details.verdicts.first();
+    let chosen = typed.written("verdict");
+    let chosen = chosen.unwrap_or_else(|| {
+        let verdict = current.map_or(Verdict::TruePositive, |judged| judged.verdict);
+        verdict.to_string()
+    });
+    let among = Verdict::ALL
+        .iter()
+        .map(|verdict| (verdict.to_string(), verdict_words(*verdict).to_owned()))
+        .collect();
+    let path = format!("/alerts/{}/verdict", details.alert.alert_id);
+    let mut form = desk.form("verdict", path, "Save verdict");
+    let note = Control::Area(typed.get("note").to_owned(), 4000);
+    form.fields = vec![
+        EditField::new("verdict", "It was", Control::Choice(among, chosen)),
+        EditField::new("note", "Why", note)
+            .hint("Needed unless it was an attack. It stays on record."),
+    ];
+    form
+}
+
+/// `GET /alerts/{id}`.
+pub(super) async fn show(mut visit: Visit, Path(id): Path<String>) -> Result<Response, NoPage> {
+    let found = read(&mut visit, &id).await;
+    let (shown, desk) = visit.finish(found).await?;
+    Ok(html(&page(&desk, &shown, &Fields::default(), None)))
+}
+
+/// `POST /alerts/{id}/verdict`.
+pub(super) async fn judge(
+    mut visit: Visit,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, NoPage> {
+    visit.check_form(&fields)?;
+    let done = async {
+        let shown = read(&mut visit, &id).await?;
+        let Ok(verdict) = fields.get("verdict").parse::<Verdict>() else {
+            return Ok(Err((shown, "Choose what it was.".to_owned())));
+        };
+        let note = fields.written("note");
+        let judged = alerts::judge(&mut visit.session, &id, verdict, note.as_deref()).await;
+        Ok(kept(judged)?.map(drop).map_err(|why| (shown, why)))
     };
-    Ok(html(&page))
+    let done = done.await;
+    let (done, desk) = visit.finish(done).await?;
+    Ok(match done {
+        Ok(()) => see_other(&Done::Saved.at(&format!("/alerts/{id}"))),
+        Err((shown, why)) => {
+            let page = page(&desk, &shown, &fields, Some(wrong(plain_words(&why))));
+            (StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response()
+        }
+    })
 }
 
 /// By which time a reader can take back that they have acknowledged an alert.

@@ -49,12 +49,14 @@ fn blocks(desk: &Desk, shown: &Shown) -> Vec<Block> {
         pieces.filter(|piece| piece.validity == validity).count() as u64
     };
     let pieces = format!(
-        "Evidence: {} in all; {} valid, {} about to lapse, {} lapsed, {} drafts, {} not what was taken in.",
+        "Evidence: {} in all; {} valid, {} about to lapse, {} lapsed, {} drafts, {} refused, {} not what was \
+         taken in.",
         count_of(shown.pieces.len() as u64, "piece"),
         count(Validity::Valid),
         count(Validity::Lapsing),
         count(Validity::Lapsed),
         count(Validity::Draft),
+        count(Validity::Refused),
         count(Validity::Tampered)
     );
     let overdue = shown.plans.iter().filter(|listed| listed.overdue).count();

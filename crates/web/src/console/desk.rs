@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 use super::form;
 
+/// The field of a form that is done once.
+pub(super) const ONCE: &str = "once";
+
 /// What the menu's entries show.
 const SHOWS: [(&str, Option<Resource>); 9] = [
     ("Today", None),
@@ -53,6 +56,12 @@ impl Desk {
     /// A form of this session.
     pub(super) fn form(&self, id: &'static str, path: String, words: &'static str) -> EditForm {
         EditForm::new(id, path, &self.viewer.form_token, words)
+    }
+
+    /// What a form carries that must not be done again when its answer is loaded again: a page has
+    /// another one each time that it is made.
+    pub(super) fn once(&self) -> (&'static str, String) {
+        (ONCE, self.now.as_micros().to_string())
     }
 
     /// A button in a table, which does something to `to`.

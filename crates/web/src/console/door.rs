@@ -200,7 +200,7 @@ pub(super) fn confirm_page(
 }
 
 /// The beginning of names of fields that are carried along.
-const CARRIED: &str = "field-";
+pub(super) const CARRIED: &str = "field-";
 
 /// `POST /confirm`: both factors once more. A new session takes the place of the old one, so that the
 /// form is sent again with the token of that one, by its person. After a passkey, which has proven it

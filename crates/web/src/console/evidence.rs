@@ -26,11 +26,10 @@ const SANDBOX: OwnPolicy = OwnPolicy(
 
 /// How far a piece counts, in words.
 fn state_of(listed: &Listed) -> Cell {
-    if listed.evidence.refused.is_some() {
-        return Cell::Trouble("refused".to_owned());
-    }
     match listed.validity {
-        Validity::Tampered | Validity::Lapsed => Cell::Trouble(listed.validity.to_string()),
+        Validity::Tampered | Validity::Lapsed | Validity::Refused => {
+            Cell::Trouble(listed.validity.to_string())
+        }
         other => Cell::from(other.to_string()),
     }
 }

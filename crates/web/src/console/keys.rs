@@ -42,7 +42,7 @@ fn list_page(desk: &Desk, keys: &[Key], typed: &Fields) -> WorkPage {
     };
     let about = "API keys of machines and people. A key is shown once, when it is made.";
     WorkPage {
-        forms: Vec::from_iter(may_write.then(|| new_key(typed))),
+        forms: Vec::from_iter(may_write.then(|| new_key(desk, typed))),
         ..admin::table(desk, "API keys", about, table)
     }
 }
@@ -59,7 +59,7 @@ fn row(desk: &Desk, key: &Key, may_write: bool) -> Vec<Cell> {
             action: format!("/admin/keys/{}/{what}", key.key_id),
             words,
             to: key.name.clone(),
-            hidden: Vec::new(),
+            hidden: vec![desk.once()],
         })
     };
     let in_force = key.is_active && !is_over;
@@ -87,13 +87,14 @@ fn row(desk: &Desk, key: &Key, may_write: bool) -> Vec<Cell> {
     ]
 }
 
-fn new_key(typed: &Fields) -> Form {
+fn new_key(desk: &Desk, typed: &Fields) -> Form {
     let days = Field::text("days", "Valid for days", typed.get("days"), 4).optional();
     Form {
         id: "new",
         action: "/admin/keys".to_owned(),
         title: "New key",
         about: "The next page shows it, once.".to_owned(),
+        hidden: vec![desk.once()],
         fields: vec![
             Field::text("name", "Name", typed.get("name"), 100).hint("What uses it."),
             Field::choice("purpose", "For", typed.get("purpose"), PURPOSES),
@@ -106,7 +107,6 @@ fn new_key(typed: &Fields) -> Form {
             days.hint("A machine's key is valid until it is revoked, your own for 90 days, unless you say so."),
         ],
         button: "Make the key",
-        ..Form::default()
     }
 }
 
@@ -151,7 +151,11 @@ async fn make(session: &mut Session, fields: &Fields) -> Result<keys::Created, A
 pub(super) async fn create(mut visit: Visit, fields: Fields) -> Result<Response, NoPage> {
     visit.check_form(&fields)?;
     let done = async {
-        match kept(make(&mut visit.session, &fields).await)? {
+        let made = match visit.claim(&fields).await {
+            Ok(()) => make(&mut visit.session, &fields).await,
+            Err(sent_before) => Err(sent_before),
+        };
+        match kept(made)? {
             Ok(made) => Ok(Ok(made)),
             Err(why) => Ok(Err((why, keys::list(&mut visit.session).await?))),
         }
@@ -200,7 +204,10 @@ pub(super) async fn rotate(
     fields: Fields,
 ) -> Result<Response, NoPage> {
     visit.check_form(&fields)?;
-    let done = keys::rotate(&mut visit.session, &id, GRACE).await;
+    let done = match visit.claim(&fields).await {
+        Ok(()) => keys::rotate(&mut visit.session, &id, GRACE).await,
+        Err(sent_before) => Err(sent_before),
+    };
     let (rotated, desk) = visit.finish_form(&fields, done).await?;
     let mut facts = vec![(
         "The old secret counts until",

@@ -139,6 +139,12 @@ fn response_chart(responses: &[ResponseOfDay]) -> Chart {
     }
 }
 
+const fn unjudged(rule: &RuleRecord) -> u64 {
+    rule.alerts
+        .saturating_sub(rule.true_positives)
+        .saturating_sub(rule.noise)
+}
+
 fn rule_chart(rules: &[RuleRecord]) -> Chart {
     let bars = rules
         .iter()
@@ -146,25 +152,29 @@ fn rule_chart(rules: &[RuleRecord]) -> Chart {
         .map(|rule| Bar {
             label: rule.rule_id.clone(),
             values: vec![
-                counted(rule.in_incidents),
-                counted(rule.alerts.saturating_sub(rule.in_incidents)),
+                counted(rule.true_positives),
+                counted(unjudged(rule)),
+                counted(rule.noise),
             ],
         })
         .collect();
     Chart {
         id: "rules",
         title: "Noise by rule",
-        says: "Alerts of 30 days by what became of them: a rule whose alerts lead to no incident may be \
-               noise."
+        says: "Alerts of 30 days by the verdicts of people, which alerts get on their own pages."
             .to_owned(),
         of: "Rule",
         series: vec![
             Series {
-                name: "part of an incident",
+                name: "attacks",
                 class: "second",
             },
             Series {
-                name: "of no incident",
+                name: "no verdict",
+                class: "first",
+            },
+            Series {
+                name: "expected or false",
                 class: "high",
             },
         ],

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use app::alerts::{self, Details, Escalation, Notification, Notified, Progress};
+use app::alerts::{self, Details, Escalation, Judged, Notification, Notified, Progress};
 use comfy_table::Cell;
 use model::{Alert, AlertState, Channel, RuleId, Severity, Timestamp};
 use serde::Serialize;
@@ -198,6 +198,7 @@ pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         out::json(&Shown::of(&details))?;
     } else {
         describe_alert(&details.alert, &describe_notified(&details))?;
+        super::verdict::print(&details.verdicts)?;
         print_escalations(&details.escalations)?;
     }
 
@@ -211,6 +212,7 @@ struct Shown<'a> {
     alert: &'a Alert,
     told: &'a [Channel],
     folded: &'a [Channel],
+    verdicts: &'a [Judged],
 }
 
 impl<'a> Shown<'a> {
@@ -219,6 +221,7 @@ impl<'a> Shown<'a> {
             alert: &details.alert,
             told: &details.channels,
             folded: &details.folded,
+            verdicts: &details.verdicts,
         }
     }
 }

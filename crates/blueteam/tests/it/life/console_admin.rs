@@ -226,21 +226,30 @@ async fn keys_are_shown_once_and_sessions_end() {
     let admin = Person::of(&signed_in(&daemon, "system_admin").await);
     let mut other = signed_in(&daemon, "manager").await;
 
+    let once = admin.get("/admin/keys").await.hidden("/admin/keys", "once");
     let new = [
         ("name", "shop <b>"),
         ("purpose", "events:write"),
         ("service", "shop"),
+        ("once", once.as_str()),
     ];
     let secret = secret_of(&press(&admin, "/admin/keys", &new).await);
+    // The page with the secret is loaded again: no second key.
+    let again = press(&admin, "/admin/keys", &new).await;
+    assert_eq!(again.status, 422, "{}", again.text);
+    assert!(again.text.contains("sent before"), "{}", again.text);
     let list = admin.get("/admin/keys").await.text;
     assert!(!list.contains(&secret) && list.contains("shop &#60;b&#62;"));
     let sent = admin_event(&daemon, &secret).await;
     assert_eq!(sent, 200);
-    let id: uuid::Uuid =
+    let ids: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT key_id FROM users.api_keys WHERE service = 'shop'")
-            .fetch_one(&mut conn)
+            .fetch_all(&mut conn)
             .await
             .unwrap();
+    let [id] = ids[..] else {
+        unreachable!("one form made {} keys", ids.len())
+    };
     let done = press(&admin, &format!("/admin/keys/{id}/revoke"), &[]).await;
     assert_eq!(done.location, "/admin/keys?done=revoked");
     let active: bool = sqlx::query_scalar("SELECT is_active FROM users.api_keys WHERE key_id = $1")

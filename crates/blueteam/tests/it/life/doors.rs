@@ -248,6 +248,15 @@ async fn an_administrator_changes_what_a_role_may_do_within_the_safe_core() {
     std::fs::write(&list, "seven brass hinges whisper\n").unwrap();
     let args = ["users", "blocklist", "import", list.to_str().unwrap()];
     assert_eq!(run(&daemon, &args).0, 0);
+    let imported: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit.audit_log
+         WHERE action = 'UPDATE' AND new_value ->> 'what' = 'known passwords'
+           AND (new_value ->> 'entries')::int = 1 AND actor <> ''",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(imported, 1);
     // A way back into an account raises an alert, whoever makes it; the first way in does not.
     assert!(!has_alert(&mut conn, "console_account", "user").await);
     let link = json_of(&daemon, &["users", "recover", "user", "--json"]);

@@ -185,6 +185,8 @@ async fn evidence_is_uploaded_looked_at_in_a_sandbox_and_decided_on_by_another()
     let (code, _, said) = run(&daemon, &["compliance", "evidence", "approve", id]);
     assert_eq!(code, 1);
     assert!(said.contains("was refused by admin"), "{said}");
+    let (_, shown, _) = run(&daemon, &["compliance", "evidence", "show", id]);
+    assert!(shown.contains("counts      refused"), "{shown}");
 
     // A file that was changed on the disk is not handed out.
     let path: String = sqlx::query_scalar(

@@ -500,6 +500,7 @@ pub(super) fn body_for(path: &str) -> Option<Value> {
         "/api/v1/incidents/{id}/status" => json!({"status": "analyzing", "reason": "a test"}),
         "/api/v1/keys/{id}/rotate" => json!({}),
         "/api/v1/keys" => json!({"name": "test", "scopes": ["metrics:read"]}),
+        "/api/v1/alerts/{id}/verdict" => json!({"verdict": "true_positive"}),
         "/api/v1/alerts:batch" => json!({"ids": ["0"]}),
         "/api/v1/silences" => json!({"length": "1h", "reason": "a test"}),
         "/api/v1/compliance/poam" => json!({

@@ -144,6 +144,55 @@ async fn silences_are_previewed_added_and_ended_in_the_console() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_typed_survives_a_lock_and_is_shown_to_its_person_alone() {
+    let daemon = Daemon::new("").await;
+    let (mut conn, alert) = with_an_alert(&daemon).await;
+    let manager = Worker::of(&daemon, "manager").await;
+    let admin = Worker::of(&daemon, "admin").await;
+    let path = format!("/alerts/{alert}/verdict");
+    let lock = "UPDATE users.sessions SET locked_at = now() WHERE user_id =
+                (SELECT user_id FROM users.users WHERE username = 'manager')";
+    let unlock = "UPDATE users.sessions SET locked_at = NULL, seen_at = now()";
+    let typed = [("verdict", "benign_positive"), ("note", HOSTILE)];
+
+    // Sent while it was locked: nothing is done, and the cover shows nothing of it.
+    sqlx::query(lock).execute(&mut conn).await.unwrap();
+    let covered = manager.post(&path, &typed).await;
+    assert_eq!(covered.location, "/locked?next=/draft");
+    let cover = manager.get(&covered.location).await.text;
+    assert!(!cover.contains("benign_positive"), "{cover}");
+    let again = manager.get("/draft").await;
+    assert_eq!(again.location, "/locked?next=/draft");
+
+    // Another page's form is no draft: whoever makes someone send it has no token.
+    let stranger = [("form_token", "made up"), ("note", "planted")];
+    let refused = manager.person.ask(&path, Some(&stranger)).await;
+    assert_eq!(refused.location, "/locked?next=/");
+
+    sqlx::query(unlock).execute(&mut conn).await.unwrap();
+    assert_eq!(admin.get("/draft").await.location, "/", "not another's");
+    let draft = manager.get("/draft").await;
+    assert_eq!(draft.status, 200, "{}", draft.text);
+    assert!(draft.text.contains("benign_positive") && !draft.text.contains("planted"));
+    is_text("the draft", &draft);
+    assert_eq!(manager.get("/draft").await.location, "/", "once");
+    let token = draft.hidden(&path, "form_token");
+    let form = [&typed[..], &[("form_token", token.as_str())]].concat();
+    let done = manager.person.ask(&path, Some(&form)).await;
+    assert_eq!(done.location, format!("/alerts/{alert}?done=saved"));
+
+    // What the script sends when the cover comes: typed, and not sent.
+    let half = [("action", path.as_str()), ("field-note", "half a sen")];
+    assert_eq!(manager.post("/draft", &half).await.status, 204);
+    let draft = manager.get("/draft").await;
+    assert!(draft.text.contains("half a sen"), "{}", draft.text);
+    let elsewhere = [("action", "https://evil.example/x"), ("field-note", "x")];
+    assert_eq!(manager.post("/draft", &elsewhere).await.status, 204);
+    let draft = manager.get("/draft").await.text;
+    assert!(!draft.contains("evil.example"), "{draft}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgment_is_taken_back_by_who_gave_it_and_soon() {
     let daemon = Daemon::new("").await;
     let (mut conn, alert) = with_an_alert(&daemon).await;
@@ -214,6 +263,53 @@ async fn an_acknowledgment_is_taken_back_by_who_gave_it_and_soon() {
     let page = one.get(&late.location).await.text;
     assert!(page.contains("within 10 minutes"), "{page}");
     assert_eq!(count(&mut conn, open).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_say_what_an_alert_was_and_the_record_keeps_every_verdict() {
+    let daemon = Daemon::new("").await;
+    let (mut conn, alert) = with_an_alert(&daemon).await;
+    let manager = Worker::of(&daemon, "manager").await;
+    let page = format!("/alerts/{alert}");
+    let path = format!("{page}/verdict");
+    let kept = "SELECT count(*) FROM blueteam.alert_verdicts";
+
+    // Noise needs a reason, an unknown verdict is none, and what was typed stays.
+    for (verdict, note) in [("false_positive", "  "), ("harmless", HOSTILE)] {
+        let refused = manager
+            .post(&path, &[("verdict", verdict), ("note", note)])
+            .await;
+        assert_eq!(refused.status, 422, "{verdict}: {}", refused.text);
+        assert!(!refused.text.contains("<script>alert"), "{verdict}");
+    }
+    assert_eq!(count(&mut conn, kept).await, 0);
+
+    let noise = [("verdict", "benign_positive"), ("note", HOSTILE)];
+    let saved = manager.post(&path, &noise).await;
+    assert_eq!(saved.location, format!("{page}?done=saved"));
+    let shown = manager.get(&page).await;
+    assert!(shown.text.contains("It happened and was expected"));
+    is_text("the alert", &shown);
+    manager.post(&path, &[("verdict", "true_positive")]).await;
+
+    // The newest counts, in the numbers of the rule as well; none is changed, and each is on record.
+    let trends = manager.get("/trends").await.text;
+    assert!(trends.contains("expected or false"), "{trends}");
+    let judged = "SELECT count(*) FROM blueteam.alert_verdicts WHERE decided_by = 'manager'";
+    assert_eq!(count(&mut conn, judged).await, 2);
+    let changed = sqlx::query("UPDATE blueteam.alert_verdicts SET verdict = 'false_positive'");
+    changed.execute(&mut conn).await.unwrap_err();
+    let recorded = "SELECT count(*) FROM audit.audit_log
+                    WHERE resource_type = 'ALERT' AND action = 'CREATE' AND actor = 'manager'
+                      AND new_value ? 'verdict'";
+    assert_eq!(count(&mut conn, recorded).await, 2);
+
+    // Who may not acknowledge says nothing about it either.
+    let assessor = Worker::of(&daemon, "assessor").await;
+    assert_eq!(assessor.post(&path, &noise).await.status, 403);
+    let form = [("form_token", manager.token.as_str())];
+    assert_eq!(assessor.person.ask(&path, Some(&form)).await.status, 403);
+    assert_eq!(count(&mut conn, kept).await, 2);
 }
 
 #[expect(

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{
     AlertState, Channel, IncidentId, IncidentStatus, RuleId, Severity, SilenceKind, SilenceScope,
-    SilenceTarget, Span, Timestamp,
+    SilenceTarget, Span, Timestamp, Verdict,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -114,6 +114,39 @@ pub(super) async fn acknowledge(
         first.ok_or_else(|| AppError::not_found("the alert is gone"))
     });
     api.answer(first).await
+}
+
+body! {
+    /// What an alert turned out to be.
+    VerdictBody {
+        /// What it was; `undetermined` takes an earlier verdict back.
+        verdict: Verdict = Schema::OneOf(&["true_positive", "benign_positive", "false_positive", "undetermined"]);
+        /// Why; needed for all but `true_positive`.
+        note: Option<String> = Schema::Maybe(&Schema::TextUpTo(4000));
+    }
+}
+
+pub(super) async fn judge(
+    mut api: Api,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: VerdictBody = read_json(&headers, &body)?;
+    let note = body.note.as_deref();
+    let judged = alerts::judge(&mut api.session, &id, body.verdict, note).await;
+    api.answer(judged).await
+}
+
+pub(super) async fn verdicts(
+    mut api: Api,
+    Path(id): Path<String>,
+    listing: Listing<super::list::Nothing>,
+) -> Result<Response, Problem> {
+    let page = listing.page;
+    let found = alerts::verdicts(&mut api.session, &id).await;
+    let found = found.map(|all| page.cut(all, |judged| judged.decided_at.as_micros().to_string()));
+    api.page(page, found).await
 }
 
 body! {

@@ -1,9 +1,11 @@
 //! What is answered, field by field. A test compares it with the answers of a running program.
 
+mod alerts;
 mod tenants;
 
 use super::operation::{Field, Record, Schema, record};
 
+pub(super) use alerts::{ALERT, BATCH, VERDICT};
 pub(super) use tenants::TENANT;
 
 pub(super) const INCIDENT_STATUSES: &[&str] = &[
@@ -46,55 +48,6 @@ record! {
     ENTITY = "Entity" {
         type: TEXT, "what `value` is";
         value: TEXT, "the address, user, session or source";
-    }
-}
-
-record! {
-    /// An alert.
-    ALERT = "Alert" {
-        alert_id: ID, "its id";
-        rule_id: TEXT, "the rule that fired";
-        rule_name ? sometimes: TEXT, "the rule's name, of rules that have one of their own";
-        severity: SEVERITY, "how bad it is";
-        title: TEXT, "what happened, in a line";
-        description: TEXT, "what happened";
-        entity: Schema::Object(&ENTITY), "who or what it is about";
-        entity_name ? sometimes: TEXT, "the entity's name";
-        accounts ? sometimes: TEXTS, "accounts in it";
-        hosts ? sometimes: TEXTS, "machines in it";
-        source: TEXT, "the kind of source";
-        services: TEXTS, "services in it";
-        tenant: MAYBE_ID, "the tenant, if it is one";
-        first_seen: TIME, "its first event";
-        last_seen: TIME, "its newest event";
-        event_count: COUNT, "how many events";
-        event_ids: Schema::List(&Schema::Id), "the first of them";
-        nist_controls: TEXTS, "requirements of SP 800-171 that it serves";
-        cui_involved: YES, "whether CUI is in it";
-        incident_id: MAYBE_ID, "its incident";
-        state: Schema::OneOf(&["open", "closed"]), "whether it still grows";
-        fingerprint: ANY, "what makes it the same as another";
-        acknowledged_by: MAYBE_TEXT, "who has seen it";
-        acknowledged_at: MAYBE_TIME, "when";
-        created_at: TIME, "when it was written";
-        muted_by ? sometimes: ANY, "what kept it from notifying people";
-    }
-}
-
-record! {
-    /// What became of one alert of many.
-    BATCH_ITEM = "BatchItem" {
-        id: TEXT, "as it was sent";
-        alert_id: MAYBE_ID, "the alert";
-        result: Schema::OneOf(&["acknowledged", "already-acknowledged", "would-acknowledge", "not-found", "ambiguous"]), "what became of it";
-    }
-}
-
-record! {
-    /// What became of many alerts.
-    BATCH = "Batch" {
-        items: Schema::List(&Schema::Object(&BATCH_ITEM)), "in the order in which they were sent";
-        dry_run: YES, "whether nothing was done";
     }
 }
 
@@ -446,7 +399,7 @@ record! {
         review: YES, "whether it is of a review";
         upkeep ? sometimes: Schema::OneOf(&["weekly", "monthly"]), "which review of upkeep it is";
         tampered: YES, "whether it is not what was taken in";
-        validity: Schema::OneOf(&["valid", "lapsing", "lapsed", "draft", "tampered"]), "how far it counts today";
+        validity: Schema::OneOf(&["valid", "lapsing", "lapsed", "draft", "refused", "tampered"]), "how far it counts today";
     }
 }
 

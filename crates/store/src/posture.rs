@@ -1,0 +1,140 @@
+//! What the posture is counted from, and what it was.
+
+use model::posture::{Handled, Posture, SourceShare};
+use model::{Actor, Severity, Span, Timestamp};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+use crate::db::{Ts, begin};
+
+/// Each source that is not gone, with the share of the time from `from` to `until` in which it could be
+/// seen: without its gaps, and of what came the part that could be read.
+pub async fn sources(
+    conn: &mut PgConnection,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<SourceShare>, StoreError> {
+    let rows = sqlx::query_file!("src/posture/sources.sql", Ts(from) as Ts, Ts(until) as Ts)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| SourceShare {
+            source_id: row.source_id,
+            share: row.share,
+        })
+        .collect())
+}
+
+/// How long an alert may wait for someone to see it, and an incident to be contained.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Of this severity.
+    pub severity: Severity,
+    /// Until an alert is acknowledged.
+    pub alert: Span,
+    /// Until an incident is contained.
+    pub incident: Span,
+}
+
+/// What was due since a time, and what of it was handled in time. `report_within`: until an incident
+/// that must be reported is reported.
+pub async fn handled(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    now: Timestamp,
+    patience: &[Patience],
+    report_within: Span,
+) -> Result<Handled, StoreError> {
+    let seconds = |span: Span| span.as_micros() as f64 / 1e6;
+    let severities: Vec<String> = patience
+        .iter()
+        .map(|one| one.severity.to_string())
+        .collect();
+    let alerts: Vec<f64> = patience.iter().map(|one| seconds(one.alert)).collect();
+    let incidents: Vec<f64> = patience.iter().map(|one| seconds(one.incident)).collect();
+    let row = sqlx::query_file!(
+        "src/posture/handled.sql",
+        Ts(since) as Ts,
+        Ts(now) as Ts,
+        &severities,
+        &alerts,
+        &incidents,
+        seconds(report_within)
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Handled {
+        due: row.due.unsigned_abs(),
+        in_time: row.in_time.unsigned_abs(),
+        overdue_clocks: row.overdue.unsigned_abs(),
+    })
+}
+
+/// Keeps a posture.
+pub async fn keep(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    posture: &Posture,
+) -> Result<(), StoreError> {
+    let details = json!({ "kind": "posture", "posture": posture });
+    let mut tx = begin(conn, actor).await?;
+    sqlx::query!(
+        "INSERT INTO blueteam.posture_scores
+             (scored_at, overall_score, compliance_score, redteam_score, monitoring_score, incident_score, details)
+         VALUES ($1, $2::float8::numeric, $3::float8::numeric, $4::float8::numeric, $5::float8::numeric,
+                 $6::float8::numeric, $7)",
+        Ts(posture.at) as Ts,
+        posture.overall,
+        posture.compliance.score,
+        posture.redteam.score,
+        posture.monitoring.score,
+        posture.incident.score,
+        details
+    )
+    .execute(&mut *tx)
+    .await?;
+
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The newest posture that was kept at or before a time.
+pub async fn at(conn: &mut PgConnection, at: Timestamp) -> Result<Option<Posture>, StoreError> {
+    let kept = sqlx::query_scalar!(
+        r#"SELECT details->'posture' AS "posture!"
+           FROM blueteam.posture_scores
+           WHERE details->>'kind' = 'posture' AND scored_at <= $1
+             AND tenant_id = (SELECT blueteam.tenant_of_new())
+           ORDER BY scored_at DESC
+           LIMIT 1"#,
+        Ts(at) as Ts
+    )
+    .fetch_optional(conn)
+    .await?;
+    kept.map(serde_json::from_value)
+        .transpose()
+        .map_err(|error| StoreError::corrupt("posture_scores.details", error))
+}
+
+/// Every posture that was kept since a time, the oldest first; at most 1,000.
+pub async fn since(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Posture>, StoreError> {
+    let kept = sqlx::query_scalar!(
+        r#"SELECT details->'posture' AS "posture!"
+           FROM blueteam.posture_scores
+           WHERE details->>'kind' = 'posture' AND scored_at >= $1
+             AND tenant_id = (SELECT blueteam.tenant_of_new())
+           ORDER BY scored_at
+           LIMIT 1000"#,
+        Ts(since) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+    kept.into_iter()
+        .map(|posture| {
+            serde_json::from_value(posture)
+                .map_err(|error| StoreError::corrupt("posture_scores.details", error))
+        })
+        .collect()
+}
