@@ -1,9 +1,11 @@
 //! The posture: counted from what is stored, kept once a day, and as it was at any earlier date.
 
+use compliance::claim::Claim;
 use compliance::posture::{count, percent_of_points};
-use compliance::reports::Postures;
+use compliance::reports::{Executive, Postures};
 use compliance::system::System;
 use config::{Config, StateDir};
+use model::period::Period;
 use model::posture::{Grounds, Posture, Rules};
 use model::{Severity, Span, Timestamp};
 use store::PgConnection;
@@ -77,6 +79,48 @@ pub async fn report(
     })
 }
 
+/// What whoever decides on money and people reads.
+#[derive(Debug)]
+pub struct ExecutiveReport {
+    postures: Report,
+    period: Period,
+    grounds: ClaimGrounds,
+    claim: Claim,
+}
+
+impl ExecutiveReport {
+    /// As the report wants it.
+    pub fn known(&self) -> Executive<'_> {
+        Executive {
+            postures: self.postures.known(),
+            period: &self.period,
+            claim: &self.claim,
+            plans: &self.grounds.plans,
+            evidence: self.grounds.evidence(),
+        }
+    }
+}
+
+/// What happened since `from`, what it means, and what is needed.
+pub async fn executive(
+    session: &mut Session,
+    config: &Config,
+    state: &StateDir,
+    now: Timestamp,
+    from: Timestamp,
+) -> Result<ExecutiveReport, AppError> {
+    let postures = report(session, config, state, now, from).await?;
+    let conn = session.read(Resource::Reports)?;
+    let system = description::read(conn, None, state).await.ok();
+    let grounds = ClaimGrounds::read(conn, system, state, now).await?;
+    Ok(ExecutiveReport {
+        postures,
+        period: store::posture::period(conn, from, now).await?,
+        claim: grounds.claim(),
+        grounds,
+    })
+}
+
 /// Counts the posture and keeps it, once a day. Returns whether it was kept.
 pub async fn keep(
     session: &mut Session,
@@ -125,10 +169,8 @@ async fn points(
 ) -> Result<Result<i32, String>, AppError> {
     let system = description::read(conn, None, state).await.ok();
     let claim = ClaimGrounds::read(conn, system, state, now).await?.claim();
-    Ok(claim.points().ok_or_else(|| {
-        "there is no score without an approved system security plan (`blueteam compliance score`)"
-            .to_owned()
-    }))
+    let why = || format!("no DoD score: {}", claim.no_score().unwrap_or_default());
+    Ok(claim.points().ok_or_else(why))
 }
 
 /// Rules in force, and those of them that see what they need and were proven lately.

@@ -2,6 +2,7 @@
 
 mod assessor;
 mod cover;
+mod executive;
 mod poam;
 mod posture;
 mod ssp;
@@ -10,6 +11,7 @@ use model::facts::Facts;
 use model::{Control, Evidence, Plan, Scored, Timestamp};
 
 pub use assessor::build_report as assessor;
+pub use executive::{Executive, build_report as executive};
 pub use poam::{Plans, build_report as poam};
 pub use posture::{
     Postures, build_report as posture, change_text, score_text, summary as posture_summary,

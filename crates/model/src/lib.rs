@@ -20,6 +20,7 @@ pub mod ids;
 pub mod incident;
 mod network;
 pub mod notification;
+pub mod period;
 pub mod person;
 pub mod plan;
 pub mod posture;

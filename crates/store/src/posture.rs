@@ -1,5 +1,6 @@
 //! What the posture is counted from, and what it was.
 
+use model::period::{AlertsOf, Happened, Period};
 use model::posture::{Handled, Posture, SourceShare};
 use model::{Actor, Severity, Span, Timestamp};
 use serde_json::json;
@@ -137,4 +138,90 @@ pub async fn since(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Post
                 .map_err(|error| StoreError::corrupt("posture_scores.details", error))
         })
         .collect()
+}
+
+/// What happened from one time to another.
+pub async fn period(
+    conn: &mut PgConnection,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Period, StoreError> {
+    let alerts = sqlx::query!(
+        r#"SELECT severity, count(*) AS "alerts!",
+                  count(*) FILTER (WHERE acknowledged) AS "acknowledged!"
+           FROM blueteam.alert_history
+           WHERE created_at >= $1 AND created_at < $2
+             AND tenant_id = (SELECT blueteam.tenant_of_new())
+           GROUP BY severity
+           ORDER BY array_position('{critical,high,medium,low,info}', severity)"#,
+        Ts(from) as Ts,
+        Ts(until) as Ts
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let incidents = sqlx::query!(
+        r#"SELECT detected_at AS "detected_at: Ts", title, severity, status,
+                  coalesce(cui_involved, false) AS "cui!"
+           FROM blueteam.security_incidents
+           WHERE detected_at >= $1 AND detected_at < $2
+             AND tenant_id = (SELECT blueteam.tenant_of_new())
+           ORDER BY array_position('{critical,high,medium,low}', severity), detected_at DESC
+           LIMIT 5"#,
+        Ts(from) as Ts,
+        Ts(until) as Ts
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let counts = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE detected_at >= $1 AND detected_at < $2) AS "detected!",
+                  count(*) FILTER (WHERE closed_at >= $1 AND closed_at < $2) AS "closed!",
+                  count(*) FILTER (WHERE status <> 'closed') AS "open!",
+                  count(*) FILTER (
+                      WHERE status <> 'closed' AND dfars_reportable AND dfars_reported_at IS NULL
+                  ) AS "unreported!"
+           FROM blueteam.security_incidents
+           WHERE tenant_id = (SELECT blueteam.tenant_of_new())"#,
+        Ts(from) as Ts,
+        Ts(until) as Ts
+    )
+    .fetch_one(conn)
+    .await?;
+
+    let severity = |text: String, column| {
+        text.parse::<Severity>()
+            .map_err(|error| StoreError::corrupt(column, error))
+    };
+    Ok(Period {
+        from,
+        until,
+        alerts: alerts
+            .into_iter()
+            .map(|row| {
+                Ok(AlertsOf {
+                    severity: severity(row.severity, "alert_history.severity")?,
+                    alerts: row.alerts.unsigned_abs(),
+                    acknowledged: row.acknowledged.unsigned_abs(),
+                })
+            })
+            .collect::<Result<_, StoreError>>()?,
+        incidents: incidents
+            .into_iter()
+            .map(|row| {
+                Ok(Happened {
+                    at: row.detected_at.0,
+                    title: row.title,
+                    severity: severity(row.severity, "security_incidents.severity")?,
+                    status: row
+                        .status
+                        .parse()
+                        .map_err(|error| StoreError::corrupt("security_incidents.status", error))?,
+                    cui_involved: row.cui,
+                })
+            })
+            .collect::<Result<_, StoreError>>()?,
+        detected: counts.detected.unsigned_abs(),
+        closed: counts.closed.unsigned_abs(),
+        open: counts.open.unsigned_abs(),
+        unreported: counts.unreported.unsigned_abs(),
+    })
 }

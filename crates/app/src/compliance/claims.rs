@@ -58,6 +58,11 @@ impl Grounds {
         self.evidence.iter().filter(|e| e.tampered)
     }
 
+    /// The evidence, of each check the last result.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
     /// What a claim is decided from.
     pub fn basis(&self) -> Basis<'_> {
         Basis {

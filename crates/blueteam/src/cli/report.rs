@@ -1,5 +1,6 @@
 //! `blueteam report`: reports for others.
 
+mod executive;
 mod posture;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     Posture(posture::Args),
+    Executive(executive::Args),
     Assessor(AssessorArgs),
 }
 
@@ -64,6 +66,7 @@ struct AssessorArgs {
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Posture(args) => posture::run(args, globals),
+        Action::Executive(args) => executive::run(args, globals),
         Action::Assessor(args) => write_assessor(args, globals),
     }
 }

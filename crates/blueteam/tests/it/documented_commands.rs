@@ -18,6 +18,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("alerts rules", "brute_force"),
     ("alerts test", "console"),
     ("report posture", "unknown"),
+    ("report executive", "What is needed"),
     ("report assessor", "CMMC"),
     ("report assessor --output REPORT", ""),
 ];
@@ -27,7 +28,6 @@ const NOT_YET: &[&str] = &[
     "incidents create",
     "incidents update",
     "incidents report",
-    "report executive",
     "report redblue",
     "redteam import",
     "redteam compare",

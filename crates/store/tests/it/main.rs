@@ -24,6 +24,7 @@ mod escalations;
 mod events;
 mod migration_scale;
 mod misc;
+mod posture;
 mod reader;
 mod reader_property;
 mod record;
