@@ -66,5 +66,6 @@ pub mod trends;
 pub mod upgrade;
 pub mod upkeep;
 
+pub use config::Config;
 pub use error::AppError;
 pub use session::{Session, SessionError};

@@ -21,8 +21,6 @@ use crate::{AppError, Session};
 const WATCHED: Span = Span::days(30);
 /// Alerts and incidents are judged over this time.
 const HANDLED: Span = Span::days(90);
-/// How long after its discovery an incident must be reported (DFARS 252.204-7012).
-const REPORT_WITHIN: Span = Span::hours(72);
 /// The posture is kept this often.
 const KEPT_EVERY: Span = Span::days(1);
 
@@ -144,19 +142,14 @@ async fn reckon(
     state: &StateDir,
     now: Timestamp,
 ) -> Result<Posture, AppError> {
+    let overdue = crate::incidents::overdue(conn, config, now).await?;
     let grounds = Grounds {
         points: points(conn, state, now).await?,
         redteam: None,
         sources: store::posture::sources(conn, now.minus(WATCHED), now).await?,
         rules: rules(conn, config, now).await?,
-        handled: store::posture::handled(
-            conn,
-            now.minus(HANDLED),
-            now,
-            &patience(config),
-            REPORT_WITHIN,
-        )
-        .await?,
+        handled: store::posture::handled(conn, now.minus(HANDLED), now, &patience(config), overdue)
+            .await?,
     };
     Ok(count(&grounds, now))
 }

@@ -31,8 +31,6 @@ pub use store::overview::{
 
 /// The file that says what is wrong with the clock, as long as something is.
 pub const CLOCK_FILE: &str = "clock.json";
-/// How long after its discovery an incident must be reported (DFARS 252.204-7012).
-const DFARS_LIMIT: Span = Span::hours(72);
 /// Rows that the rules could not read are named this long.
 const UNREADABLE_SINCE: Span = Span::days(1);
 
@@ -361,7 +359,7 @@ async fn gather_findings(
         alerts: gaps.keep("alerts", overview::alerts(conn).await),
         dfars_report_due: incidents
             .and_then(|incidents| incidents.dfars_since)
-            .map(|since| since.plus(DFARS_LIMIT)),
+            .map(|since| since.plus(respond::clocks::DFARS_WITHIN)),
         incidents,
         deliveries: outbox.map(|outbox| Undelivered {
             waiting: outbox.pending,

@@ -314,7 +314,8 @@ async fn wait_analyzed(
         }
 
         if since.elapsed() >= QUIET {
-            let incidents = incidents::list(session, true, SHOWN_MAX).await?;
+            let config = Config::default();
+            let incidents = incidents::list(session, &config, true, SHOWN_MAX).await?;
             return Ok((alerts, incidents));
         }
 

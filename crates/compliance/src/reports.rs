@@ -3,6 +3,7 @@
 mod assessor;
 mod cover;
 mod executive;
+mod incident;
 mod poam;
 mod posture;
 mod ssp;
@@ -12,6 +13,7 @@ use model::{Control, Evidence, Plan, Scored, Timestamp};
 
 pub use assessor::build_report as assessor;
 pub use executive::{Executive, build_report as executive};
+pub use incident::{IncidentReport, build_report as incident};
 pub use poam::{Plans, build_report as poam};
 pub use posture::{
     Postures, build_report as posture, change_text, score_text, summary as posture_summary,

@@ -25,6 +25,7 @@ mod document;
 mod doubts;
 mod error;
 mod escalation;
+mod incidents;
 mod ingest;
 mod logging;
 mod monitors;
@@ -50,6 +51,7 @@ pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use escalation::{Escalation, Tier};
+pub use incidents::Incidents;
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use notices::{Digest, Heartbeat};
@@ -97,6 +99,8 @@ pub struct Config {
     pub console: Console,
     /// The checks on schedule, and who is reminded.
     pub compliance: Compliance,
+    /// Playbooks, clocks, and who is warned of them.
+    pub incidents: Incidents,
     /// The ways out.
     pub channels: Channels,
     /// The service that notices when blueteam is gone.
@@ -271,6 +275,7 @@ impl Config {
         self.digest.check(&self.channels, &mut problems);
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
+        self.incidents.check(&self.channels, &mut problems);
         self.console.check(&mut problems);
         if self.console.address() == Some(self.ingest.listen) {
             problems.push(Problem::new(

@@ -11,6 +11,7 @@ pub mod detection;
 pub mod directory;
 pub mod dispatcher;
 pub mod escalation;
+pub mod incidents;
 pub mod monitors;
 pub mod partitions;
 pub mod rules_folder;
@@ -36,6 +37,7 @@ pub const ALL: &[&Task] = &[
     &directory::TASK,
     &dispatcher::TASK,
     &escalation::TASK,
+    &incidents::TASK,
     &monitors::TASK,
     &partitions::TASK,
     &rules_folder::TASK,

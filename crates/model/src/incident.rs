@@ -1,4 +1,4 @@
-//! Incidents, as far as an alert opens one. The PICERL state machine lives above.
+//! Incidents: where they stand, what people decided about reporting them, and what was reported.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,27 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::UnknownWord;
+use crate::time::Timestamp;
+
+/// What a person has decided about a duty to report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyDecided {
+    /// The duty, such as `dfars`.
+    pub duty: String,
+    /// Whether it applies.
+    pub applies: bool,
+}
+
+/// A report that was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutySent {
+    /// The duty that it fulfills.
+    pub duty: String,
+    /// When it was sent.
+    pub at: Timestamp,
+    /// The number that came back.
+    pub number: Option<String>,
+}
 
 /// `blueteam.security_incidents.status`, in the order an incident passes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

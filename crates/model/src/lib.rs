@@ -50,7 +50,7 @@ pub use ids::{
     AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, ObjectiveId, PlanId, RuleId,
     Severity, SilenceId,
 };
-pub use incident::IncidentStatus;
+pub use incident::{DutyDecided, DutySent, IncidentStatus};
 pub use network::{Network, NetworkError};
 pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanNumber, PlanStatus, RiskLevel};

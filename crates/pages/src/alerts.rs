@@ -149,6 +149,8 @@ pub struct AlertPage {
     pub verdicts: Vec<Step>,
     /// Where the reader says what it was, if they may.
     pub judge: Option<EditForm>,
+    /// Whether the reader may open an incident about it: it has none.
+    pub opens_incident: bool,
     /// Where alerts like this one are silenced, if the reader may.
     pub silence: Option<String>,
     /// The list to go back to.

@@ -38,7 +38,7 @@ pub use form::{
     ConfirmPage, Field, FieldKind, Form, RecordPage, ResumePage, SecretPage, Section, WorkPage,
 };
 pub use frame::{Banner, Frame, MENU, MenuEntry, Notice, Pager, Undo, Viewer, Watermark};
-pub use incidents::{IncidentPage, IncidentRow, IncidentsPage, Step};
+pub use incidents::{Due, Folded, IncidentPage, IncidentRow, IncidentsPage, Mark, Step, Todo};
 pub use plain::{Cell, ListPage, MessagePage, Press};
 pub use sign_in::{LockedPage, SignInPage};
 pub use sources::{SourceRow, SourcesPage};

@@ -1,29 +1,46 @@
-//! Incidents, as far as alerts open them.
+//! Incidents: lists of them, and everything that belongs to one.
+
+mod case;
+mod change;
 
 use std::ops::RangeInclusive;
 
-use model::{Actor, Entity, IncidentId, IncidentStatus, Severity, Timestamp};
+use model::{DutyDecided, DutySent, Entity, IncidentId, IncidentStatus, Severity, Timestamp};
+use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::db::{Ts, begin};
+use crate::db::Ts;
 use crate::{Before, StoreError};
+
+pub use case::{
+    Decided, Entry, EntryKind, Hold, Link, Merge, Observable, ObservableKind, Part, Report,
+    StatusChange, Task, TaskState, decisions, entries, hold, links, merges, observables, part,
+    reports, status_changes, tasks,
+};
+pub use change::{Answer, Change, NewIncident, Step};
 
 /// A row of `security_incidents`, for a list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Incident {
     /// Its id.
     pub incident_id: IncidentId,
+    /// Counts its changes by people: whoever changes it says which they saw.
+    pub version: u64,
     /// One line for a person.
     pub title: String,
-    /// How bad: the worst of its alerts.
+    /// How bad: the worst of its alerts, until a person sets it.
     pub severity: Severity,
     /// Where it stands.
     pub status: IncidentStatus,
     /// When it was noticed.
     pub detected_at: Timestamp,
-    /// Who or what noticed it.
+    /// What noticed it: `correlation_rule` or `manual`.
     pub detected_by: String,
+    /// The person who opened it.
+    pub opened_by: Option<String>,
+    /// The account that leads it.
+    pub assigned_to: Option<String>,
     /// The rule that opened it.
     pub correlation_rule: Option<String>,
     /// What it is about; incidents that people open may have none.
@@ -32,82 +49,38 @@ pub struct Incident {
     pub source: Option<String>,
     /// Whose events they are, where they say it.
     pub services: Vec<String>,
-    /// Whether CUI was touched.
+    /// The title that a newer alert would give it, where a person has set another.
+    pub proposed_title: Option<String>,
+    /// The severity of a worse alert, where a person has set a lower one.
+    pub proposed_severity: Option<Severity>,
+    /// When it spread no further.
+    pub contained_at: Option<Timestamp>,
+    /// When the cause was gone.
+    pub eradicated_at: Option<Timestamp>,
+    /// When everything was back in service.
+    pub recovered_at: Option<Timestamp>,
+    /// When it was closed.
+    pub closed_at: Option<Timestamp>,
+    /// The incident that it is part of now.
+    pub merged_into: Option<IncidentId>,
+    /// Whether CUI was touched, as far as events say.
     pub cui_involved: bool,
-    /// Whether DFARS 252.204-7012 asks for a report.
+    /// Whether DFARS 252.204-7012 asks for a report: as people decided, or as events propose.
     pub dfars_reportable: bool,
+    /// When it was discovered, which starts the law's clocks: of merged incidents the earliest.
+    pub discovered_at: Timestamp,
+    /// The first event of its alerts, by the clock of whoever logged it.
+    pub first_event_at: Option<Timestamp>,
     /// How many alerts it has.
     pub alerts: u64,
-}
-
-/// A change of an incident's status that a person made.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct StatusChange {
-    /// Where it stood.
-    pub previous: IncidentStatus,
-    /// Where it stands since.
-    pub status: IncidentStatus,
-    /// Why.
-    pub reason: String,
-    /// Who changed it, and for whom.
-    pub changed_by: String,
-    /// When.
-    pub changed_at: Timestamp,
-}
-
-/// Moves an incident on to a later phase, and records who did so, when and why. False when it is
-/// that far already, or there is none.
-pub async fn advance(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    incident: IncidentId,
-    to: IncidentStatus,
-    reason: &str,
-) -> Result<bool, StoreError> {
-    let mut tx = begin(conn, actor).await?;
-    let advanced = sqlx::query_scalar!(
-        r#"SELECT blueteam.advance_incident($1, $2, $3) AS "advanced!""#,
-        incident.0,
-        to.as_str(),
-        reason
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-
-    tx.commit().await?;
-    Ok(advanced)
-}
-
-/// The changes of an incident's status, the first one first.
-pub async fn status_changes(
-    conn: &mut PgConnection,
-    incident: IncidentId,
-) -> Result<Vec<StatusChange>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT previous, status, reason, changed_by, changed_at AS "changed_at: Ts"
-           FROM blueteam.incident_history
-           WHERE incident_id = $1
-           ORDER BY change_id"#,
-        incident.0
-    )
-    .fetch_all(conn)
-    .await?;
-
-    let status = |text: String| {
-        text.parse()
-            .map_err(|e| StoreError::corrupt("incident_history.status", e))
-    };
-    rows.into_iter()
-        .map(|row| {
-            Ok(StatusChange {
-                previous: status(row.previous)?,
-                status: status(row.status)?,
-                reason: row.reason,
-                changed_by: row.changed_by,
-                changed_at: row.changed_at.0,
-            })
-        })
-        .collect()
+    /// How many tasks are to be done.
+    pub open_tasks: u64,
+    /// An incident about the same that was closed up to 7 days before: this may be more of it.
+    pub follows: Option<IncidentId>,
+    /// What was decided about duties to report, the newest last.
+    pub decided: Vec<DutyDecided>,
+    /// What was reported, the first one first.
+    pub sent: Vec<DutySent>,
 }
 
 /// The newest incidents first, at most `limit`; closed ones only when asked for.
@@ -172,37 +145,107 @@ async fn select(
 
     rows.into_iter()
         .map(|row| {
-            let entity = match (row.entity_type, row.entity_value) {
-                (Some(kind), Some(value)) => {
-                    let kind = kind
-                        .parse()
-                        .map_err(|e| StoreError::corrupt("security_incidents.entity_type", e))?;
-                    Some(Entity { kind, value })
-                }
-                _ => None,
-            };
-
             Ok(Incident {
                 incident_id: IncidentId(row.incident_id),
+                version: row.version.unsigned_abs(),
                 title: row.title,
-                severity: row
-                    .severity
-                    .parse()
-                    .map_err(|e| StoreError::corrupt("security_incidents.severity", e))?,
-                status: row
-                    .status
-                    .parse()
-                    .map_err(|e| StoreError::corrupt("security_incidents.status", e))?,
+                severity: word(&row.severity, "severity")?,
+                status: word(&row.status, "status")?,
                 detected_at: row.detected_at.0,
                 detected_by: row.detected_by,
+                opened_by: row.opened_by,
+                assigned_to: row.assigned_to,
                 correlation_rule: row.correlation_rule,
-                entity,
+                entity: entity(row.entity_type.as_deref(), row.entity_value)?,
                 source: row.source,
                 services: row.services,
+                proposed_title: row.proposed_title,
+                proposed_severity: row
+                    .proposed_severity
+                    .map(|severity| word(&severity, "proposed_severity"))
+                    .transpose()?,
+                contained_at: row.contained_at.map(|at| at.0),
+                eradicated_at: row.eradicated_at.map(|at| at.0),
+                recovered_at: row.recovered_at.map(|at| at.0),
+                closed_at: row.closed_at.map(|at| at.0),
+                merged_into: row.merged_into.map(IncidentId),
                 cui_involved: row.cui,
                 dfars_reportable: row.dfars,
+                discovered_at: row.discovered_at.0,
+                first_event_at: row.first_event_at.map(|at| at.0),
                 alerts: row.alerts.unsigned_abs(),
+                open_tasks: row.open_tasks.unsigned_abs(),
+                follows: row.follows.map(IncidentId),
+                decided: list_of(row.decided)?,
+                sent: list_of(row.sent)?,
             })
         })
         .collect()
+}
+
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: &str,
+    column: &str,
+) -> Result<T, StoreError> {
+    text.parse()
+        .map_err(|e| StoreError::corrupt("security_incidents", format_args!("{column}: {e}")))
+}
+
+fn entity(kind: Option<&str>, value: Option<String>) -> Result<Option<Entity>, StoreError> {
+    let (Some(kind), Some(value)) = (kind, value) else {
+        return Ok(None);
+    };
+    let kind = word(kind, "entity_type")?;
+    Ok(Some(Entity { kind, value }))
+}
+
+fn list_of<T: DeserializeOwned>(given: serde_json::Value) -> Result<Vec<T>, StoreError> {
+    serde_json::from_value(given).map_err(|e| StoreError::corrupt("incident duties", e))
+}
+
+/// The open incidents that have no tasks from a playbook yet, the oldest first, with the rule that
+/// opened each; at most `limit`.
+pub async fn unplanned(conn: &mut PgConnection, limit: u32) -> Result<Vec<Unplanned>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT incident_id, correlation_rule
+           FROM blueteam.security_incidents i
+          WHERE status <> 'closed'
+            AND NOT EXISTS (SELECT FROM blueteam.incident_tasks t
+                             WHERE t.incident_id = i.incident_id AND t.playbook IS NOT NULL)
+          ORDER BY detected_at
+          LIMIT $1",
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unplanned {
+            incident_id: IncidentId(row.incident_id),
+            rule: row.correlation_rule,
+        })
+        .collect())
+}
+
+/// The accounts of people that may sign in, by name; at most 500.
+pub async fn leads(conn: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    let names = sqlx::query_scalar!(
+        "SELECT username FROM users.users
+          WHERE is_active AND NOT is_service
+            AND tenant_id = (SELECT blueteam.tenant_of_new())
+          ORDER BY username
+          LIMIT 500"
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names)
+}
+
+/// An incident without tasks from a playbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplanned {
+    /// The incident.
+    pub incident_id: IncidentId,
+    /// The rule that opened it.
+    pub rule: Option<String>,
 }

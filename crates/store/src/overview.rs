@@ -301,7 +301,7 @@ pub struct IncidentCount {
     pub cui: u64,
     /// Those that must be reported under DFARS 252.204-7012 and are not yet.
     pub dfars_unreported: u64,
-    /// When the first of these was noticed; the report is due 72 hours later.
+    /// When the first of these was discovered; the report is due 72 hours later.
     pub dfars_since: Option<Timestamp>,
 }
 
@@ -311,10 +311,8 @@ pub async fn incidents(conn: &mut PgConnection) -> Result<IncidentCount, StoreEr
         r#"SELECT
                count(*) AS "open!",
                count(*) FILTER (WHERE cui_involved) AS "cui!",
-               count(*) FILTER (WHERE dfars_reportable AND dfars_reported_at IS NULL) AS "dfars!",
-               min(detected_at) FILTER (
-                   WHERE dfars_reportable AND dfars_reported_at IS NULL
-               ) AS "since: Ts"
+               (SELECT count(*) FROM blueteam.reports_due) AS "dfars!",
+               (SELECT min(since) FROM blueteam.reports_due) AS "since: Ts"
            FROM blueteam.security_incidents
            WHERE status <> 'closed'"#
     )

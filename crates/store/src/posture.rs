@@ -39,14 +39,14 @@ pub struct Patience {
     pub incident: Span,
 }
 
-/// What was due since a time, and what of it was handled in time. `report_within`: until an incident
-/// that must be reported is reported.
+/// What was due since a time, and what of it was handled in time. `overdue_clocks`: how many duties to
+/// report are overdue, which the caller counts.
 pub async fn handled(
     conn: &mut PgConnection,
     since: Timestamp,
     now: Timestamp,
     patience: &[Patience],
-    report_within: Span,
+    overdue_clocks: u64,
 ) -> Result<Handled, StoreError> {
     let seconds = |span: Span| span.as_micros() as f64 / 1e6;
     let severities: Vec<String> = patience
@@ -61,15 +61,14 @@ pub async fn handled(
         Ts(now) as Ts,
         &severities,
         &alerts,
-        &incidents,
-        seconds(report_within)
+        &incidents
     )
     .fetch_one(conn)
     .await?;
     Ok(Handled {
         due: row.due.unsigned_abs(),
         in_time: row.in_time.unsigned_abs(),
-        overdue_clocks: row.overdue.unsigned_abs(),
+        overdue_clocks,
     })
 }
 
@@ -176,9 +175,7 @@ pub async fn period(
         r#"SELECT count(*) FILTER (WHERE detected_at >= $1 AND detected_at < $2) AS "detected!",
                   count(*) FILTER (WHERE closed_at >= $1 AND closed_at < $2) AS "closed!",
                   count(*) FILTER (WHERE status <> 'closed') AS "open!",
-                  count(*) FILTER (
-                      WHERE status <> 'closed' AND dfars_reportable AND dfars_reported_at IS NULL
-                  ) AS "unreported!"
+                  (SELECT count(*) FROM blueteam.reports_due) AS "unreported!"
            FROM blueteam.security_incidents
            WHERE tenant_id = (SELECT blueteam.tenant_of_new())"#,
         Ts(from) as Ts,

@@ -125,7 +125,9 @@ pages! {
     get "/live/alerts", Read Alerts => alerts::live;
     get "/incidents", Read Incidents => incidents::list;
     get "/incidents/{id}", Read Incidents => incidents::show;
-    post "/incidents/{id}/advance", Write Incidents => incidents::advance;
+    post "/incidents", Write Incidents => incidents::create;
+    get "/incidents/{id}/download", Read Incidents => incidents::download;
+    post "/incidents/{id}/change/{what}", Write Incidents => incidents::change;
     get "/events", Read Events => events::search;
     get "/events/counts", Read Events => events::counts;
     get "/events/export", Export Events => events::export;

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use compliance::document::Document;
 use compliance::reports as documents;
 use config::StateDir;
 use model::{Clock as _, SystemClock};
@@ -156,6 +157,47 @@ pub async fn write(
     Ok(bytes)
 }
 
+/// Writes a document as a file, and records who took it. Whoever has read what is in it may.
+pub async fn give(
+    session: &mut Session,
+    resource: Resource,
+    name: &'static str,
+    document: Document,
+    form: Form,
+) -> Result<Vec<u8>, AppError> {
+    session.require(Action::Read, resource)?;
+    let Ok(_turn) = TURN.try_acquire() else {
+        return Err(AppError::conflict(
+            "other reports are being written: try again in a moment",
+        ));
+    };
+    if matches!(form, Form::Csv | Form::Xlsx) {
+        return Err(AppError::invalid(
+            "this report is no sheet: ask for pdf, html, markdown or json",
+        ));
+    }
+    // Typesetting takes seconds, in which nobody else should wait.
+    let written = tokio::task::spawn_blocking(move || as_form(&document, form));
+    let bytes = written.await.map_err(anyhow::Error::new)??;
+    let exported = Exported {
+        what: name,
+        filters: &[],
+        format: form.extension(),
+        count: 1,
+    };
+    export::record(session, resource, &exported).await?;
+    Ok(bytes)
+}
+
+fn as_form(document: &Document, form: Form) -> anyhow::Result<Vec<u8>> {
+    Ok(match form {
+        Form::Pdf => pdf::render(document)?,
+        Form::Html => document.html().into_bytes(),
+        Form::Json => serde_json::to_vec_pretty(document)?,
+        _ => document.markdown().into_bytes(),
+    })
+}
+
 async fn write_document(
     session: &mut Session,
     state: &StateDir,
@@ -176,11 +218,7 @@ fn render(data: &AssessmentData, report: Report, form: Form) -> anyhow::Result<V
         Report::Ssp => documents::ssp(&data.known()),
         Report::Assessor | Report::Poam => documents::assessor(&data.known()),
     };
-    Ok(match form {
-        Form::Pdf => pdf::render(&document)?,
-        Form::Html => document.html().into_bytes(),
-        _ => document.markdown().into_bytes(),
-    })
+    as_form(&document, form)
 }
 
 /// The OSCAL document of a report, or an object with all of them by their paths.

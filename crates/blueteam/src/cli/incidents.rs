@@ -1,12 +1,17 @@
-//! `blueteam incidents`: what alerts opened, and moving it on.
+//! `blueteam incidents`: from what alerts or people opened to its close.
+
+mod duties;
+mod join;
+mod lead;
+mod show;
 
 use std::process::ExitCode;
-use std::str::FromStr as _;
 
+use app::AppError;
 use app::incidents::{Incident, StatusChange};
 use clap::{Args as _, Subcommand};
 use comfy_table::Cell;
-use model::{IncidentId, IncidentStatus};
+use model::{Clock as _, IncidentId, SystemClock};
 
 use super::out::{self, Look};
 use super::session::{Globals, list_anywhere, with_session};
@@ -20,7 +25,12 @@ pub(super) const COMMAND: Command = Command {
 
 /// Incidents: one attack is one incident, however many rules saw it.
 ///
-/// Exit code: 0 done, 1 failed, 2 wrong arguments.
+/// An incident goes from detected through analyzing, contained, eradicated and recovered to closed
+/// (NIST SP 800-61). Where CUI was touched, DFARS 252.204-7012 wants a report within 72 hours of
+/// the discovery: that clock, and those of other duties, stand in every list.
+///
+/// Exit code: 0 done, 1 failed, 2 wrong arguments, or nothing was changed because of where the
+/// incident stands, which the message says.
 #[derive(Debug, clap::Args)]
 struct Args {
     #[command(subcommand)]
@@ -45,30 +55,24 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Move an incident on to a later phase, or close it
-    ///
-    /// The phases are detected, analyzing, contained, eradicated, recovered, closed. Some may be
-    /// skipped; none is gone back to, and a closed incident stays as it is. Who moved it on, when
-    /// and why is kept (`incidents history`).
-    #[command(
-        after_help = "Examples:\n  blueteam incidents advance 01a2 contained --reason 'account \
-            locked, sessions ended'\n  blueteam incidents advance 01a2 closed --reason 'false \
-            alarm: an ordered scan' --on-behalf-of 'Dana Reyes'"
-    )]
-    Advance {
-        /// The ID of the incident, or its first characters
-        id: String,
-        /// The phase
-        #[arg(value_parser = IncidentStatus::from_str)]
-        phase: IncidentStatus,
-        /// Why, from 3 to 4000 characters
-        #[arg(long)]
-        reason: String,
-        /// The person for whom you act; stands beside your own account in the record
-        #[arg(long, value_name = "NAME")]
-        on_behalf_of: Option<String>,
-    },
-    /// Show who moved an incident on, when and why
+    Show(show::ShowArgs),
+    Timeline(show::TimelineArgs),
+    Create(lead::CreateArgs),
+    Update(lead::UpdateArgs),
+    Close(lead::CloseArgs),
+    Assign(lead::AssignArgs),
+    Note(lead::NoteArgs),
+    Task(lead::TaskArgs),
+    Observables(show::ObservablesArgs),
+    Link(join::LinkArgs),
+    Unlink(join::UnlinkArgs),
+    Split(join::SplitArgs),
+    Merge(join::MergeArgs),
+    Decide(duties::DecideArgs),
+    Report(duties::ReportArgs),
+    Reported(duties::ReportedArgs),
+    Release(duties::ReleaseArgs),
+    /// Show who moved an incident to which phase, when and why
     #[command(after_help = "Examples:\n  blueteam incidents history 01a2")]
     History {
         /// The ID of the incident, or its first characters
@@ -79,32 +83,80 @@ enum Action {
     },
 }
 
+/// The person for whom someone acts.
+#[derive(Debug, clap::Args)]
+struct Behalf {
+    /// The person for whom you act; stands beside your own account in the record
+    #[arg(long, value_name = "NAME")]
+    on_behalf_of: Option<String>,
+}
+
+impl Behalf {
+    fn name(&self) -> Option<&str> {
+        self.on_behalf_of.as_deref()
+    }
+}
+
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { all, limit, json } => list(*all, *limit, *json, globals),
-        Action::Advance {
-            id,
-            phase,
-            reason,
-            on_behalf_of,
-        } => {
-            let done = with_session(globals, on_behalf_of.as_deref(), async |session, _| {
-                Ok(app::incidents::advance(session, id, *phase, reason).await?)
-            })?;
-            out::line(format_args!(
-                "{}: from {} to {}",
-                done.before.incident_id, done.before.status, done.status
-            ))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::Show(args) => show::run(args, globals),
+        Action::Timeline(args) => show::timeline(args, globals),
+        Action::Create(args) => lead::create(args, globals),
+        Action::Update(args) => lead::update(args, globals),
+        Action::Close(args) => lead::close(args, globals),
+        Action::Assign(args) => lead::assign(args, globals),
+        Action::Note(args) => lead::note(args, globals),
+        Action::Task(args) => lead::task(args, globals),
+        Action::Observables(args) => show::observables(args, globals),
+        Action::Link(args) => join::link(args, globals),
+        Action::Unlink(args) => join::unlink(args, globals),
+        Action::Split(args) => join::split(args, globals),
+        Action::Merge(args) => join::merge(args, globals),
+        Action::Decide(args) => duties::decide(args, globals),
+        Action::Report(args) => duties::report(args, globals),
+        Action::Reported(args) => duties::reported(args, globals),
+        Action::Release(args) => duties::release(args, globals),
         Action::History { id, json } => {
             let (incident, changes) = with_session(globals, None, async |session, _| {
-                Ok(app::incidents::history(session, id).await?)
+                settled(app::incidents::history(session, id).await)
             })?;
             show_history(incident, &changes, *json)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What a use case gave. That there is no such incident, and that it stands elsewhere, are wrong
+/// arguments: the exit code tells scripts so.
+fn settled<T>(result: Result<T, AppError>) -> anyhow::Result<T> {
+    result.map_err(|error| match error {
+        AppError::NotFound(why) | AppError::Conflict(why) => anyhow::Error::new(out::Usage(why)),
+        other => other.into(),
+    })
+}
+
+/// Says where an incident stands after a change.
+fn say(incident: &Incident) -> anyhow::Result<ExitCode> {
+    let row = &incident.row;
+    let lead = match &row.assigned_to {
+        Some(name) => format!(", led by {}", model::text::sanitize(name)),
+        None => String::new(),
+    };
+    out::line(format_args!(
+        "{}: {}, {}, version {}{lead}",
+        row.incident_id, row.status, row.severity, row.version
+    ))?;
+    let now = SystemClock.now();
+    for clock in incident.clocks.iter().filter(|clock| clock.runs()) {
+        out::line(format_args!(
+            "  {}: {}, until {}",
+            model::text::sanitize(&clock.name),
+            clock.in_words(now),
+            out::time(clock.due_at)
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show_history(incident: IncidentId, changes: &[StatusChange], json: bool) -> anyhow::Result<()> {
@@ -132,8 +184,8 @@ fn show_history(incident: IncidentId, changes: &[StatusChange], json: bool) -> a
 fn list(all: bool, limit: u32, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let query = [("all", all.to_string())];
     let incidents = list_anywhere(globals, "/api/v1/incidents", &query, limit, || {
-        with_session(globals, None, async |session, _| {
-            Ok(app::incidents::list(session, all, limit).await?)
+        with_session(globals, None, async |session, loaded| {
+            Ok(app::incidents::list(session, &loaded.config, all, limit).await?)
         })
     })?;
 
@@ -155,29 +207,34 @@ fn list(all: bool, limit: u32, json: bool, globals: Globals<'_>) -> anyhow::Resu
 /// Incidents as a table.
 pub(super) fn show_table(incidents: &[Incident]) -> anyhow::Result<()> {
     let look = Look::stdout();
+    let now = SystemClock.now();
     let mut table = out::table(
         look,
         &[
-            "incident", "detected", "severity", "status", "flags", "alerts", "title",
+            "incident", "detected", "severity", "status", "report", "alerts", "led by", "title",
         ],
     );
 
-    for i in incidents {
-        let flags: Vec<&str> = [(i.cui_involved, "CUI"), (i.dfars_reportable, "DFARS")]
-            .into_iter()
-            .filter_map(|(on, f)| on.then_some(f))
-            .collect();
+    for incident in incidents {
+        let row = &incident.row;
+        let clock = incident.pressing().or(incident.clocks.first());
+        let report = match clock {
+            Some(clock) => format!("{} {}", clock.duty, clock.in_words(now)),
+            None if row.cui_involved => "CUI".to_owned(),
+            None => String::new(),
+        };
         table.add_row([
-            Cell::new(look.id(&i.incident_id, 13)),
-            Cell::new(out::time(i.detected_at)),
-            look.severity(i.severity),
-            Cell::new(i.status),
-            Cell::new(flags.join(" ")),
-            Cell::new(i.alerts),
-            out::text(&i.title),
+            Cell::new(look.id(&row.incident_id, 13)),
+            Cell::new(out::time(row.detected_at)),
+            look.severity(row.severity),
+            Cell::new(row.status),
+            out::text(&report),
+            Cell::new(row.alerts),
+            out::text(row.assigned_to.as_deref().unwrap_or("-")),
+            out::text(&row.title),
         ]);
     }
 
-    out::spare(look, &mut table, &[3, 5]);
+    out::spare(look, &mut table, &[6, 3, 5]);
     out::print(table)
 }

@@ -26,6 +26,7 @@ const RENAMED: &[(&[&str], &[&str])] = &[
         &["advisories", "inventory", "import"],
     ),
     (&["advisories", "retire"], &["advisories", "remove"]),
+    (&["incidents", "advance"], &["incidents", "update"]),
 ];
 
 /// An old option and the new one, wherever it is taken.

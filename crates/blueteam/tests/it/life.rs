@@ -9,6 +9,7 @@
 mod advisories;
 mod alerts;
 mod api;
+mod bodies;
 mod certificates;
 mod clock;
 mod console;
@@ -25,6 +26,7 @@ mod evidence;
 mod first_account;
 mod full;
 mod guessing;
+mod incident_clocks;
 mod journal;
 mod kills;
 mod ldap;

@@ -98,6 +98,8 @@ pub(super) async fn incidents(
             .filter(|at| joined.of_changes[*at].is_none())
             .filter(|at| changes[*at].detection.opens_incident())
             .filter_map(|at| Some((at, written[at].as_ref()?)))
+            // What a person has taken out of its incident stays out.
+            .filter(|(_, written)| written.incident_id.is_some() || !written.unlinked)
             .collect();
         let (known, without): (Vec<_>, Vec<_>) = concerned
             .into_iter()

@@ -143,6 +143,7 @@ RETURNING
           AND before.muted_by_alert IS NULL
     ) AS "widened!",
     incident_id,
+    unlinked_at IS NOT NULL AS "unlinked!",
     services,
     tenants,
     accounts,

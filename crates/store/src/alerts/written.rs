@@ -34,6 +34,8 @@ pub(super) struct Written {
     /// Whether its events were one tenant's until now.
     pub(super) widened: bool,
     pub(super) incident_id: Option<Uuid>,
+    /// Whether a person has taken it out of its incident.
+    pub(super) unlinked: bool,
     pub(super) created_at: Ts,
 }
 

@@ -7,15 +7,16 @@ WITH alerts AS (
      LIMIT $3
 ), incidents AS (
     SELECT 'incident', incident_id::text, severity, title, status, detected_at,
-           CASE WHEN dfars_reportable AND dfars_reported_at IS NULL THEN detected_at + interval '72 hours' END
+           r.since + interval '72 hours'
       FROM blueteam.security_incidents i
-     WHERE 'incidents' = ANY ($1) AND status <> 'closed'
+      LEFT JOIN blueteam.reports_due r USING (incident_id)
+     WHERE 'incidents' = ANY ($1) AND (status <> 'closed' OR r.since IS NOT NULL)
        -- Whose alerts wait waits with them.
-       AND (dfars_reportable IS TRUE OR NOT 'alerts' = ANY ($1) OR NOT EXISTS (
+       AND (r.since IS NOT NULL OR NOT 'alerts' = ANY ($1) OR NOT EXISTS (
             SELECT FROM blueteam.alert_history a
              WHERE a.incident_id = i.incident_id AND a.acknowledged IS NOT TRUE
                AND a.muted_by_mute IS NULL AND a.muted_by_alert IS NULL))
-     ORDER BY detected_at
+     ORDER BY r.since, detected_at
      LIMIT $3
 ), sources AS (
     SELECT 'source', source_id, 'high', source_id, min(detail), min(started_at), NULL::timestamptz

@@ -1,8 +1,7 @@
--- Selects how many alerts and incidents were due, and how many of them were handled in time; and how
--- many incidents that must be reported are overdue.
+-- Selects how many alerts and incidents were due, and how many of them were handled in time.
 --
 -- $1 since, $2 now, $3 severities, $4 seconds until an alert of each is acknowledged,
--- $5 seconds until an incident of each is contained, $6 seconds until a report
+-- $5 seconds until an incident of each is contained
 
 WITH patience AS (
     SELECT severity, make_interval(secs => alert_seconds) AS seen, make_interval(secs => incident_seconds) AS contained
@@ -20,16 +19,9 @@ work AS (
            least(i.contained_at, i.eradicated_at, i.recovered_at, i.closed_at)
     FROM blueteam.security_incidents AS i
     JOIN patience AS p USING (severity)
-    WHERE i.detected_at >= $1
+    WHERE i.detected_at >= $1 AND i.merged_into IS NULL
       AND i.tenant_id = (SELECT blueteam.tenant_of_new())
 )
 SELECT count(*) FILTER (WHERE due <= $2 OR done IS NOT NULL) AS "due!",
-       count(*) FILTER (WHERE done <= due) AS "in_time!",
-       (
-           SELECT count(*)
-           FROM blueteam.security_incidents
-           WHERE dfars_reportable AND dfars_reported_at IS NULL
-             AND detected_at + make_interval(secs => $6) < $2
-             AND tenant_id = (SELECT blueteam.tenant_of_new())
-       ) AS "overdue!"
+       count(*) FILTER (WHERE done <= due) AS "in_time!"
 FROM work

@@ -156,8 +156,8 @@ async fn one_attack_is_one_incident() {
     assert_eq!(apply(&mut conn, &[other]).await.incidents.len(), 1);
     sql(
         &mut db.connect_as("blueteam_admin").await,
-        "SELECT blueteam.advance_incident(incident_id, 'closed', 'it is over') FROM \
-            blueteam.security_incidents",
+        "SELECT blueteam.step_incident(incident_id, NULL, 'closed', 'it is over', 'guessing', 'none') \
+            FROM blueteam.security_incidents",
     )
     .await;
 

@@ -81,7 +81,7 @@ async fn work_counts_when_it_was_due_or_done_and_a_clock_until_it_is_reported() 
         patience(Severity::Low, Span::hours(24), Span::days(14)),
     ];
     let since = now.minus(Span::days(90));
-    let handled = posture::handled(&mut owner, since, now, &patience, Span::hours(72))
+    let handled = posture::handled(&mut owner, since, now, &patience, 1)
         .await
         .unwrap();
     // Alerts: one of three in time; incidents: two of three.

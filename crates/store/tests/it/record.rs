@@ -169,31 +169,59 @@ async fn the_owner_too_keeps_alerts_closed_incidents_and_approvals() {
 }
 
 #[tokio::test]
-async fn people_move_incidents_on_with_a_reason_and_never_back() {
+async fn people_move_incidents_with_a_reason_and_nobody_rewrites_it() {
     let db = with_rows().await;
     let mut admin = db.connect_as("blueteam_admin").await;
-    let mut advance = async |phase: &str, why: &str| {
-        let call =
-            "SELECT blueteam.advance_incident('00000000-0000-7000-8000-000000000002', $1, $2)";
-        sqlx::query_scalar::<_, bool>(call)
+    let mut step = async |phase: &str, why: &str, cause: &str| {
+        let call = "SELECT blueteam.step_incident('00000000-0000-7000-8000-000000000002', NULL, \
+            $1, $2, $3, 'nothing to learn')";
+        sqlx::query_scalar::<_, String>(call)
             .bind(phase)
             .bind(why)
+            .bind(cause)
             .fetch_one(&mut admin)
             .await
     };
 
-    assert!(advance("contained", "the host is off").await.unwrap());
-    assert!(!advance("analyzing", "once more").await.unwrap());
-    assert!(advance("closed", " ").await.is_err(), "without a reason");
-    assert!(advance("closed", "nothing was lost").await.unwrap());
-    assert!(!advance("closed", "nothing was lost").await.unwrap());
+    assert_eq!(
+        step("contained", "the host is off", "").await.unwrap(),
+        "done"
+    );
+    assert_eq!(step("contained", "once more", "").await.unwrap(), "same");
+    assert!(
+        step("analyzing", " ", "").await.is_err(),
+        "without a reason"
+    );
+    assert_eq!(
+        step("analyzing", "it spreads on", "").await.unwrap(),
+        "done"
+    );
+    assert_eq!(
+        step("closed", "it is over", "").await.unwrap(),
+        "incomplete"
+    );
+    assert_eq!(
+        step("closed", "it is over", "guessing").await.unwrap(),
+        "done"
+    );
+    assert_eq!(
+        step("closed", "it is over", "guessing").await.unwrap(),
+        "same"
+    );
 
     let mut owner = db.connect().await;
     let kept = "blueteam.incident_history WHERE login = 'blueteam_admin' AND (previous, status) IN \
-        (('detected', 'contained'), ('contained', 'closed'))";
-    assert_eq!(count(&mut owner, kept).await, 2);
+        (('detected', 'contained'), ('contained', 'analyzing'), ('analyzing', 'closed'))";
+    assert_eq!(count(&mut owner, kept).await, 3);
     let rewrite = "UPDATE blueteam.incident_history SET reason = 'other'";
     assert_refused(&mut owner, "owner", rewrite).await;
+    // Nor is what is closed changed, or opened again, without a step on record.
+    let change =
+        "UPDATE blueteam.security_incidents SET status = 'detected' WHERE status = 'closed'";
+    assert_refused(&mut owner, "owner", change).await;
+    let change =
+        "UPDATE blueteam.security_incidents SET root_cause = 'none' WHERE status = 'closed'";
+    assert_refused(&mut owner, "owner", change).await;
 }
 
 #[tokio::test]

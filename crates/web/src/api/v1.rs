@@ -10,6 +10,7 @@ mod alerts;
 pub(super) mod answers;
 mod compliance;
 mod idempotency;
+mod incidents;
 mod list;
 pub(crate) mod openapi;
 pub(super) mod operation;
@@ -32,6 +33,7 @@ use axum::{Extension, Router, middleware, routing};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(crate) use self::compliance::as_file;
 use self::operation::{Operation, op};
 use super::State as Shared;
 use super::people::{Asking, no_store, person};
@@ -121,20 +123,96 @@ routes! {
         op("Makes a silence").body(alerts::SilenceBody::RECORD).gives(&answers::SILENCE);
     post "/api/v1/silences/{id}/expire", Write Silences => alerts::expire_silence,
         op("Ends a silence");
-    get "/api/v1/incidents", Read Incidents => alerts::incidents,
+    get "/api/v1/incidents", Read Incidents => incidents::list,
         op("Lists incidents, the newest first")
             .query(alerts::AllQuery::RECORD)
             .lists(&answers::INCIDENT);
-    get "/api/v1/incidents/{id}", Read Incidents => alerts::incident,
+    post "/api/v1/incidents", Write Incidents => incidents::create,
+        op("Opens an incident").body(incidents::IncidentBody::RECORD).gives(&answers::INCIDENT).tagged();
+    get "/api/v1/incidents/{id}", Read Incidents => incidents::show,
         op("Shows an incident").gives(&answers::INCIDENT).tagged();
-    get "/api/v1/incidents/{id}/history", Read Incidents => alerts::incident_history,
-        op("Lists the changes of an incident's status").lists(&answers::STATUS_CHANGE);
-    post "/api/v1/incidents/{id}/status", Write Incidents => alerts::advance_incident,
-        op("Moves an incident on")
-            .body(alerts::StatusBody::RECORD)
+    patch "/api/v1/incidents/{id}", Write Incidents => incidents::change,
+        op("Changes title, severity or time of discovery of an incident")
+            .body(incidents::IncidentChange::RECORD)
             .gives(&answers::INCIDENT)
             .tagged()
             .versioned();
+    get "/api/v1/incidents/{id}/history", Read Incidents => incidents::history,
+        op("Lists the changes of an incident's status").lists(&answers::STATUS_CHANGE);
+    get "/api/v1/incidents/{id}/timeline", Read Incidents => incidents::timeline,
+        op("Lists what happened in an incident, the earliest first").lists(&answers::HAPPENED);
+    get "/api/v1/incidents/{id}/observables", Read Incidents => incidents::observables,
+        op("Lists what the attack can be recognized by").lists(&answers::INDICATOR);
+    post "/api/v1/incidents/{id}/observables", Write Incidents => incidents::observe,
+        op("Adds what the attack can be recognized by")
+            .body(incidents::ObservableBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    get "/api/v1/incidents/{id}/tasks", Read Incidents => incidents::tasks,
+        op("Lists what is to be done about an incident").lists(&answers::TASK);
+    post "/api/v1/incidents/{id}/tasks", Write Incidents => incidents::add_task,
+        op("Adds a task").body(incidents::TaskBody::RECORD).gives(&answers::INCIDENT).tagged();
+    post "/api/v1/incidents/{id}/tasks/{number}", Write Incidents => incidents::settle_task,
+        op("Says what became of a task")
+            .body(incidents::SettleBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/status", Write Incidents => incidents::step,
+        op("Moves an incident to another phase")
+            .body(incidents::StatusBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged()
+            .versioned();
+    post "/api/v1/incidents/{id}/assign", Write Incidents => incidents::assign,
+        op("Gives an incident to someone who leads it")
+            .body(incidents::AssignBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged()
+            .versioned();
+    post "/api/v1/incidents/{id}/notes", Write Incidents => incidents::note,
+        op("Writes a note, or what happened when")
+            .body(incidents::NoteBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/link", Write Incidents => incidents::link,
+        op("Puts alerts into an incident")
+            .body(incidents::LinkBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/unlink", Write Incidents => incidents::unlink,
+        op("Takes alerts out of an incident")
+            .body(incidents::LinkBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/split", Write Incidents => incidents::split,
+        op("Gives some alerts of an incident one of their own, and shows that")
+            .body(incidents::SplitBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/merge", Write Incidents => incidents::merge,
+        op("Makes an incident part of another one, or takes that back")
+            .body(incidents::MergeBody::RECORD)
+            .gives(&answers::MERGED);
+    post "/api/v1/incidents/{id}/decide", Write Incidents => incidents::decide,
+        op("Decides whether an incident must be reported")
+            .body(incidents::DecisionBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged()
+            .versioned();
+    get "/api/v1/incidents/{id}/report", Read Incidents => incidents::report,
+        op("Writes the report of an incident")
+            .query(compliance::FormatQuery::RECORD)
+            .file(DOCUMENTS);
+    post "/api/v1/incidents/{id}/reported", Write Incidents => incidents::reported,
+        op("Records that an incident was reported")
+            .body(incidents::ReportBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
+    post "/api/v1/incidents/{id}/release", Write Incidents => incidents::release,
+        op("Ends the preservation of an incident")
+            .body(incidents::WhyBody::RECORD)
+            .gives(&answers::INCIDENT)
+            .tagged();
     get "/api/v1/events", Read Events => alerts::events,
         op("Searches events, the newest first; the search is recorded")
             .query(alerts::EventQuery::RECORD)

@@ -316,6 +316,7 @@ fn page(desk: &Desk, shown: &Shown, typed: &Fields, notice: Option<Notice>) -> A
             })
             .collect(),
         judge: may_acknowledge.then(|| verdict_form(desk, details, typed)),
+        opens_incident: alert.incident_id.is_none() && desk.may(Action::Write, Resource::Incidents),
         silence: desk
             .may(Action::Write, Resource::Silences)
             .then(|| super::silences::like(alert)),

@@ -303,7 +303,7 @@ async fn forms_are_taken_from_this_sessions_own_pages_alone() {
             ("reason", reason),
         ]
     };
-    let moved = format!("{path}/advance");
+    let moved = format!("{path}/change/step");
     let first = other
         .ask(&moved, Some(&form(&theirs, "a first look")))
         .await;
@@ -315,7 +315,7 @@ async fn forms_are_taken_from_this_sessions_own_pages_alone() {
     for part in [
         "a first look",
         "my own &#60;i&#62;words",
-        "Someone else has changed this incident",
+        "Someone else has changed the incident",
     ] {
         assert!(second.text.contains(part), "{part}: {}", second.text);
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use totp_rs::{Builder, Secret};
 
+use super::bodies::body_for;
 use super::daemon::Daemon;
 
 /// A sentence that no list holds.
@@ -494,32 +495,6 @@ pub(super) async fn set_up(browser: &mut Browser, link: &str) -> Vec<String> {
     codes.collect()
 }
 
-/// A body that each route takes, where one is needed.
-pub(super) fn body_for(path: &str) -> Option<Value> {
-    Some(match path {
-        "/api/v1/incidents/{id}/status" => json!({"status": "analyzing", "reason": "a test"}),
-        "/api/v1/keys/{id}/rotate" => json!({}),
-        "/api/v1/keys" => json!({"name": "test", "scopes": ["metrics:read"]}),
-        "/api/v1/alerts/{id}/verdict" => json!({"verdict": "true_positive"}),
-        "/api/v1/alerts:batch" => json!({"ids": ["0"]}),
-        "/api/v1/silences" => json!({"length": "1h", "reason": "a test"}),
-        "/api/v1/compliance/poam" => json!({
-            "control": "9.9.9", "weakness": "x", "remediation": "y",
-        }),
-        "/api/v1/compliance/poam/{id}" => json!({}),
-        "/api/v1/compliance/evidence" => json!({
-            "text": "x", "supports": [], "kind": "policy_doc", "shows": "a test",
-        }),
-        "/api/v1/users" => json!({"username": "new", "email": "new@example.com", "role": "user"}),
-        "/api/v1/users/{name}/role" => json!({"role": "manager"}),
-        "/api/v1/permissions" => json!({
-            "role": "user", "action": "write", "resource": "silences", "allowed": false,
-        }),
-        "/api/v1/users/{name}/disable" => json!({"reason": "a test"}),
-        _ => return None,
-    })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_route_asks_each_role_and_records_whom_it_refuses() {
     const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
@@ -534,6 +509,7 @@ async fn each_route_asks_each_role_and_records_whom_it_refuses() {
             let name = route
                 .path
                 .replace("{id}", NOBODY)
+                .replace("{number}", "1")
                 .replace("{name}", "nobody-of-this-name");
             let method = route.method.to_uppercase().parse().unwrap();
             // Typesetting takes long, and is asked for elsewhere.

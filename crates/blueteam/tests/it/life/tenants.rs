@@ -4,8 +4,9 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use super::bodies::body_for;
 use super::daemon::{Daemon, PATIENCE, failure};
-use super::people::{Browser, body_for, signed_in, signed_in_as};
+use super::people::{Browser, signed_in, signed_in_as};
 
 /// In every row of the first tenant.
 const MARK: &str = "tangerine";
@@ -142,7 +143,11 @@ async fn what_is_another_tenants_answers_like_what_is_not_there() {
             .unwrap();
         let mut answers = Vec::new();
         for named in [theirs.as_str(), nothing] {
-            let path = route.path.replace("{id}", named).replace("{name}", named);
+            let path = route
+                .path
+                .replace("{id}", named)
+                .replace("{name}", named)
+                .replace("{number}", "1");
             let answer = other.ask(method.clone(), &path, body_for(route.path)).await;
             answers.push((answer.status, answer.body.to_string().replace(named, "…")));
         }

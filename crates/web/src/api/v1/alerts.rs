@@ -1,24 +1,24 @@
-//! Alerts, notifications, silences, incidents and events.
+//! Alerts, notifications, silences and events.
 
 use std::sync::Arc;
 
 use app::listing::Before;
-use app::{AppError, alerts, events, incidents, notifications, silences};
+use app::{AppError, alerts, events, notifications, silences};
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use model::{
-    AlertState, Channel, IncidentId, IncidentStatus, RuleId, Severity, SilenceKind, SilenceScope,
-    SilenceTarget, Span, Timestamp, Verdict,
+    AlertState, Channel, IncidentId, RuleId, Severity, SilenceKind, SilenceScope, SilenceTarget,
+    Span, Timestamp, Verdict,
 };
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Api;
 use super::list::{Listing, Page, Word};
 use super::operation::{Field, Record, Schema, body, query};
-use super::version::{Expected, Given};
-use super::{Api, answers};
+use super::version::Given;
 use crate::api::people::read_json;
 use crate::error::Problem;
 
@@ -297,75 +297,6 @@ pub(super) async fn expire_silence(
 ) -> Result<Response, Problem> {
     let done = silences::expire(&mut api.session, &id).await;
     api.done(done).await
-}
-
-pub(super) async fn incidents(
-    mut api: Api,
-    listing: Listing<AllQuery>,
-) -> Result<Response, Problem> {
-    let Listing { query, page } = listing;
-    let closed_too = query.all.unwrap_or(false);
-    let found = async {
-        let total = if page.count {
-            Some(incidents::count(&mut api.session, closed_too).await?)
-        } else {
-            None
-        };
-        let before = page.before();
-        let found = incidents::page(&mut api.session, closed_too, before, page.fetch()).await?;
-        Ok(page.fetched(found, total, |incident| Before {
-            at: incident.detected_at,
-            id: incident.incident_id.0,
-        }))
-    };
-    let found = found.await;
-    api.page(page, found).await
-}
-
-pub(super) async fn incident(mut api: Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    let found = incidents::show(&mut api.session, &id).await;
-    api.tagged(found).await
-}
-
-pub(super) async fn incident_history(
-    mut api: Api,
-    Path(id): Path<String>,
-    listing: Listing<super::list::Nothing>,
-) -> Result<Response, Problem> {
-    let page = listing.page;
-    let found = incidents::history(&mut api.session, &id).await;
-    let found = found
-        .map(|(_, changes)| page.cut(changes, |change| change.changed_at.as_micros().to_string()));
-    api.page(page, found).await
-}
-
-body! {
-    /// Where an incident stands now.
-    StatusBody {
-        /// The phase; an incident moves on only.
-        status: IncidentStatus = Schema::OneOf(answers::INCIDENT_STATUSES);
-        /// Why.
-        reason: String = Schema::TextUpTo(4000);
-    }
-}
-
-pub(super) async fn advance_incident(
-    mut api: Api,
-    Path(id): Path<String>,
-    expected: Expected,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: StatusBody = read_json(&headers, &body)?;
-    let _turn = expected.turn().await;
-    let current = incidents::show(&mut api.session, &id).await;
-    let mut api = api.unchanged(&expected, current).await?;
-    let moved = incidents::advance(&mut api.session, &id, body.status, &body.reason).await;
-    let now = match moved {
-        Ok(_) => incidents::show(&mut api.session, &id).await,
-        Err(error) => Err(error),
-    };
-    api.tagged(now).await
 }
 
 query! {

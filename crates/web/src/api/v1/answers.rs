@@ -1,11 +1,15 @@
 //! What is answered, field by field. A test compares it with the answers of a running program.
 
 mod alerts;
+mod incidents;
 mod tenants;
 
 use super::operation::{Field, Record, Schema, record};
 
 pub(super) use alerts::{ALERT, BATCH, VERDICT};
+pub(super) use incidents::{
+    HAPPENED, INCIDENT, INDICATOR, MERGED, OBSERVABLES, STATUS_CHANGE, TASK, TASK_STATES,
+};
 pub(super) use tenants::TENANT;
 
 pub(super) const INCIDENT_STATUSES: &[&str] = &[
@@ -85,36 +89,6 @@ record! {
         ended_by: MAYBE_TEXT, "who ended it early";
         muted_alerts ? sometimes: COUNT, "how many alerts it has kept from notifying people; in lists";
         review ? sometimes: YES, "whether it ends soon and should be looked at; in lists";
-    }
-}
-
-record! {
-    /// A security incident.
-    INCIDENT = "Incident" {
-        incident_id: ID, "its id";
-        title: TEXT, "what happened";
-        severity: SEVERITY, "how bad it is";
-        status: Schema::OneOf(INCIDENT_STATUSES), "where it stands";
-        detected_at: TIME, "since when";
-        detected_by: TEXT, "who or what opened it";
-        correlation_rule: MAYBE_TEXT, "the rule that opened it";
-        entity: Schema::Maybe(&Schema::Object(&ENTITY)), "who or what it is about";
-        source: MAYBE_TEXT, "the kind of source";
-        services: TEXTS, "services in it";
-        cui_involved: YES, "whether CUI is in it";
-        dfars_reportable: YES, "whether it is to be reported within 72 hours";
-        alerts: COUNT, "how many alerts belong to it";
-    }
-}
-
-record! {
-    /// A change of an incident's status.
-    STATUS_CHANGE = "StatusChange" {
-        previous: Schema::OneOf(INCIDENT_STATUSES), "before";
-        status: Schema::OneOf(INCIDENT_STATUSES), "after";
-        reason: TEXT, "why";
-        changed_by: TEXT, "by whom";
-        changed_at: TIME, "when";
     }
 }
 

@@ -350,12 +350,12 @@ async fn report(
     let form = query.format.unwrap_or(Form::Pdf);
     let made = reports::write(&mut api.session, &state, report, form).await;
     let bytes = api.checked(made).await?;
+    Ok(as_file(bytes, report.name(), form))
+}
 
-    let name = format!(
-        "attachment; filename=\"{}.{}\"",
-        report.name(),
-        form.extension()
-    );
+/// A document as a file that nobody runs.
+pub(crate) fn as_file(bytes: Vec<u8>, name: &str, form: Form) -> Response {
+    let name = format!("attachment; filename=\"{name}.{}\"", form.extension());
     let mut response = no_store(bytes.into_response());
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static(form.media_type());
@@ -368,5 +368,5 @@ async fn report(
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-    Ok(response)
+    response
 }
