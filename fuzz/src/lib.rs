@@ -140,3 +140,18 @@ pub fn advisory_inventory(data: &[u8]) {
         assert_eq!(&again, component, "as it comes back from the database");
     }
 }
+
+/// A report of a red team or a scanner: read twice it is the same, and its texts are bounded lines
+/// that PostgreSQL can keep.
+pub fn redteam_report(data: &[u8]) {
+    use redteam::importers::{self, Hints};
+
+    let Ok(report) = importers::read(data, Hints::default()) else { return };
+    assert_eq!(importers::read(data, Hints::default()).as_ref(), Ok(&report));
+    assert!(!has_nul(&serde_json::json!(report)), "PostgreSQL cannot keep it");
+    for finding in &report.findings {
+        assert!(finding.fingerprint.len() == 64 && finding.instances > 0 && !finding.title.is_empty());
+        assert!(finding.title.len() <= 300 && finding.location.len() <= 1000 && finding.detail.len() <= 2000);
+        assert!(!finding.detail.chars().any(char::is_control));
+    }
+}

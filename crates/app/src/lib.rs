@@ -44,6 +44,7 @@ pub mod preferences;
 pub mod private_ca;
 pub mod rates;
 pub mod recovery;
+pub mod redteam;
 pub mod remote;
 pub mod rule_tests;
 pub mod rules;

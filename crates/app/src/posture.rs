@@ -15,7 +15,7 @@ use crate::actor::{Action, Resource};
 use crate::compliance::checks::rule_facts;
 use crate::compliance::claims::Grounds as ClaimGrounds;
 use crate::compliance::description;
-use crate::{AppError, Session};
+use crate::{AppError, Session, redteam};
 
 /// Sources and rules are judged over this time.
 const WATCHED: Span = Span::days(30);
@@ -145,7 +145,7 @@ async fn reckon(
     let overdue = crate::incidents::overdue(conn, config, now).await?;
     let grounds = Grounds {
         points: points(conn, state, now).await?,
-        redteam: None,
+        redteam: redteam::counts_now(conn, now).await?,
         sources: store::posture::sources(conn, now.minus(WATCHED), now).await?,
         rules: rules(conn, config, now).await?,
         handled: store::posture::handled(conn, now.minus(HANDLED), now, &patience(config), overdue)

@@ -26,6 +26,7 @@ mod migrate;
 mod monitors;
 mod out;
 mod policy;
+mod redteam;
 mod reference;
 mod renamed;
 mod replay;
@@ -109,6 +110,7 @@ const ALL: &[&Command] = &[
     &alerts::deliveries::COMMAND,
     &alerts::CHANNELS,
     &advisories::COMMAND,
+    &redteam::COMMAND,
     &incidents::COMMAND,
     &events::COMMAND,
     &sources::COMMAND,

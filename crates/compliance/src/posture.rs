@@ -77,7 +77,8 @@ fn compliance(points: &Result<i32, String>) -> Part {
     }
 }
 
-fn redteam(found: Option<&RedTeam>) -> Part {
+/// The part that red teams say, of what they found and of what was tried.
+pub fn redteam(found: Option<&RedTeam>) -> Part {
     let Some(found) = found else {
         return unknown("no red team or scanner report was imported");
     };

@@ -32,6 +32,7 @@ mod monitors;
 mod notices;
 mod on_call;
 
+mod redteam;
 mod reference;
 mod renamed;
 pub mod rules;
@@ -57,6 +58,7 @@ pub use logging::{LogFormat, Logging};
 pub use notices::{Digest, Heartbeat};
 pub use notify::Sections as Channels;
 pub use on_call::{Absence, OnCall};
+pub use redteam::RedTeam;
 pub use reference::reference;
 pub use secrets::{NOT_SHOWN, Secrets, names_file, typed as typed_secrets};
 pub use state_dir::{StateDir, service_config};
@@ -111,6 +113,8 @@ pub struct Config {
     pub collect: Collect,
     /// Feeds of advisories, and inventories.
     pub advisories: Advisories,
+    /// Where reports of the red team come from.
+    pub redteam: RedTeam,
     /// The program's own log.
     pub logging: Logging,
 }
@@ -290,6 +294,7 @@ impl Config {
         self.on_call.check(&self.contacts, &mut problems);
         self.collect.check(&mut problems);
         self.advisories.check(&mut problems);
+        self.redteam.check(&mut problems);
 
         if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
             let key = match error {

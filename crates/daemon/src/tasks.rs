@@ -14,6 +14,7 @@ pub mod escalation;
 pub mod incidents;
 pub mod monitors;
 pub mod partitions;
+pub mod redteam_reports;
 pub mod rules_folder;
 pub mod scheduled_notifications;
 pub mod self_check;
@@ -40,6 +41,7 @@ pub const ALL: &[&Task] = &[
     &incidents::TASK,
     &monitors::TASK,
     &partitions::TASK,
+    &redteam_reports::TASK,
     &rules_folder::TASK,
     &scheduled_notifications::TASK,
     &self_check::TASK,

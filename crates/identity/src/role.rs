@@ -120,6 +120,8 @@ named! {
     Evidence = "evidence",
     /// Plans of action and milestones.
     Poam = "poam",
+    /// Reports of red teams and scanners, and what they found.
+    RedTeam = "redteam",
     /// Reports.
     Reports = "reports",
     /// Notes of assessors.

@@ -44,6 +44,7 @@ mod position;
 pub mod posture;
 pub mod preferences;
 pub mod reader;
+pub mod redteam;
 pub mod remote_audit;
 pub mod rule_proofs;
 pub mod rules;

@@ -25,6 +25,7 @@ mod notifications;
 mod operations;
 mod password_policy;
 mod plans;
+mod redteam;
 mod requirement;
 mod rules;
 mod silences;
@@ -154,6 +155,9 @@ pages! {
     post "/notifications/test", Write Channels => notifications::test;
     get "/monitors", Read System => operations::monitors;
     get "/advisories", Read Compliance => operations::advisories;
+    get "/redteam", Read RedTeam => redteam::list;
+    get "/redteam/compare", Read RedTeam => redteam::compare;
+    get "/redteam/{id}", Read RedTeam => redteam::show;
     get "/compliance", Read Compliance => compliance::overview;
     get "/compliance/{id}", Read Compliance => requirement::show;
     post "/compliance/{id}/decide", Write Compliance => requirement::decide;

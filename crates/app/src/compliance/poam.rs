@@ -253,6 +253,43 @@ pub async fn add(
     })
 }
 
+/// A weakness that something else than an assessment has found.
+#[derive(Clone, Debug)]
+pub(crate) struct Weakness {
+    /// The requirement.
+    pub(crate) control: String,
+    /// What is wrong.
+    pub(crate) weakness: String,
+    /// What is done about it.
+    pub(crate) remediation: String,
+    /// How bad it is.
+    pub(crate) risk: RiskLevel,
+    /// What found it.
+    pub(crate) identified_by: String,
+}
+
+/// Adds an item about a weakness, for an actor who may.
+pub(crate) async fn open(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    found: &Weakness,
+) -> Result<Plan, AppError> {
+    let (requirement, _) = find_requirement(&found.control)?;
+    let now = SystemClock.now();
+    let id = PlanId(Uuid::now_v7());
+    let controls = current_controls(conn, now).await?;
+    let mut plan = Plan {
+        kind: plan_for(Catalog::r2(), find_control(requirement, &controls)?),
+        weakness: found.weakness.clone(),
+        remediation: found.remediation.clone(),
+        identified_by: Some(found.identified_by.clone()),
+        ..Plan::new(id, requirement.control_id.clone(), found.risk, now)
+    };
+    check_plan(&plan, now)?;
+    store::plans::save(conn, actor, std::slice::from_mut(&mut plan), now).await?;
+    Ok(plan)
+}
+
 /// Says that a requirement is met: an item about it plans for nothing.
 fn met_already(control: &Control) -> Option<String> {
     control.standing().counts().then(|| {

@@ -46,6 +46,7 @@ mod people;
 mod person_keys;
 mod provenance;
 mod record;
+mod redteam;
 mod remote;
 mod separate_owner;
 mod services;

@@ -90,6 +90,8 @@ pub(super) const BUILT_IN: [Row; Resource::ALL.len()] = [
     row(Resource::Compliance,     RWX,  [R,    RWX,  RWX,  RWX,  R]),
     row(Resource::Evidence,       RWPX, [RW,   RWPX, RWPX, RWPX, R]),
     row(Resource::Poam,           RWX,  [R,    RWX,  RWX,  RWX,  R]),
+    // Who imports a report does not close what it found by that.
+    row(Resource::RedTeam,        RWP,  [R,    RWP,  RWP,  RWP,  R]),
     row(Resource::Reports,        RWX,  [R,    RWX,  RWX,  RWX,  RX]),
     row(Resource::AssessorNotes,  RWX,  [O,    R,    R,    RX,   RWX]),
     row(Resource::Silences,       RW,   [R,    RW,   RW,   RW,   O]),

@@ -29,6 +29,7 @@ mod posture;
 mod reader;
 mod reader_property;
 mod record;
+mod redteam;
 mod releases;
 mod remote_audit;
 mod roles;

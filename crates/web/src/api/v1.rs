@@ -15,6 +15,7 @@ mod list;
 pub(crate) mod openapi;
 pub(super) mod operation;
 mod operations;
+mod redteam;
 pub(crate) mod version;
 
 use std::convert::Infallible;
@@ -238,6 +239,22 @@ routes! {
         op("Lists vulnerable packages that are installed")
             .query(alerts::AllQuery::RECORD)
             .lists(&answers::ADVISORY_MATCH);
+    get "/api/v1/redteam/runs", Read RedTeam => redteam::runs,
+        op("Lists runs of red teams and scanners, the newest first")
+            .lists(&answers::REDTEAM_RUN);
+    get "/api/v1/redteam/runs/{id}", Read RedTeam => redteam::run,
+        op("Shows a run, what came of its modules and what it lists")
+            .gives(&answers::REDTEAM_RUN_DETAILS);
+    get "/api/v1/redteam/findings", Read RedTeam => redteam::findings,
+        op("Lists what red teams and scanners found, the worst first")
+            .query(redteam::FindingQuery::RECORD)
+            .lists(&answers::REDTEAM_FINDING);
+    get "/api/v1/redteam/findings/{id}", Read RedTeam => redteam::finding,
+        op("Shows a finding").gives(&answers::REDTEAM_FINDING);
+    get "/api/v1/redteam/compare", Read RedTeam => redteam::compare,
+        op("Compares two runs or two times")
+            .query(redteam::CompareQuery::RECORD)
+            .gives(&answers::REDTEAM_COMPARISON);
     get "/api/v1/compliance/status", Read Compliance => compliance::status,
         op("Lists requirements and how they stand")
             .query(compliance::RequirementQuery::RECORD)

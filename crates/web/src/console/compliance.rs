@@ -11,13 +11,14 @@ use super::form::Fields;
 use super::{Desk, NoPage, Visit, html};
 
 /// The pages beside.
-pub(super) const BESIDE: [(&str, &str); 6] = [
+pub(super) const BESIDE: [(&str, &str); 7] = [
     ("/compliance", "Requirements"),
     ("/compliance/evidence", "Evidence"),
     ("/compliance/poam", "Plan of action"),
     ("/compliance/ssp", "System security plan"),
     ("/compliance/review", "Event review"),
     ("/advisories", "Advisories"),
+    ("/redteam", "Red team"),
 ];
 
 /// `GET /compliance`.

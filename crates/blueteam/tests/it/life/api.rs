@@ -464,6 +464,14 @@ async fn what_is_documented_is_what_is_answered() {
         );
         made
     };
+    for verdict in ["not_vulnerable", "vulnerable"] {
+        let report = daemon.path(verdict);
+        let modules = json!([{"name": "a", "verdict": verdict, "requests": 2}, {"name": "b", "verdict": "vulnerable"}]);
+        let text = json!({"run_id": verdict, "target": "x", "modules": modules}).to_string();
+        std::fs::write(&report, text).unwrap();
+        let report = report.to_str().unwrap();
+        assert_eq!(run(&daemon, &["redteam", "import", report]).0, 0);
+    }
     let silence = json!({
         "entity": "ip:203.0.113.7", "length": "1h", "reason": "a test", "allow_unknown": true,
     });
@@ -553,6 +561,8 @@ async fn what_is_documented_is_what_is_answered() {
             "source_id",
             "poam_id",
             "evidence_id",
+            "run_id",
+            "finding_id",
             "username",
         ];
         for (single, operations) in document["paths"].as_object().unwrap() {
@@ -567,6 +577,20 @@ async fn what_is_documented_is_what_is_answered() {
             check(&document, &schema["schema"], &shown.json(), single);
         }
     }
+    let compare = "/api/v1/redteam/compare";
+    let schema = &document["paths"][compare]["get"]["responses"]["200"]["content"];
+    let asked = format!("{compare}?before=2026-01-01&after=2100-01-01");
+    let compared = get(&chief, &asked).await;
+    assert_eq!(compared.status, 200, "{}", compared.text);
+    let compared = compared.json();
+    check(
+        &document,
+        &schema["application/json"]["schema"],
+        &compared,
+        compare,
+    );
+    assert_eq!(compared["new"].as_array().unwrap().len(), 2);
+    assert_eq!(get(&chief, compare).await.status, 422);
     let policy = get(&chief, "/api/v1/policy").await.json();
     let schema = json!({"$ref": "#/components/schemas/Policy"});
     check(&document, &schema, &policy, "policy");

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use identity::Role;
 use identity::role::Permissions;
+use serde_json::json;
 
 use super::daemon::{Daemon, PATIENCE, alert_comes, failure};
 use super::oidc::installed;
@@ -435,6 +436,14 @@ async fn a_browser_walks_through_the_console() {
         let (code, _, errors) = run(&daemon, &[&["compliance"], args].concat());
         assert_eq!(code, 0, "{errors}");
     }
+    let report = daemon.path("<img src=x>.json");
+    let module = json!({"name": "<img src=x onerror=alert(1)>", "verdict": "vulnerable", "control_ids": ["3.5.3"],
+                        "evidence": "<script>alert(1)</script>"});
+    let text = json!({"run_id": "1", "target": "<b>eqmon</b>", "modules": [module]});
+    std::fs::write(&report, text.to_string()).unwrap();
+    let import = ["redteam", "import", report.to_str().unwrap(), "--open-poam"];
+    let (code, _, errors) = run(&daemon, &import);
+    assert_eq!(code, 0, "{errors}");
     let mut id_of = async |sql: &'static str| {
         let id: uuid::Uuid = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
         id
@@ -442,6 +451,8 @@ async fn a_browser_walks_through_the_console() {
     let piece =
         id_of("SELECT evidence_id FROM blueteam.compliance_evidence WHERE check_id IS NULL").await;
     let item = id_of("SELECT poam_id FROM blueteam.poam_items").await;
+    let red_run = id_of("SELECT run_id FROM blueteam.redteam_runs").await;
+    let red_finding = id_of("SELECT finding_id FROM blueteam.redteam_findings").await;
 
     let browser = signed_in(&daemon, "system_admin").await;
     let cookie = browser.cookie.clone().unwrap();
@@ -465,6 +476,7 @@ async fn a_browser_walks_through_the_console() {
             "/sources/{id}" => "/sources/audit_db".to_owned(),
             "/rules/{id}" => "/rules/brute_force".to_owned(),
             "/upkeep/review/{id}" => "/upkeep/review/weekly".to_owned(),
+            "/redteam/{id}" => format!("/redteam/{red_run}"),
             "/admin/users/{id}" => "/admin/users/system-admin".to_owned(),
             other => other.to_owned(),
         })
@@ -472,6 +484,8 @@ async fn a_browser_walks_through_the_console() {
     paths.extend([
         "/alerts?show=all".to_owned(),
         "/events?since=24h".to_owned(),
+        format!("/redteam/{red_finding}"),
+        format!("/redteam/compare?before={red_run}&after={red_run}"),
     ]);
 
     let walk = folder.join("console.mjs");

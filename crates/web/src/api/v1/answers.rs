@@ -2,6 +2,7 @@
 
 mod alerts;
 mod incidents;
+mod redteam;
 mod tenants;
 
 use super::operation::{Field, Record, Schema, record};
@@ -10,6 +11,7 @@ pub(super) use alerts::{ALERT, BATCH, VERDICT};
 pub(super) use incidents::{
     HAPPENED, INCIDENT, INDICATOR, MERGED, OBSERVABLES, STATUS_CHANGE, TASK, TASK_STATES,
 };
+pub(super) use redteam::{REDTEAM_COMPARISON, REDTEAM_FINDING, REDTEAM_RUN, REDTEAM_RUN_DETAILS};
 pub(super) use tenants::TENANT;
 
 pub(super) const INCIDENT_STATUSES: &[&str] = &[
