@@ -181,6 +181,26 @@ pub async fn export(
     Ok(())
 }
 
+/// Hands at most `limit` events that match to `each`, the oldest first, until it returns `false`, to
+/// be kept as evidence. Returns what was asked, as it is recorded.
+pub(crate) async fn excerpt(
+    session: &mut Session,
+    question: &Question,
+    limit: u32,
+    each: impl FnMut(Found) -> bool,
+) -> Result<Value, AppError> {
+    let asker = session.actor().clone();
+    let conn = session.read(Resource::Events)?;
+    let filter = asked_for(&question.0, &json!({}))?;
+    let asked = asked_for(&question.0, &json!({ "evidence": true, "limit": limit }))?;
+    let query = search::record(conn, &asker, Command::Search, &asked).await?;
+
+    let rows = search::events(conn, &question.0, Order::Oldest, Some(limit), each).await?;
+    search::answered(conn, query, rows).await?;
+
+    Ok(filter)
+}
+
 /// Counts events by these fields, the most frequent values first, or those with the largest sum of
 /// `measure`.
 pub async fn stats(

@@ -29,6 +29,7 @@ pub mod export;
 pub mod first_steps;
 pub mod health;
 pub mod idempotency;
+pub mod incident_evidence;
 pub mod incidents;
 pub mod keys;
 pub mod listing;

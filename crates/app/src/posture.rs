@@ -1,7 +1,7 @@
 //! The posture: counted from what is stored, kept once a day, and as it was at any earlier date.
 
 use compliance::claim::Claim;
-use compliance::posture::{count, percent_of_points};
+use compliance::posture::count;
 use compliance::reports::{Executive, Postures};
 use compliance::system::System;
 use config::{Config, StateDir};
@@ -201,9 +201,4 @@ fn patience(config: &Config) -> Vec<Patience> {
             })
         })
         .collect()
-}
-
-/// The share of the range of the DoD score that a score is, for its history.
-pub(crate) fn share(points: Option<i32>) -> Option<f64> {
-    points.map(percent_of_points)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::{Channel, Span};
 use respond::clocks::{DFARS, Duty};
+use respond::sealing::Recipient;
 use serde::{Deserialize, Serialize};
 
 use crate::Channels;
@@ -26,6 +27,12 @@ pub struct Incidents {
     /// configured.
     #[serde(deserialize_with = "crate::channels::list")]
     pub channels: Vec<Channel>,
+    /// The public key to which samples of malware are encrypted, as `age-keygen` prints it (age1…);
+    /// while it is empty, none is taken in.
+    pub malware_recipient: String,
+    /// The file of the key that signs exported evidence, in minisign's format and without a
+    /// password; while it is empty, one in the state directory, made when it is first needed.
+    pub signing_key: PathBuf,
 }
 
 impl Default for Incidents {
@@ -34,6 +41,8 @@ impl Default for Incidents {
             playbooks: String::new(),
             clocks: Vec::new(),
             channels: all_by_default(),
+            malware_recipient: String::new(),
+            signing_key: PathBuf::new(),
         }
     }
 }
@@ -86,6 +95,15 @@ impl Incidents {
             if !(Span::hours(1)..=Span::days(366)).contains(&duty.within) {
                 wrong("within", "must be from 1h to 366d");
             }
+        }
+
+        if !self.malware_recipient.is_empty()
+            && let Err(error) = Recipient::parse(&self.malware_recipient)
+        {
+            problems.push(Problem::new(
+                "incidents.malware_recipient",
+                format!("must be a public key that `age-keygen` prints (age1…): {error}"),
+            ));
         }
 
         lead(

@@ -101,7 +101,7 @@ pub struct Config {
     pub console: Console,
     /// The checks on schedule, and who is reminded.
     pub compliance: Compliance,
-    /// Playbooks, clocks, and who is warned of them.
+    /// Playbooks, clocks, and who is warned of them; how evidence is kept and signed.
     pub incidents: Incidents,
     /// The ways out.
     pub channels: Channels,

@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod facts;
 pub mod ids;
 pub mod incident;
+pub mod incident_evidence;
 mod network;
 pub mod notification;
 pub mod period;
@@ -51,6 +52,10 @@ pub use ids::{
     Severity, SilenceId,
 };
 pub use incident::{DutyDecided, DutySent, IncidentStatus};
+pub use incident_evidence::{
+    CustodyEntry, CustodyEvent, EvidenceEntry, EvidenceItem, EvidenceRecord, EvidenceWitness,
+    IncidentEvidenceKind,
+};
 pub use network::{Network, NetworkError};
 pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanNumber, PlanStatus, RiskLevel};

@@ -4,8 +4,7 @@ use askama::Template;
 
 use crate::edit::{Control, EditForm};
 use crate::frame::{Frame, Pager};
-use crate::incidents::Step;
-use crate::words::{Level, When};
+use crate::words::{Level, Step, When};
 
 /// Which alerts a list shows, as its form and its address say it.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::alerts::{AlertRow, Fact};
 use crate::edit::{Control, EditForm};
 use crate::frame::{Frame, Pager};
-use crate::words::{Level, When};
+use crate::words::{Level, Step, When};
 
 /// A duty to report, and how it stands.
 #[derive(Clone, Debug)]
@@ -98,19 +98,6 @@ pub struct IncidentsPage {
     pub create_open: bool,
     /// Where the list goes on.
     pub pager: Pager,
-}
-
-/// A step of an incident.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// When.
-    pub at: When,
-    /// From which phase to which.
-    pub what: String,
-    /// Who.
-    pub who: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// Everything about an incident.

@@ -38,12 +38,12 @@ pub use form::{
     ConfirmPage, Field, FieldKind, Form, RecordPage, ResumePage, SecretPage, Section, WorkPage,
 };
 pub use frame::{Banner, Frame, MENU, MenuEntry, Notice, Pager, Undo, Viewer, Watermark};
-pub use incidents::{Due, Folded, IncidentPage, IncidentRow, IncidentsPage, Mark, Step, Todo};
+pub use incidents::{Due, Folded, IncidentPage, IncidentRow, IncidentsPage, Mark, Todo};
 pub use plain::{Cell, ListPage, MessagePage, Press};
 pub use sign_in::{LockedPage, SignInPage};
 pub use sources::{SourceRow, SourcesPage};
 pub use today::{Duty, TodayPage};
-pub use words::{Level, When, Zone, count_of};
+pub use words::{Level, Step, When, Zone, count_of};
 
 use std::fmt::Write as _;
 

@@ -131,6 +131,19 @@ pub fn count_of(number: u64, noun: &str) -> String {
     format!("{grouped} {noun}{plural}")
 }
 
+/// Something that someone did.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When.
+    pub at: When,
+    /// From which phase to which.
+    pub what: String,
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -244,11 +244,20 @@ impl DocumentWorld {
 /// A table of contents has no more lines of the second level: four pages of contents are read by
 /// nobody, and a reader of the PDF has its bookmarks.
 const CONTENTS_MAX: usize = 60;
+/// A document with no more headings than this is found through without one.
+const CONTENTS_FROM: usize = 8;
 /// About as many lines as half a page has.
 const HALF_PAGE: usize = 25;
 
-/// Returns how many levels of headings the table of contents has.
+/// Returns how many levels of headings the table of contents has; 0: there is none.
 fn contents_depth(document: &Document) -> u8 {
+    let headings = document
+        .blocks
+        .iter()
+        .filter(|b| matches!(b, Block::Heading(..)));
+    if headings.count() <= CONTENTS_FROM {
+        return 0;
+    }
     let sections = document
         .blocks
         .iter()

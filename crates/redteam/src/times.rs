@@ -42,7 +42,7 @@ fn civil(text: &str) -> Option<jiff::Timestamp> {
         _ => words.join(" "),
     };
     let shaped = |shape: &&str| strtime::parse(*shape, &text).ok()?.to_datetime().ok();
-    let time = SHAPES.iter().find_map(|shape| shaped(shape));
+    let time = SHAPES.iter().find_map(shaped);
     let time = time.or_else(|| text.parse::<DateTime>().ok())?;
     Some(
         TimeZone::UTC

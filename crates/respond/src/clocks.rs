@@ -199,7 +199,7 @@ impl Clock {
         let minutes = left.unsigned_abs() / 60_000_000;
         let amount = match minutes {
             0..60 => format!("{minutes} min"),
-            60..2880 => format!("{} h", minutes / 60),
+            60..=5760 => format!("{} h", minutes / 60),
             _ => format!("{} days", minutes / 1440),
         };
         let undecided = match self.decision {
@@ -378,7 +378,7 @@ mod tests {
     fn what_is_left_is_said_in_words() {
         let clock = &clocks(&[Duty::dfars()], &known("2026-11-01T00:00:00Z", true))[0];
         let words = |text: &str| clock.in_words(at(text));
-        assert_eq!(words("2026-11-01T00:00:00Z"), "3 days left, undecided");
+        assert_eq!(words("2026-11-01T00:00:00Z"), "72 h left, undecided");
         assert_eq!(words("2026-11-03T20:30:00Z"), "3 h left, undecided");
         assert_eq!(words("2026-11-03T23:50:00Z"), "10 min left, undecided");
         assert_eq!(words("2026-11-04T02:00:00Z"), "overdue by 2 h, undecided");

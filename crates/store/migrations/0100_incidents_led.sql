@@ -695,8 +695,8 @@ BEGIN
            version = version + 1, updated_at = now()
      WHERE incident_id = incident;
     PERFORM blueteam.write_entry(incident, 'change', now(),
-        format('Discovery from %s to %s: %s', to_char(before AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-               to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), why));
+        format('Discovery from %s to %s: %s', to_char(before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+               to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), why));
     RETURN held;
 END $$;
 

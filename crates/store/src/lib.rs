@@ -25,6 +25,7 @@ pub mod evidence;
 pub mod external;
 pub mod facts;
 pub mod first_steps;
+pub mod incident_evidence;
 pub mod incidents;
 pub mod keys;
 pub mod known_names;

@@ -118,7 +118,8 @@ pub(super) async fn record(
     let system = describe(conn, state).await;
     let grounds = Grounds::read(conn, system, state, now).await?;
     let scored = grounds.claim().noted(now);
-    let share = crate::posture::share(scored.points);
+    // The share of the range of the score, as the posture counts it.
+    let share = scored.points.map(compliance::posture::percent_of_points);
     store::scores::note(conn, actor, &scored, share).await?;
     Ok(())
 }

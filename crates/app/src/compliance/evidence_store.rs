@@ -120,7 +120,7 @@ impl EvidenceStore {
 
 /// Opens a plain file for reading, without waiting for anybody: a pipe without a writer would hold
 /// us for good, and a device has no end.
-pub(super) fn open_regular(path: &Path, how: OFlags) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path, how: OFlags) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | how).bits();
     let file = File::options()
         .read(true)
@@ -147,7 +147,7 @@ pub fn sha256(text: &[u8]) -> String {
     to_hex(&Sha256::digest(text))
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()

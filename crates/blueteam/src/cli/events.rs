@@ -1,7 +1,7 @@
 //! `blueteam events`: what applications and logs said (3.3.6), asked by people, who are recorded.
 
 mod export;
-mod filter;
+pub(super) mod filter;
 mod search;
 mod stats;
 mod tail;

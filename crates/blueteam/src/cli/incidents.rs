@@ -1,6 +1,7 @@
 //! `blueteam incidents`: from what alerts or people opened to its close.
 
 mod duties;
+mod evidence;
 mod join;
 mod lead;
 mod show;
@@ -81,6 +82,9 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    Evidence(evidence::Args),
+    Verify(evidence::VerifyArgs),
+    Export(evidence::PackageArgs),
 }
 
 /// The person for whom someone acts.
@@ -99,6 +103,9 @@ impl Behalf {
 
 fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
+        Action::Evidence(args) => evidence::run(args, globals),
+        Action::Verify(args) => evidence::verify(args, globals),
+        Action::Export(args) => evidence::export_package(args, globals),
         Action::List { all, limit, json } => list(*all, *limit, *json, globals),
         Action::Show(args) => show::run(args, globals),
         Action::Timeline(args) => show::timeline(args, globals),

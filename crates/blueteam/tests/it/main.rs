@@ -15,6 +15,7 @@ mod compliance;
 mod deploy;
 mod documented_commands;
 mod dossier;
+mod incident_evidence;
 mod incident_phases;
 mod lab;
 mod life;

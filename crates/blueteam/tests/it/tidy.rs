@@ -110,8 +110,11 @@ const TESTS_MAY_USE: &[(&str, &[&str])] = &[
         "blueteam-audit",
         &["app", "cluster", "ingest", "model", "store", "web"],
     ),
-    ("blueteam", &["cluster", "detect", "store", "web"]),
-    ("store", &["cluster", "identity"]),
+    (
+        "blueteam",
+        &["cluster", "detect", "respond", "store", "web"],
+    ),
+    ("store", &["cluster", "identity", "respond"]),
     ("web", &["cluster", "store"]),
     ("replay", &["scenario"]),
 ];
@@ -128,6 +131,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("openidconnect", &["identity"]),
     ("ldap3", &["app"]),
     ("ring", &["app"]),
+    ("age", &["respond"]),
+    ("minisign", &["respond"]),
     ("askama", &["pages"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),

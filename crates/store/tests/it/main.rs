@@ -22,6 +22,7 @@ mod compliance;
 mod duties;
 mod escalations;
 mod events;
+mod incident_evidence;
 mod incidents;
 mod migration_scale;
 mod misc;

@@ -15,8 +15,10 @@ const ROWS: &str = "
     INSERT INTO blueteam.security_incidents (incident_id, title, severity, status, detected_by)
         VALUES ('00000000-0000-7000-8000-000000000001', 'closed', 'high', 'closed', 'r'),
                ('00000000-0000-7000-8000-000000000002', 'open', 'high', 'detected', 'r');
-    INSERT INTO blueteam.incident_evidence (incident_id, evidence_type, description, collected_by)
-        VALUES ('00000000-0000-7000-8000-000000000002', 'note', 'x', 'ann');
+    INSERT INTO blueteam.incident_evidence (incident_id, evidence_type, description, collected_by, login, sequence,
+                                            previous_hash, record_hash)
+        VALUES ('00000000-0000-7000-8000-000000000002', 'note', 'x', session_user, session_user, 1, repeat('0', 64),
+                repeat('1', 64));
     INSERT INTO blueteam.alert_history (alert_id, rule_id, severity, title)
         VALUES ('00000000-0000-7000-8000-000000000003', 'r', 'high', 'x');
     INSERT INTO blueteam.notifications (delivery_id, alert_id, channel, kind, payload, state)

@@ -9,6 +9,7 @@ mod accounts;
 mod alerts;
 pub(super) mod answers;
 mod compliance;
+mod evidence;
 mod idempotency;
 mod incidents;
 mod list;
@@ -200,6 +201,12 @@ routes! {
             .gives(&answers::INCIDENT)
             .tagged()
             .versioned();
+    get "/api/v1/incidents/{id}/evidence", Read Incidents => evidence::list,
+        op("Lists the evidence of an incident, with what happened to it")
+            .lists(&answers::INCIDENT_EVIDENCE);
+    get "/api/v1/incidents/{id}/evidence/{item}/file", Export Incidents => evidence::file,
+        op("Writes an item of evidence as a file, which is recorded; malware as the encrypted one")
+            .file(FILES);
     get "/api/v1/incidents/{id}/report", Read Incidents => incidents::report,
         op("Writes the report of an incident")
             .query(compliance::FormatQuery::RECORD)
@@ -364,6 +371,8 @@ const DOCUMENTS: &[&str] = &[
     "text/markdown",
     "application/json",
 ];
+/// What is evidence has no type that a program would open by itself.
+const FILES: &[&str] = &["application/octet-stream"];
 /// Those of the plan of action.
 const SHEETS: &[&str] = &[
     "application/pdf",

@@ -312,6 +312,17 @@ fn finding_facts(desk: &Desk, finding: &Finding) -> Facts {
     facts
 }
 
+/// A text with the times in it as people read them.
+fn to_the_minute(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        model::Timestamp::parse(word).map_or_else(
+            |_| word.to_owned(),
+            |at| at.to_jiff().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        )
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// `GET /redteam/compare`: two runs or two days, by `before` and `after`.
 pub(super) async fn compare(mut visit: Visit, uri: Uri) -> Result<Response, NoPage> {
     let asked = Fields::of_query(uri.query());
@@ -340,7 +351,11 @@ pub(super) async fn compare(mut visit: Visit, uri: Uri) -> Result<Response, NoPa
     };
     let page = RecordPage {
         back: Some(("/redteam".to_owned(), "Red team")),
-        about: format!("{} compared with {}.", found.after, found.before),
+        about: format!(
+            "{} compared with {}.",
+            to_the_minute(&found.after),
+            to_the_minute(&found.before)
+        ),
         beside: Vec::new(),
         facts: vec![
             ("Figure before", Cell::from(figure(*posture_before))),

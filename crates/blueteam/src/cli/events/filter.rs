@@ -8,7 +8,7 @@ use crate::cli::out;
 
 /// Everything that is given must agree.
 #[derive(Debug, clap::Args)]
-pub(super) struct FilterArgs {
+pub(in crate::cli) struct FilterArgs {
     /// At or after: a length of time ago (24h, 30d) or a time (2026-03-05T14:00:00Z)
     #[arg(long, value_parser = out::moment, value_name = "WHEN")]
     since: Option<Timestamp>,
@@ -74,7 +74,7 @@ fn parse_result(text: &str) -> Result<Outcome, String> {
 
 impl FilterArgs {
     /// What is asked for.
-    pub(super) fn filter(&self) -> Filter {
+    pub(in crate::cli) fn filter(&self) -> Filter {
         Filter {
             since: self.since,
             until: self.until,
@@ -128,7 +128,7 @@ impl FilterArgs {
     }
 
     /// Who asks, if a name was given.
-    pub(super) fn asker(&self) -> Option<&str> {
+    pub(in crate::cli) fn asker(&self) -> Option<&str> {
         self.on_behalf_of.as_deref()
     }
 
@@ -148,7 +148,7 @@ impl FilterArgs {
     }
 
     /// Whether what was asked for goes back a day and no further.
-    pub(super) const fn is_of_the_last_day(&self) -> bool {
+    pub(in crate::cli) const fn is_of_the_last_day(&self) -> bool {
         self.since.is_none() && self.id.is_empty()
     }
 }

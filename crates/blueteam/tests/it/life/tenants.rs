@@ -27,6 +27,16 @@ const PLANTED: &str = "
         VALUES ('3.1.1', 'policy_doc', 'tangerine');
     INSERT INTO blueteam.poam_items (control_id, weakness_description, risk_level, remediation_plan)
         VALUES ('3.1.1', 'tangerine', 'high', 'tangerine');
+    INSERT INTO blueteam.redteam_runs
+            (format, tool, target, subject, scope, ran_at, file_name, sha256, items, changes, seen)
+        VALUES ('own', 'tangerine', '', '', '[]', now(), 'tangerine', repeat('a', 64), 0,
+            '{\"new\": 0, \"back\": 0, \"proposed\": 0}', '{}');
+    INSERT INTO blueteam.redteam_findings
+            (fingerprint, tool, target, rule, title, severity, location, area, check_group, is_of_module,
+             cwes, cves, controls, detail, instances, state, first_run, last_run)
+        SELECT repeat('a', 64), 'tangerine', '', 'tangerine', 'tangerine', 'high', '', '', '', true,
+            '{}', '{}', '{}', '', 1, 'open', run_id, run_id
+          FROM blueteam.redteam_runs;
     INSERT INTO blueteam.log_events (timestamp, source, category, action, result)
         VALUES (now(), 'syslog', 'auth', 'tangerine', 'success')";
 
@@ -59,6 +69,16 @@ const NAMED: &[(&str, &str, &str)] = &[
     (
         "/api/v1/incidents/",
         "SELECT incident_id::text FROM blueteam.security_incidents",
+        NOTHING,
+    ),
+    (
+        "/api/v1/redteam/runs/",
+        "SELECT run_id::text FROM blueteam.redteam_runs",
+        NOTHING,
+    ),
+    (
+        "/api/v1/redteam/findings/",
+        "SELECT finding_id::text FROM blueteam.redteam_findings",
         NOTHING,
     ),
     (

@@ -1,6 +1,7 @@
 //! What is answered, field by field. A test compares it with the answers of a running program.
 
 mod alerts;
+mod evidence;
 mod incidents;
 mod redteam;
 mod tenants;
@@ -8,6 +9,7 @@ mod tenants;
 use super::operation::{Field, Record, Schema, record};
 
 pub(super) use alerts::{ALERT, BATCH, VERDICT};
+pub(super) use evidence::INCIDENT_EVIDENCE;
 pub(super) use incidents::{
     HAPPENED, INCIDENT, INDICATOR, MERGED, OBSERVABLES, STATUS_CHANGE, TASK, TASK_STATES,
 };

@@ -199,9 +199,8 @@ fn note(desk: &Desk, case: &Case, typed: &Fields) -> EditForm {
     let mut form = form(desk, case, "note", "Save note");
     form.fields = vec![
         area(typed, "value", "Note", 20_000).required(),
-        line(typed, "happened_at", "When it happened", 40).hint(
-            "Such as 2026-11-30T14:05:00Z, to put it into the timeline. Empty: a note of now.",
-        ),
+        line(typed, "happened_at", "When it happened", 40)
+            .hint("As YYYY-MM-DDThh:mm:ssZ, to put it into the timeline. Empty: a note of now."),
     ];
     form
 }
@@ -231,7 +230,7 @@ fn edit(desk: &Desk, case: &Case, typed: &Fields) -> EditForm {
         EditField::new("title", "Title", title).required(),
         EditField::new("severity", "Severity", severity),
         line(typed, "discovered_at", "Discovered", 40)
-            .hint("Such as 2026-11-30T08:10:00Z. The law counts from here. Empty: as it is."),
+            .hint("As YYYY-MM-DDThh:mm:ssZ. The law counts from here. Empty: as it is."),
         area(typed, "reason", "Why", REASON)
             .hint("Needed for all but the title. It stays in the incident's history."),
     ];
@@ -269,8 +268,7 @@ fn reported(desk: &Desk, shown: &Shown, typed: &Fields) -> EditForm {
     let mut form = form(desk, &shown.case, "reported", "Save report");
     form.fields = vec![
         duties(shown, typed),
-        line(typed, "sent_at", "When it was sent", 40)
-            .hint("Such as 2026-11-30T14:05:00Z. Empty: now."),
+        line(typed, "sent_at", "When it was sent", 40).hint("As YYYY-MM-DDThh:mm:ssZ. Empty: now."),
         line(typed, "number", "Number that came back", 200),
         area(typed, "remark", "Remark", REASON),
     ];
