@@ -231,7 +231,7 @@ pub async fn runs(session: &mut Session) -> Result<Vec<Run>, AppError> {
     runs_of(session.read(Resource::RedTeam)?).await
 }
 
-/// Which findings somebody asks for.
+/// Which findings are listed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter {
     /// Closed ones too.

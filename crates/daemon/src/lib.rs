@@ -9,6 +9,7 @@ pub mod http_server;
 pub mod log_pipeline;
 pub mod metrics;
 mod reload;
+mod reminders;
 pub mod source_accounting;
 pub mod sources;
 mod spool_backlog;

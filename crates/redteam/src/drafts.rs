@@ -69,7 +69,7 @@ impl Draft {
 pub(crate) struct Drafts {
     /// Each with what makes it this one; its fingerprint is not known yet.
     findings: Vec<(Identity, Finding)>,
-    /// What is there, and somebody has set aside in the tool.
+    /// What is still there but was dismissed in the tool.
     set_aside: Vec<Identity>,
     /// How much text the findings hold.
     bytes: usize,
@@ -104,8 +104,8 @@ impl Drafts {
         Ok(())
     }
 
-    /// Takes in what is there and somebody has set aside in the tool: it is no finding, but neither
-    /// does it prove that a finding that was known is gone.
+    /// Takes in what is still there but was dismissed in the tool: it is no finding, and it does not
+    /// prove that a known finding is gone.
     pub(crate) fn set_aside(&mut self, draft: &Draft) {
         self.set_aside.push(draft.identity());
     }
@@ -131,7 +131,7 @@ impl Draft {
     }
 }
 
-/// Puts what was read into a report, under the target that it names or that somebody gave.
+/// Puts what was read into a report, under the target that it names or that was given.
 pub(crate) fn finish(
     mut report: Report,
     drafts: Drafts,

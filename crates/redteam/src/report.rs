@@ -25,7 +25,7 @@ pub struct Report {
     pub started: Option<Timestamp>,
     /// When the run ended.
     pub ended: Option<Timestamp>,
-    /// What was looked at, where the report or somebody gives it a name; otherwise empty, and the
+    /// What was looked at, where the report or the importer names it; otherwise empty, and the
     /// parts say it.
     pub target: String,
     /// How far it was looked at.

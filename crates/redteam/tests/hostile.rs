@@ -1,4 +1,4 @@
-//! Files of somebody who knows how they are read: made to take time or memory, to hide a finding, to
+//! Files by an attacker who knows how they are read: made to take time or memory, to hide a finding, to
 //! make a foreign one look gone, or to act where a text is shown.
 
 #![expect(clippy::unwrap_used, reason = "a test")]

@@ -2,7 +2,7 @@
 //! hash of the record before it (decision 0062).
 //!
 //! A chain proves that nobody changed something in its middle. Who may write to the database can
-//! cut its end off, or write all of it anew; so what the audit log says about each record is
+//! cut its end off, or rewrite all of it; so what the audit log says about each record is
 //! compared, and its newest signed manifest is what a chain is compared with outside of blueteam.
 
 mod faults;

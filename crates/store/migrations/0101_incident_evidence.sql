@@ -96,7 +96,7 @@ SELECT audit.guard('blueteam.incident_custody');
 COMMENT ON TABLE blueteam.incident_custody IS 'What happened to the evidence of incidents; append-only';
 GRANT SELECT ON blueteam.incident_custody TO blueteam_engine, blueteam_reader, blueteam_admin;
 
--- What the audit log says about a chain: who cuts its end off, or writes it anew, would have to change that, too.
+-- What the audit log says about a chain: whoever cuts its end off or rewrites it would have to change that, too.
 CREATE INDEX audit_log_of_evidence ON audit.audit_log ((new_value ->> 'incident_id')) WHERE new_value ? 'record_hash';
 
 -- The last record of an incident's chain; null for none.

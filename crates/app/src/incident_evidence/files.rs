@@ -247,8 +247,8 @@ fn make_folder(path: &Path) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The file that is there must be what its name says: taking the same in again must not hide that
-/// somebody changed it.
+/// The file that is there must be what its name says: taking the same in again must not hide a
+/// change.
 fn check_same(target: &Path, sha256: &str) -> Result<(), AppError> {
     if hash(target)?.as_deref() == Some(sha256) {
         return Ok(());

@@ -38,7 +38,7 @@ pub(super) fn signing_key(state: &StateDir, config: &Incidents) -> Result<Signin
     }
 
     make(&path)?;
-    // Somebody else's, where they were faster.
+    // Another process may have made one first: what is there counts.
     let key = read(&path)?;
     key.ok_or_else(|| AppError::Failed(anyhow!("{} is gone again", path.display())))
 }

@@ -101,7 +101,7 @@ fn warning(incident: &Incident, clock: &Clock, now: Timestamp) -> Option<Warning
         ""
     };
     Some(Warning {
-        // A discovery that a person sets later starts the clock anew.
+        // A clock that a person moves, by setting the discovery, warns again.
         key: format!(
             "{} {} {hours} {}",
             row.incident_id,

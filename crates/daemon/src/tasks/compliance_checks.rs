@@ -15,14 +15,15 @@ use app::compliance::claims;
 use app::compliance::reminders::{due, line};
 use compliance::reminders::Reminder;
 use config::{Config, StateDir};
-use model::{Actor, Channel, Clock, Span, TenantId, Timestamp};
+use model::{Actor, Clock, Span, Timestamp};
 use store::tenants::Tenant;
-use store::{Connection as _, PgConnectOptions, PgConnection};
+use store::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::context::TaskContext;
+use crate::reminders;
 use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::scheduled_notifications as notices;
 
@@ -55,8 +56,6 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 const EVERY: Duration = Duration::from_mins(1);
 /// How often people may be reminded; nothing here is due to the minute.
 const REMIND: Span = Span::hours(1);
-/// The kind, as the database and the channels call it.
-const KIND: &str = "reminder";
 /// Items that one message names.
 const NAMED: usize = 50;
 /// Who runs the checks, for the record.
@@ -176,17 +175,6 @@ async fn run_checks(
     Ok(true)
 }
 
-/// Where a tenant is reminded of its work: of another than `default` only where its alerts go.
-fn reminder_channels(config: &Config, tenant: &Tenant) -> Vec<Channel> {
-    if tenant.id == TenantId::DEFAULT {
-        return config.compliance.channels(&config.channels);
-    }
-    let named = config.alerts.organizations.get(&tenant.name);
-    named
-        .and_then(|lists| lists.channels.clone())
-        .unwrap_or_default()
-}
-
 /// Sends the reminders that have not been sent yet, one message per channel.
 async fn send_reminders(
     options: &Options,
@@ -195,31 +183,22 @@ async fn send_reminders(
     due: &[Reminder],
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let channels = reminder_channels(&options.config, tenant);
-    if due.is_empty() || channels.is_empty() {
-        return Ok(());
+    let config = &options.config;
+    let own = config.compliance.channels(&config.channels);
+    let channels = reminders::channels_of(config, tenant, own);
+    let compose = |new: &[&Reminder]| {
+        let (title, text) = (reminder_title(new), reminder_text(new));
+        notices::notice(&options.hostname, title, text, now, now)
+    };
+    let told = reminders::tell(conn, &channels, due, |due| &due.key, compose).await?;
+    if let Some(told) = told {
+        info!(
+            items = told.items,
+            written = told.messages,
+            "wrote reminders of compliance work"
+        );
+        options.deliveries.notify_one();
     }
-
-    let keys: Vec<String> = due.iter().map(|r| r.key.clone()).collect();
-    let mut tx = conn.begin().await?;
-    let unsaid = store::notices::unsaid(&mut tx, KIND, &keys).await?;
-    let new: Vec<&Reminder> = due.iter().filter(|r| unsaid.contains(&r.key)).collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-
-    let (title, text) = (reminder_title(&new), reminder_text(&new));
-    let notice = notices::notice(&options.hostname, title, text, now, now);
-    let written =
-        store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
-
-    tx.commit().await?;
-    info!(
-        items = new.len(),
-        written, "wrote reminders of compliance work"
-    );
-    options.deliveries.notify_one();
-
     Ok(())
 }
 

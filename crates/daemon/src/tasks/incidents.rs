@@ -7,14 +7,15 @@ use std::time::Duration;
 use app::Session;
 use app::incidents::{self, Warning};
 use config::Config;
-use model::{Actor, Channel, Clock, Severity, TenantId, Timestamp};
+use model::{Actor, Clock, Notice, Severity, Timestamp};
 use store::tenants::Tenant;
-use store::{Connection as _, PgConnectOptions, PgConnection};
+use store::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::context::TaskContext;
+use crate::reminders;
 use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::scheduled_notifications as notices;
 
@@ -27,8 +28,6 @@ pub const TASK: Task = Task {
 
 /// How often new incidents and clocks are looked at.
 const EVERY: Duration = Duration::from_secs(20);
-/// The kind, as the database and the channels call it.
-const KIND: &str = "reminder";
 /// Clocks that one message names.
 const NAMED: usize = 50;
 
@@ -80,34 +79,36 @@ async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
 
 async fn look(options: &Options) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
+    let mut failed = None;
+    // What fails for one tenant keeps nobody else from being warned.
     for tenant in store::tenants::list(&mut conn).await? {
-        let mut operator = store::connect(&options.operator).await?;
-        store::tenants::act_for(&mut operator, tenant.id).await?;
-        let mut session = Session::new(operator, Actor::task("blueteam daemon"));
-        let now = options.clock.now();
-        // A playbook that cannot be read keeps nobody from being warned.
-        let planned = incidents::plan_new(&mut session, &options.config).await;
-        let due = incidents::due(&mut session, &options.config, now).await;
-        session.close().await;
-        store::tenants::act_for(&mut conn, tenant.id).await?;
-        send(options, &mut conn, &tenant, &due?, now).await?;
-        let planned = planned?;
-        if planned > 0 {
-            info!(tenant = %tenant.name, planned, "gave incidents the tasks of their playbooks");
+        if let Err(cause) = look_for(options, &mut conn, &tenant).await {
+            failed.get_or_insert(cause);
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
-/// Where a tenant is warned: of another than `default` only where its alerts go.
-fn channels(config: &Config, tenant: &Tenant) -> Vec<Channel> {
-    if tenant.id == TenantId::DEFAULT {
-        return config.incidents.channels(&config.channels);
+async fn look_for(
+    options: &Options,
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+) -> anyhow::Result<()> {
+    let mut operator = store::connect(&options.operator).await?;
+    store::tenants::act_for(&mut operator, tenant.id).await?;
+    let mut session = Session::new(operator, Actor::task("blueteam daemon"));
+    let now = options.clock.now();
+    // Nor does a playbook that cannot be read.
+    let planned = incidents::plan_new(&mut session, &options.config).await;
+    let due = incidents::due(&mut session, &options.config, now).await;
+    session.close().await;
+    store::tenants::act_for(conn, tenant.id).await?;
+    send(options, conn, tenant, &due?, now).await?;
+    let planned = planned?;
+    if planned > 0 {
+        info!(tenant = %tenant.name, planned, "gave incidents the tasks of their playbooks");
     }
-    let named = config.alerts.organizations.get(&tenant.name);
-    named
-        .and_then(|lists| lists.channels.clone())
-        .unwrap_or_default()
+    Ok(())
 }
 
 /// Sends the warnings that have not been sent yet, one message per channel.
@@ -118,20 +119,24 @@ async fn send(
     due: &[Warning],
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let channels = channels(&options.config, tenant);
-    if due.is_empty() || channels.is_empty() {
-        return Ok(());
+    let config = &options.config;
+    let own = config.incidents.channels(&config.channels);
+    let channels = reminders::channels_of(config, tenant, own);
+    let compose = |new: &[&Warning]| message(&options.hostname, new, now);
+    let told = reminders::tell(conn, &channels, due, |due| &due.key, compose).await?;
+    if let Some(told) = told {
+        info!(
+            clocks = told.items,
+            written = told.messages,
+            "warned of duties to report"
+        );
+        options.deliveries.notify_one();
     }
+    Ok(())
+}
 
-    let keys: Vec<String> = due.iter().map(|one| one.key.clone()).collect();
-    let mut tx = conn.begin().await?;
-    let unsaid = store::notices::unsaid(&mut tx, KIND, &keys).await?;
-    let new: Vec<&Warning> = due.iter().filter(|one| unsaid.contains(&one.key)).collect();
-    let Some(worst) = new.iter().map(|one| one.severity).max() else {
-        return Ok(());
-    };
-
-    let title = match new.as_slice() {
+fn message(hostname: &str, new: &[&Warning], now: Timestamp) -> Notice {
+    let title = match new {
         [one] => format!("Report due: {}", one.line),
         several => format!("{} duties to report are due", several.len()),
     };
@@ -140,23 +145,16 @@ async fn send(
         .take(NAMED)
         .map(|one| one.line.as_str())
         .collect();
-    let more = "and more; `blueteam incidents list --all` shows them";
     if new.len() > NAMED {
-        lines.push(more);
+        lines.push("and more; `blueteam incidents list --all` shows them");
     }
     let how = "`blueteam incidents report ID` writes the worksheet; `incidents decide` and \
                `incidents reported` end the clock.";
     let text = format!("{}\n{how}", lines.join("\n"));
-    let notice = model::Notice {
-        severity: worst.max(Severity::High),
+    let worst = new.iter().map(|one| one.severity).max();
+    Notice {
+        severity: worst.unwrap_or(Severity::High).max(Severity::High),
         count: new.len() as u64,
-        ..notices::notice(&options.hostname, title, text, now, now)
-    };
-    let written =
-        store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
-
-    tx.commit().await?;
-    info!(clocks = new.len(), written, "warned of duties to report");
-    options.deliveries.notify_one();
-    Ok(())
+        ..notices::notice(hostname, title, text, now, now)
+    }
 }

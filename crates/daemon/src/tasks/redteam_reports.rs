@@ -94,8 +94,8 @@ impl Watched {
         }
     }
 
-    /// How long the file has rested: a clock of a server of files that is ahead of ours hides no
-    /// report.
+    /// How long the file has not changed, by its own time or by ours, whichever is longer: a file
+    /// server whose clock is ahead delays no report for good.
     fn rest(&self) -> Duration {
         let by_file = self.version.0.elapsed().unwrap_or_default();
         by_file.max(self.since.elapsed())

@@ -61,7 +61,7 @@ fn read(document: &Document<'_>, drafts: &mut Drafts) -> Result<Report, ReadErro
             identity: vec![host, path, location, name],
             ..Draft::of(kind.trim(), Kind::Other)
         };
-        // Somebody has looked at it and said so in the tool.
+        // A person marked it as a false positive in the tool.
         if word.trim().eq_ignore_ascii_case("false positive") {
             drafts.counts.add("false_positives");
             drafts.set_aside(&draft);

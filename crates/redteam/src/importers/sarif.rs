@@ -130,8 +130,8 @@ fn read_result(
         drafts.counts.add("absent");
         return Ok(());
     }
-    // Somebody has said in the tool that it need not be corrected, or nobody has decided yet: it is
-    // no finding, and not gone either.
+    // It was suppressed in the tool, or is still under review there: no finding, and not gone
+    // either.
     let mut suppressions = list_of(result, "suppressions", NAME)?.iter();
     let set_aside = match text_of(result, "kind") {
         "pass" => {

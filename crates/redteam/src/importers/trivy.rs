@@ -171,7 +171,7 @@ fn misconfiguration(entry: &Value, target: &str, drafts: &mut Drafts) -> Result<
         .to_vec(),
         ..Draft::of(id, Kind::Setting)
     };
-    // Somebody has excepted it.
+    // An exception was made for it in the tool.
     if status == "EXCEPTION" {
         drafts.counts.add("passed");
         drafts.set_aside(&draft);

@@ -110,7 +110,7 @@ pub(super) fn push_alert(drafts: &mut Drafts, alert: &Alert<'_>) -> Result<(), R
             Kind::Other,
         )
     };
-    // Somebody has looked at it and said so in the tool.
+    // A person marked it as a false positive in the tool.
     if alert.confidence.trim() == "0" {
         drafts.counts.add("false_positives");
         drafts.set_aside(&draft);

@@ -50,7 +50,7 @@ pub enum Fault {
         /// The record.
         id: Uuid,
     },
-    /// It does not follow the record before it: one of both was written anew, with its hash.
+    /// It does not follow the record before it: one of the two was rewritten, with its hash.
     Unlinked {
         /// Its place.
         sequence: i64,

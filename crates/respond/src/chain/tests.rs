@@ -166,12 +166,12 @@ fn what_was_replaced_together_with_its_hash_is_noticed() {
 }
 
 #[test]
-fn a_chain_that_was_written_anew_is_noticed_by_the_audit_log() {
+fn a_chain_that_was_rewritten_is_noticed_by_the_audit_log() {
     let records = chain(&["a".to_owned(), "b".to_owned()]);
-    let anew = chain(&["a".to_owned(), "c".to_owned()]);
-    assert_eq!(faults(&anew, None), [""; 0]);
+    let rewritten = chain(&["a".to_owned(), "c".to_owned()]);
+    assert_eq!(faults(&rewritten, None), [""; 0]);
     assert_eq!(
-        faults(&anew, Some(&witnesses(&records))),
+        faults(&rewritten, Some(&witnesses(&records))),
         [
             format!("record 3 ({}) was changed", id(103)),
             format!("record 4 ({}) was changed", id(104)),

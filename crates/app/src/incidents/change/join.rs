@@ -46,17 +46,7 @@ pub async fn link(
     alerts: &[String],
     why: &str,
 ) -> Result<Incident, AppError> {
-    let held = hold(session, config, id).await?;
-    let why = reason(why)?;
-    let alerts = alert_ids(held.conn, alerts).await?;
-    change_one(held, config, async |change, before| {
-        for alert in alerts {
-            let answer = change.link(before.row.incident_id, alert, why).await?;
-            done(answer, before)?;
-        }
-        Ok(Answer::Done)
-    })
-    .await
+    change_each(session, config, id, alerts, why, Belongs::Yes).await
 }
 
 /// Takes alerts out of their incident; they do not go back by themselves.
@@ -67,12 +57,34 @@ pub async fn unlink(
     alerts: &[String],
     why: &str,
 ) -> Result<Incident, AppError> {
+    change_each(session, config, id, alerts, why, Belongs::No).await
+}
+
+/// Whether alerts belong to an incident from now on.
+#[derive(Clone, Copy)]
+enum Belongs {
+    Yes,
+    No,
+}
+
+async fn change_each(
+    session: &mut Session,
+    config: &Config,
+    id: &str,
+    alerts: &[String],
+    why: &str,
+    belongs: Belongs,
+) -> Result<Incident, AppError> {
     let held = hold(session, config, id).await?;
     let why = reason(why)?;
     let alerts = alert_ids(held.conn, alerts).await?;
     change_one(held, config, async |change, before| {
+        let incident = before.row.incident_id;
         for alert in alerts {
-            let answer = change.unlink(before.row.incident_id, alert, why).await?;
+            let answer = match belongs {
+                Belongs::Yes => change.link(incident, alert, why).await?,
+                Belongs::No => change.unlink(incident, alert, why).await?,
+            };
             done(answer, before)?;
         }
         Ok(Answer::Done)
